@@ -1,0 +1,258 @@
+"""YAML file + overrides -> validated, immutable sections.
+
+A file states only what differs from the defaults below. ``load`` reads it, lays ``section.key=value``
+overrides on top and reports every fault at once, each with its file and line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline import yamlfile
+from pipeline.errors import ConfigError
+
+Interval = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* epochs?$")]
+Part = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
+EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _field(default: Any, what: str, **limits: Any) -> Any:
+    return Field(default, description=what, **limits)
+
+
+class Run(Section):
+    dir: str = _field("", "the run folder; empty: `runs/` and the name of the configuration file")
+    seed: int = _field(0, "weights, order of the data, augmentation and dropout all follow from it", ge=0, lt=2**63)
+    deterministic: bool = _field(False, "refuse GPU kernels that do not repeat exactly (CPU runs always repeat)")
+    threads: int = _field(1, "CPU threads a process; never inherited, since results depend on it bit for bit", ge=1)
+
+
+class Data(Section):
+    source: Literal["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"] = _field(
+        "digits", "`digits` is embedded; the others are read from `root` or downloaded to it"
+    )
+    emnist_split: EMNIST_SPLITS = _field("balanced", "which part of EMNIST")
+    root: str = _field("data", "the folder of the raw files (idx, plain or gzip)")
+    mirrors: tuple[str, ...] = _field((), "addresses tried before torchvision's own", strict=False)
+    prepared: str = _field("prepared", "where `prepare` puts its folders, one for each way of preparing")
+    view: Literal["rows", "columns", "pixels", "permuted_pixels"] = _field(
+        "rows", "how an image becomes a sequence: a step is a row, a column or one pixel"
+    )
+    validation: Part = _field(0.1, "held out of training, stratified: a share (0.1), a count (5000), or 0 for none")
+    seed: int = _field(0, "of the split and of the pixel permutation", ge=0, lt=2**32)
+    normalize: Literal["none", "unit", "global", "feature"] = _field(
+        "global", "`unit`: to [0, 1]; `global`: one mean and deviation; `feature`: one for each feature; from the training part"
+    )
+    resident_limit_mb: int = _field(4096, "prepared parts up to this size are moved to the device once", ge=0)
+    shift: int = _field(0, "augmentation: training images move by up to this many pixels each way", ge=0)
+
+
+class Model(Section):
+    cell: Literal["lstm", "gru", "rnn"] = _field("lstm", "the recurrent cell")
+    hidden: int = _field(64, "units of each layer and direction", ge=1)
+    layers: int = _field(1, "stacked layers", ge=1)
+    bidirectional: bool = _field(False, "read the sequence from both ends")
+    dropout: float = _field(0.0, "between layers", ge=0, lt=1)
+    pooling: Literal["last", "mean", "max"] = _field("last", "over the valid steps; `last` is each direction's final state")
+    init: Literal["pytorch", "orthogonal"] = _field(
+        "pytorch", "`orthogonal`: recurrent weights orthogonal, input weights Glorot, LSTM forget bias 1"
+    )
+
+
+class Optim(Section):
+    name: Literal["adam", "adamw", "sgd"] = _field("adam", "the optimiser")
+    lr: float = _field(0.01, "the rate; the peak of the schedule", gt=0)
+    weight_decay: float = _field(0.0, "of matrices only, never of biases", ge=0)
+    momentum: float = _field(0.9, "of sgd", ge=0, lt=1)
+    schedule: Literal["constant", "cosine", "linear", "one_cycle"] = _field("constant", "the rate over the run")
+    warmup: Part = _field(0, "a share of all steps (0.1) or a count (500); 0 with one_cycle: 0.3")
+    clip: float = _field(0.0, "the largest gradient norm; 0: no clipping", ge=0)
+
+
+class Train(Section):
+    epochs: int = _field(10, "passes over the training part", ge=1)
+    batch: int = _field(64, "examples an optimiser step, over all processes together", ge=1)
+    accumulate: int = _field(1, "parts a batch is computed in, to save memory", ge=1)
+    precision: Literal["fp32", "bf16", "fp16"] = _field("fp32", "of the forward and backward pass")
+    label_smoothing: float = _field(0.0, "share of the target spread over all classes", ge=0, lt=1)
+    ema: float = _field(0.0, "decay of the averaged weights that are evaluated and exported; 0: none", ge=0, lt=1)
+    early_stopping: int = _field(0, "stop after this many evaluations without a better `monitor`; 0: never", ge=0)
+    monitor: Literal["valid/accuracy", "valid/loss"] = _field("valid/accuracy", "what makes a checkpoint the best")
+    gradient_shards: int = _field(0, "exact mode: parts of a batch whose gradients are summed in one fixed tree; 0: off", ge=0)
+    log_every: int = _field(50, "steps between records of the training loss", ge=1)
+    evaluate_every: Interval = _field("1 epoch", "steps, or `N epochs`, between evaluations on the validation part")
+    checkpoint_every: Interval = _field("1 epoch", "steps, or `N epochs`, between checkpoints")
+    keep_last: int = _field(2, "checkpoints kept besides the best", ge=1)
+    on_nonfinite: Literal["stop", "skip"] = _field(
+        "stop", "a loss or gradient that is not finite stops the run or skips the update"
+    )
+    watch_test: int = _field(
+        0, "show accuracy on the first 2,000 test examples every so many steps; never used to choose", ge=0
+    )
+
+
+class Track(Section):
+    backends: tuple[Literal["wandb", "tensorboard"], ...] = _field(
+        ("wandb",), "besides metrics.jsonl; [] for none", strict=False
+    )
+    project: str = _field("sequence-pipeline", "the project's name there", min_length=1)
+    name: str = _field("", "the run's name there; empty: the name of the run folder")
+    tags: tuple[str, ...] = _field((), "labels there", strict=False)
+
+
+class Export(Section):
+    formats: tuple[Literal["safetensors", "onnx", "pt2"], ...] = _field(
+        ("safetensors", "onnx", "pt2"), "files written", strict=False
+    )
+    tolerance: float = _field(1e-4, "largest difference of a logit from the original's", gt=0)
+
+
+class Config(Section):
+    run: Run = Run()
+    data: Data = Data()
+    model: Model = Model()
+    optim: Optim = Optim()
+    train: Train = Train()
+    track: Track = Track()
+    export: Export = Export()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        faults = list(self._disagreements())
+        if faults:
+            raise PydanticCustomError("disagreement", "sections disagree", {"faults": faults})
+        return self
+
+    def _disagreements(self) -> Iterator[tuple[str, str]]:
+        train, shards = self.train, self.train.gradient_shards
+        if train.batch % train.accumulate:
+            yield "train.batch", f"{train.batch} cannot be cut into train.accumulate = {train.accumulate} equal parts"
+        if shards and shards & (shards - 1):
+            yield "train.gradient_shards", f"expected a power of two, got {shards}"
+        elif shards and train.batch % shards:
+            yield "train.batch", f"{train.batch} cannot be cut into train.gradient_shards = {shards} equal parts"
+        if shards and train.accumulate > 1:
+            yield "train.accumulate", "exact mode computes a batch shard by shard already; leave it at 1"
+        if train.early_stopping and not self.data.validation:
+            yield "train.early_stopping", "needs a validation part; set data.validation"
+        if self.model.dropout and self.model.layers == 1:
+            yield "model.dropout", "acts between layers; set model.layers to 2 or more"
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in ``path`` with ``section.key=value`` overrides on top.
+
+    Raises ConfigError that lists every fault as ``file:line: section.key: what was expected``.
+    """
+    path = Path(path)
+    values, lines = yamlfile.read(path)
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {values!r}")
+    values = {name: {} if section is None else section for name, section in (values or {}).items()}
+    places = {key: f"{path}:{line}" for key, line in lines.items()}
+    for text in overrides:
+        key, value = _override(text)
+        section = values.setdefault(key[0], {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"{places[key[:1]]}: {key[0]}: expected a section, got {section!r}")
+        section[key[1]] = value
+        places[key] = places.setdefault(key[:1], "") and f"command line: {text}"
+    if isinstance(run := values.setdefault("run", {}), dict) and not run.get("dir"):
+        run["dir"] = f"runs/{path.stem}"
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_faults(error, places, str(path)))) from None
+
+
+def _override(text: str) -> tuple[yamlfile.Key, Any]:
+    name, equals, value = text.partition("=")
+    key = tuple(name.split("."))
+    if not equals or len(key) != 2 or not all(key):
+        raise ConfigError(f"command line: {text}: expected section.key=value, such as optim.lr=0.001")
+    return key, yamlfile.parse(value, f"command line: {text}")[0]
+
+
+def _faults(error: ValidationError, places: dict[yamlfile.Key, str], path: str) -> Iterator[str]:
+    """One line a key: its place, its name, what was expected, the nearest valid key."""
+    expected: dict[yamlfile.Key, list[str]] = {}
+    for fault in error.errors():
+        if fault["type"] == "disagreement":
+            for name, problem in fault["ctx"]["faults"]:
+                expected.setdefault(tuple(name.split(".")), []).append(problem)
+            continue
+        key = tuple(str(part) for part in fault["loc"][:2])
+        if fault["type"] == "extra_forbidden":
+            problem = "unknown key" + _nearest(key)
+        else:
+            problem = fault["msg"].replace("Input should be", "expected").replace("String should", "expected text to")
+            problem += f", got {fault['input']!r}"
+        expected.setdefault(key, []).append(problem)
+    for key, problems in expected.items():
+        place = places.get(key) or places.get(key[:1]) or path
+        yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(problems))}"
+
+
+def _nearest(key: yamlfile.Key) -> str:
+    names = [f"{name}.{inner}" for name, section in _sections() for inner in section.model_fields]
+    if len(key) == 1:
+        near = difflib.get_close_matches(key[0], list(Config.model_fields), 1)
+        near = near or [name for name in names if name.endswith(f".{key[0]}")]
+    else:
+        near = [name for name in names if name.split(".")[1] == key[1]] or difflib.get_close_matches(
+            ".".join(key), names, 1, 0.5
+        )
+    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(Config.model_fields)}" if len(key) == 1 else ""
+
+
+def _sections() -> Iterator[tuple[str, type[Section]]]:
+    for name, field in Config.model_fields.items():
+        assert isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        yield name, field.annotation
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML; ``load`` gives the same configuration back."""
+    return yamlfile.dump(config.model_dump(mode="json"))
+
+
+def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[str]:
+    """``section.key: value in one -> value in other`` for every key that differs."""
+    return [
+        f"{name}.{key}: {value!r} -> {getattr(getattr(other, name), key)!r}"
+        for name, section in one
+        for key, value in section
+        if f"{name}.{key}" not in ignore and value != getattr(getattr(other, name), key)
+    ]
+
+
+def interval(value: int | str, steps_per_epoch: int) -> int:
+    """An ``Interval`` in optimiser steps."""
+    return value if isinstance(value, int) else int(value.split()[0]) * steps_per_epoch
+
+
+def reference() -> str:
+    """Every key as a Markdown table; the README holds it, and a test compares."""
+    rows = ["| key | default | what |", "|---|---|---|"]
+    for name, section in _sections():
+        for key, field in section.model_fields.items():
+            default = yamlfile.dump([list(field.default) if isinstance(field.default, tuple) else field.default])
+            rows.append(
+                f"| `{name}.{key}` | `{default.strip().removeprefix('- ')}` | {field.description}{_choices(field.annotation)} |"
+            )
+    return "\n".join(rows)
+
+
+def _choices(annotation: Any) -> str:
+    values = getattr(annotation, "__args__", ())
+    return f" ({', '.join(values)})" if values and all(isinstance(value, str) for value in values) else ""

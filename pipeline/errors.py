@@ -1,0 +1,26 @@
+"""What a user can put right, as opposed to what is a defect of this program."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """The user's input is wrong: shown as one message without a traceback, exit status 2.
+
+    The message says what is wrong, where (file, line, key or row), and what to type next.
+    """
+
+
+class ConfigError(UserError):
+    """A configuration file or a ``section.key=value`` override is wrong."""
+
+
+class DataError(UserError):
+    """A data file is missing, damaged or not what the configuration says."""
+
+
+class RunError(UserError):
+    """A run folder is missing, damaged, in use, or belongs to another configuration."""
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop; it was saved first. Exit status 143."""

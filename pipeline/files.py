@@ -1,0 +1,97 @@
+"""Files that are either whole or absent: atomic writes, checksums, locks."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+
+def sha256(path: Path) -> str:
+    """The hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync(path: Path) -> None:
+    """Force a file's bytes, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file as one act: a reader, or a crash, sees the old text or the new."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    partial = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        partial.chmod(0o644)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    fsync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """``write_text`` of ``value`` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that becomes ``path`` when the block ends without an error.
+
+    Every file in it is on the disk before the rename, and the rename before this returns. If ``path``
+    exists by then (another process was first), the temporary folder is dropped and ``path`` left alone.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        partial.chmod(0o755)
+        yield partial
+        for file in partial.iterdir():
+            fsync(file)
+        fsync(partial)
+        try:
+            partial.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        fsync(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def disk_errors(what: str, path: Path) -> Iterator[None]:
+    """Turn a full, read-only or failing disk into one message that names ``path`` and what is wrong with it."""
+    try:
+        yield
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "the disk is full; free some space there, or name another folder",
+            errno.EDQUOT: "your quota there is used up; free some space, or name another folder",
+            errno.EROFS: "the file system is read-only; name another folder",
+            errno.EACCES: "no permission; name another folder, or change its owner",
+            errno.EIO: "the disk reports an I/O error; check it, and name another folder",
+            errno.ENOTDIR: "a part of this path is a file, not a folder; name another",
+        }.get(error.errno or 0)
+        if remedy is None:
+            raise
+        raise UserError(f"{error.filename or path}: cannot write {what}: {remedy}") from error
