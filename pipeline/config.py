@@ -7,6 +7,7 @@ overrides on top and reports every fault at once, each with its file and line.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -34,6 +35,7 @@ class Run(Section):
     dir: str = _field("", "the run folder; empty: `runs/` and the name of the configuration file")
     seed: int = _field(0, "weights, order of the data, augmentation and dropout all follow from it", ge=0, lt=2**63)
     deterministic: bool = _field(False, "refuse GPU kernels that do not repeat exactly (CPU runs always repeat)")
+    timeout: int = _field(600, "seconds a process waits for the others before it gives up with an error", ge=10)
     threads: int = _field(1, "CPU threads a process; never inherited, since results depend on it bit for bit", ge=1)
 
 
@@ -162,11 +164,11 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     places = {key: f"{path}:{line}" for key, line in lines.items()}
     for text in overrides:
         key, value = _override(text)
+        places[key] = f"command line: {text}"
         section = values.setdefault(key[0], {})
-        if not isinstance(section, dict):
-            raise ConfigError(f"{places[key[:1]]}: {key[0]}: expected a section, got {section!r}")
-        section[key[1]] = value
-        places[key] = places.setdefault(key[:1], "") and f"command line: {text}"
+        places.setdefault(key[:1], places[key])
+        if isinstance(section, dict):
+            section[key[1]] = value
     if isinstance(run := values.setdefault("run", {}), dict) and not run.get("dir"):
         run["dir"] = f"runs/{path.stem}"
     try:
@@ -195,12 +197,27 @@ def _faults(error: ValidationError, places: dict[yamlfile.Key, str], path: str) 
         if fault["type"] == "extra_forbidden":
             problem = "unknown key" + _nearest(key)
         else:
-            problem = fault["msg"].replace("Input should be", "expected").replace("String should", "expected text to")
-            problem += f", got {fault['input']!r}"
+            kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
+                "String should", "text that should"
+            )
+            given = "nothing" if fault["input"] is None else repr(fault["input"])
+            problem = f"expected {kind.strip()}, got {given}"
         expected.setdefault(key, []).append(problem)
-    for key, problems in expected.items():
+    order = {key: number for number, key in enumerate(places)}
+    for key in sorted(expected, key=lambda key: order.get(key, len(order))):
         place = places.get(key) or places.get(key[:1]) or path
-        yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(problems))}"
+        yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(expected[key]))}"
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text (in quotes, if it looks like a number)",
+    "bool_type": "true or false",
+    "model_type": "a section of key: value lines",
+    "tuple_type": "a list, such as [a, b]",
+}
 
 
 def _nearest(key: yamlfile.Key) -> str:
@@ -246,10 +263,8 @@ def reference() -> str:
     rows = ["| key | default | what |", "|---|---|---|"]
     for name, section in _sections():
         for key, field in section.model_fields.items():
-            default = yamlfile.dump([list(field.default) if isinstance(field.default, tuple) else field.default])
-            rows.append(
-                f"| `{name}.{key}` | `{default.strip().removeprefix('- ')}` | {field.description}{_choices(field.annotation)} |"
-            )
+            default = json.dumps(field.default).replace('"', "") if field.default != "" else '""'
+            rows.append(f"| `{name}.{key}` | `{default}` | {field.description}{_choices(field.annotation)} |")
     return "\n".join(rows)
 
 

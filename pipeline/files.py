@@ -6,14 +6,28 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REMEDIES = {
+    errno.ENOSPC: "the disk is full; free some space there, or name another folder",
+    errno.EDQUOT: "your quota there is used up; free some space, or name another folder",
+    errno.EROFS: "the file system is read-only; name another folder",
+    errno.EACCES: "no permission; name another folder, or change its owner",
+    errno.EIO: "the disk reports an I/O error; check it, and name another folder",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; name another",
+    errno.EEXIST: "a file of this name is in the way; name another folder",
+}
 
 
 def sha256(path: Path) -> str:
@@ -84,14 +98,21 @@ def disk_errors(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = {
-            errno.ENOSPC: "the disk is full; free some space there, or name another folder",
-            errno.EDQUOT: "your quota there is used up; free some space, or name another folder",
-            errno.EROFS: "the file system is read-only; name another folder",
-            errno.EACCES: "no permission; name another folder, or change its owner",
-            errno.EIO: "the disk reports an I/O error; check it, and name another folder",
-            errno.ENOTDIR: "a part of this path is a file, not a folder; name another",
-        }.get(error.errno or 0)
+        remedy = REMEDIES.get(error.errno or 0)
         if remedy is None:
             raise
         raise UserError(f"{error.filename or path}: cannot write {what}: {remedy}") from error
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors with the usual permissions; a failing disk is an OSError that names ``path``."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        if code := re.search(r"\(os error (\d+)\)", str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
+        raise
+    path.chmod(0o644)

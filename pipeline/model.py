@@ -5,7 +5,7 @@ Shapes: B batch, T time steps, F features, H hidden size, D directions, C classe
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,13 @@ class RecurrentClassifier(nn.Module):
         """Make the model see ``(values - mean) * scale``; both are (F)."""
         self.mean.copy_(mean)
         self.scale.copy_(scale)
+
+    def flatten_parameters(self) -> Self:
+        """Lay each recurrent module's weights side by side, as cuDNN wants them and as a deep copy's are not."""
+        for module in self.recurrent:
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()
+        return self
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (B, C) of ``values`` (B, T, F), in the units of the data set, any real dtype.

@@ -1,0 +1,69 @@
+# Two commands: "make all" runs the main job, "make test" the tests. "make help" lists the rest.
+CONFIG ?= configs/digits.yaml
+NAME := $(basename $(notdir $(CONFIG)))
+RUN ?= $(or $(patsubst run.dir=%,%,$(filter run.dir=%,$(ARGS))),runs/$(NAME))
+ARGS ?=
+PYTHON ?= python3
+
+GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')
+CORES := $(shell nproc 2>/dev/null || echo 1)
+# The largest power of two of processes, at most four, that a CPU machine has cores for; such a number divides most batches.
+CPU_PROCESSES := $(shell n=1; while [ $$((2 * n)) -le $(CORES) ] && [ $$n -lt 4 ]; do n=$$((2 * n)); done; echo $$n)
+LAUNCH ?= launch/$(if $(filter 0,$(GPUS)),cpu,$(if $(filter 1,$(GPUS)),one_gpu,multi_gpu)).yaml
+PROCESSES ?= $(if $(filter 0,$(GPUS)),$(CPU_PROCESSES),$(GPUS))
+
+BIN := .venv/bin
+PIPELINE := $(BIN)/python -m pipeline
+# run.dir comes before ARGS, where the user may set another one together with RUN
+SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
+.DEFAULT_GOAL := help
+.PHONY: help setup check prep train eval export all summary test lint bench clean
+
+help: ## list these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo "  with CONFIG=configs/mnist.yaml  ARGS=\"section.key=value ...\"  RUN=runs/NAME  LAUNCH=launch/FILE.yaml  PROCESSES=N"
+
+setup: .venv/installed ## create .venv with the locked dependencies
+
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; name another: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+check: setup ## dry run: resolved configuration, parameters, steps, memory
+	@$(PIPELINE) check $(SETTINGS)
+
+prep: setup ## prepare the data of CONFIG
+	@$(PIPELINE) prepare $(SETTINGS)
+
+train: setup ## train or resume RUN on every GPU, or on the CPUs
+	@$(BIN)/accelerate launch --quiet --config_file $(LAUNCH) --num_processes $(PROCESSES) --num_cpu_threads_per_process 1 -m pipeline train $(SETTINGS)
+
+eval: setup ## measure the best checkpoint of RUN on the test part
+	@$(PIPELINE) evaluate --run $(RUN)
+
+export: setup ## write safetensors, ONNX and torch.export files of RUN, each checked
+	@$(PIPELINE) export --run $(RUN)
+
+all: setup ## everything: prepare, train, evaluate, export, summary
+	@$(MAKE) --no-print-directory prep
+	@$(MAKE) --no-print-directory train
+	@$(MAKE) --no-print-directory eval
+	@$(MAKE) --no-print-directory export
+	@$(PIPELINE) summary --run $(RUN)
+
+test: setup ## the test suite
+	@$(BIN)/python -m pytest
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup ## time the training loop against a bare one
+	@$(BIN)/python -m tests.benchmarks.quick
+
+clean: ## remove caches and prepared data; runs/, data/ and .venv stay
+	rm -rf prepared .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,92 @@
+"""Command line -> stage. Nothing heavy is imported before a stage runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import Stopped, UserError
+
+app = typer.Typer(
+    help="Train recurrent classifiers on sequences: prepare, train, evaluate, export.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file, such as configs/digits.yaml.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[section.key=value ...]", help="Values on top of the file's.")]
+RunFolder = Annotated[Path, typer.Option("--run", help="The run folder, such as runs/digits.")]
+
+
+@app.command()
+def check(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Dry run: the resolved configuration, parameters, steps and memory."""
+    from pipeline import config as configuration
+    from pipeline.stages import prepare as stage
+
+    stage.check(configuration.load(config, overrides or ()))
+
+
+@app.command()
+def prepare(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Verify the raw data, split it and write the prepared folder."""
+    from pipeline import config as configuration
+    from pipeline.stages import prepare as stage
+
+    stage.prepare(configuration.load(config, overrides or ()), str(config))
+
+
+@app.command()
+def train(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Train, or resume the run folder if there is one."""
+    from pipeline import config as configuration
+    from pipeline.stages import train as stage
+
+    stage.train(configuration.load(config, overrides or ()), str(config))
+
+
+@app.command()
+def evaluate(run: RunFolder, split: Annotated[str, typer.Option(help="train, valid or test.")] = "test") -> None:
+    """Measure the best checkpoint of a run on a whole part of the data."""
+    from pipeline.stages import evaluate as stage
+
+    stage.evaluate(run, split)
+
+
+@app.command()
+def export(run: RunFolder) -> None:
+    """Write files that other software loads, each checked against the original."""
+    from pipeline.stages import export as stage
+
+    stage.export(run)
+
+
+@app.command()
+def summary(run: RunFolder) -> None:
+    """What a run gave, where it lies and what to type next."""
+    from pipeline.stages import export as stage
+
+    stage.summary(run)
+
+
+def main() -> None:
+    """Run the command line; see the design of exit statuses in the README."""
+    try:
+        app()
+    except UserError as error:
+        if os.environ.get("RANK", "0") == "0":  # the others have met the same
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Stopped as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            print(stopped, file=sys.stderr)
+        sys.exit(143)
+
+
+if __name__ == "__main__":
+    main()

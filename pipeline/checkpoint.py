@@ -1,0 +1,191 @@
+"""Checkpoints: saved whole or not at all, verified when loaded, pruned only after the next one is safe.
+
+``step_00000040/`` holds model.safetensors, optimizer.safetensors, ema.safetensors where there is one, state.json,
+and manifest.json with the sha256 of each. Nothing is pickled: reading a checkpoint runs no code from it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pipeline import files
+from pipeline.engine import State
+from pipeline.errors import RunError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint: its folder, step and the JSON-able ``facts`` it was saved with."""
+
+    folder: Path
+    step: int
+    facts: dict[str, Any]
+
+
+def save(folder: Path, state: State, facts: dict[str, Any], keep_last: int) -> Path:
+    """Write ``state`` below ``folder`` (runs/NAME/checkpoints), then remove all but the best and the newest ``keep_last``.
+
+    Raises UserError if the disk is full or cannot be written; the checkpoints that were there are untouched then.
+    """
+    path = folder / _name(state.step)
+    with files.disk_errors("a checkpoint", folder):
+        if path.exists():
+            if _problem(path) is None:
+                return path
+            shutil.rmtree(path)  # damaged: this run started from an older one and has come here again
+        with files.whole_folder(path) as partial:
+            optimizer, scalars = _flatten(state.optimizer.state_dict())
+            _write(partial / "model.safetensors", state.model.state_dict())
+            _write(partial / "optimizer.safetensors", optimizer)
+            if state.ema is not None:
+                _write(partial / "ema.safetensors", state.ema.state_dict())
+            scaler = state.scaler.state_dict() if state.scaler is not None else None
+            content = {"format": FORMAT, "step": state.step, "optimizer": scalars, "scaler": scaler, "facts": facts}
+            files.write_json(partial / "state.json", content)
+            manifest = {file.name: files.sha256(file) for file in sorted(partial.iterdir())}
+            files.write_json(partial / "manifest.json", manifest)
+        _prune(folder, keep_last)
+    return path
+
+
+def mark_best(folder: Path, step: int) -> None:
+    """Make ``folder/best`` point to the checkpoint of ``step``, as one act."""
+    link = folder / ".best"
+    link.unlink(missing_ok=True)
+    link.symlink_to(_name(step))
+    link.replace(folder / "best")
+    files.fsync(folder)
+
+
+def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that verifies, and why each newer one was skipped; None where there is none at all.
+
+    Raises RunError if there are checkpoints and none verifies: a run is never silently started over.
+    """
+    skipped: list[str] = []
+    for path in reversed(_all(folder)):
+        problem = _problem(path)
+        if problem is None:
+            return _open(path), skipped
+        skipped.append(f"{path}: {problem}")
+    if skipped:
+        raise RunError(
+            "no checkpoint can be read:\n  "
+            + "\n  ".join(skipped)
+            + f"\nput an intact copy back, or delete {folder} to start over"
+        )
+    return None, []
+
+
+def best(folder: Path) -> Checkpoint:
+    """The best checkpoint, or the newest where none was marked (a run without a validation part)."""
+    if (folder / "best").is_symlink():
+        path = folder / (folder / "best").readlink()
+        if problem := _problem(path):
+            raise RunError(f"{path}: {problem}; put an intact copy back, or remove {folder / 'best'} to use the newest")
+        return _open(path)
+    checkpoint, _ = newest(folder)
+    if checkpoint is None:
+        raise RunError(f"{folder}: no checkpoint yet; train first: python -m pipeline train --config FILE")
+    return checkpoint
+
+
+def restore(checkpoint: Checkpoint, state: State) -> None:
+    """Make ``state``, of the same configuration, that of the checkpoint."""
+    content = json.loads((checkpoint.folder / "state.json").read_text())
+    load_weights(checkpoint, state.model, averaged=False)
+    if state.ema is not None:
+        load_weights(checkpoint, state.ema)
+    tensors = load_file(checkpoint.folder / "optimizer.safetensors")
+    state.optimizer.load_state_dict(_unflatten(tensors, content["optimizer"], state.optimizer.state_dict()))
+    if state.scaler is not None:
+        state.scaler.load_state_dict(content["scaler"])
+    state.step = checkpoint.step
+
+
+def load_weights(checkpoint: Checkpoint, model: nn.Module, averaged: bool = True) -> None:
+    """Fill ``model`` with the weights to evaluate and export: the averaged ones, if asked for and there are any."""
+    file = checkpoint.folder / "ema.safetensors"
+    if not (averaged and file.exists()):
+        file = checkpoint.folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(file))
+    except RuntimeError as error:
+        raise RunError(f"{file}: does not fit the model of this run's config.yaml: {error}") from None
+
+
+def _name(step: int) -> str:
+    return f"step_{step:08d}"
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    # cuDNN keeps an LSTM's weights as views of one storage, which safetensors must not see
+    save_file({name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of an optimiser's state dict by "parameter/name", and what else it holds by the same kind of name."""
+    entries = {f"{index}/{name}": value for index, values in state["state"].items() for name, value in values.items()}
+    tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
+    return tensors, {name: value for name, value in entries.items() if name not in tensors}
+
+
+def _unflatten(tensors: dict[str, Tensor], scalars: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in (tensors | scalars).items():
+        index, name = key.split("/", 1)
+        state.setdefault(int(index), {})[name] = value
+    return {"state": state, "param_groups": current["param_groups"]}  # groups follow from the configuration
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step_*") if path.is_dir()) if folder.is_dir() else []
+
+
+def _problem(path: Path) -> str | None:
+    """Why the checkpoint cannot be used; None if every file is what was written."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        for name, digest in manifest.items():
+            if files.sha256(path / name) != digest:
+                return f"{name} was changed after it was written"
+        if not {"model.safetensors", "optimizer.safetensors", "state.json"} <= manifest.keys():
+            return "manifest.json names too few files"
+        form = json.loads((path / "state.json").read_text())["format"]
+        return None if form == FORMAT else f"is of format {form}; this program reads {FORMAT}"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
+        return f"cannot be read ({error})"
+
+
+def _open(path: Path) -> Checkpoint:
+    content = json.loads((path / "state.json").read_text())
+    return Checkpoint(path, content["step"], content["facts"])
+
+
+def _prune(folder: Path, keep_last: int) -> None:
+    best = (folder / "best").readlink().name if (folder / "best").is_symlink() else None
+    for path in _all(folder)[:-keep_last]:
+        if path.name != best:
+            # renamed first, so that what is left of an interrupted removal is not taken for a checkpoint
+            gone = path.rename(folder / f".old_{path.name}")
+            shutil.rmtree(gone)
+    for path in _leftovers(folder):
+        shutil.rmtree(path)
+
+
+def _leftovers(folder: Path) -> Iterator[Path]:
+    """What interrupted saves and removals left behind. Only the run's one writer calls this, after its own save."""
+    return (path for path in folder.iterdir() if path.is_dir() and path.name.startswith((".old_", ".step_")))

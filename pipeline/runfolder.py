@@ -1,0 +1,124 @@
+"""runs/NAME/: one writer at a time, one configuration for ever, and where it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pipeline import config, files
+from pipeline.errors import RunError
+
+PLACES = ("run.dir", "data.root", "data.prepared", "data.mirrors")  # where things lie, not what they are
+PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "safetensors", "onnx", "onnxscript", "onnxruntime")
+
+
+@contextmanager
+def writer(folder: Path) -> Iterator[None]:
+    """Hold the run folder, made if need be, as its only writer; the lock of a process that died is free.
+
+    Raises RunError while another process holds it.
+    """
+    with files.disk_errors("the run folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{folder}: another process is writing to this run; wait for it, or set another run.dir") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def enter(folder: Path, settings: config.Config, processes: int) -> None:
+    """Write config.yaml and environment.json into a new run folder; into an older one only the latter.
+
+    Raises RunError if the run was begun with another configuration, with the keys that differ, or if the folder
+    holds something that is not a run.
+    """
+    path = folder / "config.yaml"
+    if path.exists():
+        changed = config.differences(config.load(path), settings, PLACES)
+        if changed:
+            raise RunError(
+                f"{folder}: this run was begun with another configuration:\n  "
+                + "\n  ".join(changed)
+                + "\nuse those values to resume it, or name another folder: run.dir=runs/NAME"
+            )
+    elif any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise RunError(f"{folder}: is not empty and holds no run (no config.yaml); name another folder: run.dir=runs/NAME")
+    else:
+        files.write_text(path, config.dump(settings))
+    attempt = environment() | {"processes": processes}
+    earlier = json.loads((folder / "environment.json").read_text()) if (folder / "environment.json").exists() else {}
+    attempts = [*earlier.pop("earlier", []), *([earlier] if earlier else [])]
+    files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
+
+
+def settings_of(folder: Path) -> config.Config:
+    """The configuration that a run was made with. Raises RunError if ``folder`` is not a run folder."""
+    if not (folder / "config.yaml").is_file():
+        what = "is not a run folder (it holds no config.yaml)" if folder.is_dir() else "no such run folder"
+        known = sorted(str(path.parent) for path in Path("runs").glob("*/config.yaml"))
+        raise RunError(f"{folder}: {what}; " + (f"there are: {', '.join(known)}" if known else "train first: make train"))
+    settings = config.load(folder / "config.yaml")
+    return settings.model_copy(update={"run": settings.run.model_copy(update={"dir": str(folder)})})
+
+
+def environment() -> dict[str, Any]:
+    """Versions, code, host and command of this process."""
+    import torch
+
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
+        "launch": {key: os.environ[key] for key in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE") if key in os.environ},
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changes": bool(_git("status", "--porcelain")),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """The answer of git about the folder of this program, None where there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

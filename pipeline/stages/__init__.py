@@ -1,0 +1,10 @@
+"""prepare, train, evaluate, export: the only place where the parts meet.
+
+Each stage reads the folder that the one before it wrote, and nothing else:
+
+    parts       what several stages put together: the model for the prepared data, the best weights of a run
+    prepare     raw data -> prepared/; and check, the dry run
+    train       prepared/ -> runs/NAME/
+    evaluate    runs/NAME/ -> runs/NAME/eval/
+    export      runs/NAME/ -> runs/NAME/export/; and the summary of a run
+"""

@@ -1,0 +1,89 @@
+"""runs/NAME/ -> runs/NAME/eval/."""
+
+from __future__ import annotations
+
+import csv
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import engine, files, metrics, plots, processes, runfolder, tracking
+from pipeline.data.batches import Store
+from pipeline.data.prepare import Part, Prepared
+from pipeline.errors import RunError
+from pipeline.stages.parts import best_of, images_of
+
+SHOWN = 10  # examples printed at the end
+MISTAKES = 25  # pictures of confident mistakes
+
+
+def evaluate(folder: Path, split: str = "test") -> None:
+    """Measure the best weights of a run on a whole part of its data, exactly, and write eval/ and a row of results.csv."""
+    settings = runfolder.settings_of(folder)
+    with ExitStack() as stack:
+        accelerator = stack.enter_context(processes.world(settings.run))
+        processes.on_main(accelerator, lambda: stack.enter_context(runfolder.writer(folder)))
+        model, found, prepared = best_of(folder, settings)
+        if split not in prepared.manifest.parts:
+            raise RunError(f"--split {split}: expected one of {', '.join(prepared.manifest.parts)}")
+        part = prepared.part(split)
+        store = Store(part, accelerator.device, settings.data.resident_limit_mb)
+        rows = engine.evaluate(model.to(accelerator.device), store, accelerator)
+        if not accelerator.is_main_process:
+            return
+        names = list(prepared.manifest.class_names)
+        summary = metrics.summary(rows.labels, rows.predictions, rows.confidence, rows.losses, names)
+        summary = {"split": split, "step": found.step} | summary
+        write(folder, summary, rows, part, prepared)
+        tracker = tracking.start(accelerator, settings.track, folder, settings.model_dump(mode="json"), "evaluate", folder.name)
+        pictures = {path.stem: path for path in sorted((folder / "eval").glob("*.png"))}
+        scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
+        tracker.log_evaluation(scores | {"step": found.step}, summary["confusion_matrix"], names, pictures)
+        tracker.finish()
+        show(rows, names)
+        print(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
+        print(f"written: {folder / 'eval'}\nnext: make export RUN={folder}")
+
+
+def write(folder: Path, summary: dict[str, Any], rows: engine.Rows, part: Part, prepared: Prepared) -> None:
+    """Write eval/ (numbers, a row an example, pictures) and add a row to results.csv."""
+    target = folder / "eval"
+    names = summary["per_class"].keys()
+    classes = prepared.manifest.class_names
+    with files.disk_errors("the evaluation", target):
+        target.mkdir(exist_ok=True)
+        files.write_json(target / "metrics.json", summary)
+        table = zip(part.index.tolist(), rows.labels, rows.predictions, rows.confidence, strict=True)
+        lines = [f"{index},{classes[label]},{classes[guess]},{sure:.6f}" for index, label, guess, sure in table]
+        files.write_text(target / "predictions.csv", "\n".join(["index,label,prediction,probability", *lines, ""]))
+        plots.confusion(target / "confusion.png", np.array(summary["confusion_matrix"]), list(names))
+        plots.curves(target / "curves.png", tracking.read(folder / "metrics.jsonl"))
+        plots.reliability(target / "reliability.png", **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
+        wrong = np.flatnonzero(rows.labels != rows.predictions)
+        wrong = wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:MISTAKES]
+        titles = [
+            f"{classes[rows.labels[row]]} -> {classes[rows.predictions[row]]}  {rows.confidence[row]:.0%}" for row in wrong
+        ]
+        (target / "mistakes.png").unlink(missing_ok=True)
+        if len(wrong):
+            plots.sample_grid(target / "mistakes.png", images_of(prepared, part.values[wrong]), titles)
+        results = folder / "results.csv"
+        columns = ("split", "step", "count", "loss", "accuracy", "macro_f1", "expected_calibration_error")
+        new = not results.exists()
+        with results.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(["time", *columns])
+            writer.writerow([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *(summary[column] for column in columns)])
+
+
+def show(rows: engine.Rows, names: list[str]) -> None:
+    """Ten predictions above ten true labels."""
+    guesses = [names[guess] for guess in rows.predictions[:SHOWN]]
+    labels = [names[label] for label in rows.labels[:SHOWN]]
+    width = max(map(len, guesses + labels))
+    for what, words in (("prediction", guesses), ("label", labels)):
+        print(f"{what:10}  " + " ".join(f"{word:>{width}}" for word in words))

@@ -1,0 +1,61 @@
+"""What several stages put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline import checkpoint
+from pipeline.checkpoint import Checkpoint
+from pipeline.config import Config
+from pipeline.data.prepare import Prepared, open_prepared
+from pipeline.errors import RunError
+from pipeline.model import RecurrentClassifier
+
+
+def make_model(settings: Config, prepared: Prepared) -> RecurrentClassifier:
+    """The configured model for the prepared data, with its normalisation; the weights follow from run.seed."""
+    torch.manual_seed(settings.run.seed)
+    model = RecurrentClassifier(**model_arguments(settings, prepared))
+    model.set_normalization(*prepared.normalization(settings.data.normalize))
+    return model
+
+
+def model_arguments(settings: Config, prepared: Prepared) -> dict[str, Any]:
+    """What RecurrentClassifier is made with: facts of the data, choices of the configuration."""
+    facts = {"features": prepared.manifest.features, "classes": len(prepared.manifest.class_names)}
+    return facts | settings.model.model_dump()
+
+
+def assert_same_data(found: Checkpoint, prepared: Prepared) -> None:
+    """Raise RunError if a checkpoint was trained on other data than ``prepared``."""
+    if found.facts["data"] != prepared.digest:
+        raise RunError(
+            f"{found.folder}: was trained on other data than {prepared.folder} holds now; "
+            "put that data back and prepare it again, or name another folder: run.dir=runs/NAME"
+        )
+
+
+def best_of(folder: Path, settings: Config) -> tuple[RecurrentClassifier, Checkpoint, Prepared]:
+    """The model of a run with its best weights, on the CPU, and the data that it was trained on."""
+    found = checkpoint.best(folder / "checkpoints")
+    prepared = open_prepared(settings.data)
+    assert_same_data(found, prepared)
+    model = make_model(settings, prepared)
+    checkpoint.load_weights(found, model)
+    return model.eval(), found, prepared
+
+
+def images_of(prepared: Prepared, values: Tensor) -> NDArray[Any]:
+    """Sequences (N, T, F) as the images (N, h, w) that they were made from; as they are, if they were no images."""
+    manifest = prepared.manifest
+    if manifest.image is None:
+        return values.numpy()
+    flat = values.reshape(len(values), -1)
+    if manifest.order is not None:
+        flat = flat[:, torch.tensor(manifest.order).argsort()]
+    return flat.reshape(-1, *manifest.image).numpy()

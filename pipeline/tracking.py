@@ -1,0 +1,290 @@
+"""metrics.jsonl, the record of a run; wandb and TensorBoard are views of it that may fail at any time.
+
+Each view is one of Accelerate's trackers in a thread of its own. The training loop hands values over and
+never waits; whatever a view raises ends that view with one line on stderr, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import math
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import files
+from pipeline.config import Track
+from pipeline.errors import RunError
+
+
+class Record:
+    """``metrics.jsonl``: one flat JSON object a line; a line counts once its newline is there.
+
+    Values that are not finite are written as null, which JSON lacks otherwise and readers take for missing.
+    Opening it cuts off a last line that a killed process left half-written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.exists():
+            whole = path.read_bytes().rfind(b"\n") + 1
+            if whole < path.stat().st_size:
+                with files.disk_errors("a record", path):
+                    os.truncate(path, whole)
+
+    def append(self, values: Mapping[str, Any]) -> None:
+        """Add a line. It survives the process from then on.
+
+        Raises UserError when the disk is full or read-only.
+        """
+        line = json.dumps({key: _plain(value) for key, value in values.items()}, allow_nan=False) + "\n"
+        with files.disk_errors("a record", self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    def truncate_after(self, step: int) -> None:
+        """Drop the records of steps after ``step`` as one act, so that a resumed run has each step once."""
+        if not self.path.exists():
+            return
+        records = read(self.path)
+        kept = [record for record in records if record.get("step", 0) <= step]
+        if len(kept) < len(records):
+            with files.disk_errors("the records", self.path):
+                files.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records in ``path``, in order, without a half-written last line.
+
+    Raises RunError that names the line if another one is no record.
+    """
+    records = []
+    *lines, _torn = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise RunError(f"{path}:{number}: not a record; delete this line to go on")
+        records.append(record)
+    return records
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class Tracker:
+    """The views of one attempt at a job. No method raises, and only ``finish`` waits."""
+
+    def __init__(self, views: Sequence[_View] = ()) -> None:
+        self._views = views
+        for view in views:
+            view.start()
+
+    def log(self, values: Mapping[str, Any], step: int) -> None:
+        """Metrics of a step."""
+        for view in self._views:
+            view.submit("log", dict(values), step)
+
+    def log_evaluation(
+        self, summary: Mapping[str, Any], matrix: Any, class_names: Sequence[str], pictures: Mapping[str, Path]
+    ) -> None:
+        """The final metrics (``test/accuracy``, ...), the confusion matrix (C, C) of counts, and PNG files by name."""
+        for view in self._views:
+            view.submit("log_evaluation", dict(summary), np.array(matrix), list(class_names), dict(pictures))
+
+    def finish(self, exit_code: int = 0, timeout: float = 30.0) -> None:
+        """Close the views, within ``timeout`` seconds for all of them together."""
+        deadline = time.monotonic() + timeout
+        for view in self._views:
+            view.submit("close", exit_code)
+        for view in self._views:
+            view.join(max(0.0, deadline - time.monotonic()))
+            if view.is_alive():
+                view.abandon(f"not finished after {timeout:.0f} s")
+        self._views = ()
+
+
+def start(accelerator: Any, track: Track, folder: Path, resolved: dict[str, Any], job: str, group: str) -> Tracker:
+    """The views that ``track`` asks for, on the main process; none on the others.
+
+    ``folder`` is the run folder, ``resolved`` the resolved configuration, ``job`` ``train`` or ``evaluate``,
+    ``group`` what all attempts and jobs of a run have in common: its name. Never raises.
+    """
+    views: list[_View] = []
+    for backend in track.backends if accelerator.is_main_process else ():
+        try:
+            if backend == "tensorboard":
+                views.append(_TensorBoard(folder, resolved, job))
+            elif os.environ.get("WANDB_MODE") != "disabled":
+                views.append(_WandB(track, folder, resolved, job, group))
+        except Exception as error:
+            _dropped(backend, error)
+    return Tracker(views)
+
+
+class _View(threading.Thread):
+    """One backend: methods ``open``, ``log``, ``log_evaluation`` and ``close``, run in order in its own thread.
+
+    The first that fails is the last.
+    """
+
+    def __init__(self, backend: str) -> None:
+        super().__init__(name=f"tracking {backend}", daemon=True)
+        self.backend = backend
+        self.calls: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
+        self.abandoned = False
+
+    def submit(self, method: str, *arguments: Any) -> None:
+        if self.is_alive():
+            self.calls.put((method, arguments))
+
+    def run(self) -> None:
+        method, arguments = "open", tuple[Any, ...]()
+        try:
+            while method != "close":
+                getattr(self, method)(*arguments)
+                method, arguments = self.calls.get()
+            getattr(self, method)(*arguments)
+        except BaseException as error:  # wandb leaves some of its failures through sys.exit
+            if not self.abandoned:
+                _dropped(self.backend, error)
+            if method != "close":
+                with contextlib.suppress(BaseException):
+                    self.close(1)
+
+    def close(self, exit_code: int) -> None:
+        raise NotImplementedError
+
+    def abandon(self, why: str) -> None:
+        self.abandoned = True
+        _dropped(self.backend, why)
+
+
+class _WandB(_View):
+    """One wandb run an attempt: an offline run cannot be resumed, and steps that go back would be dropped."""
+
+    # The command line, the environment, the code and the console can hold secrets: none of them is recorded.
+    OFF = "disable_code", "disable_git", "label_disable", "x_disable_meta", "x_disable_stats", "x_disable_machine_info"
+    SECONDS = {"x_service_wait": 10, "init_timeout": 20, "finish_timeout": 20, "x_transaction_log_flush_interval": 2}  # noqa: RUF012
+
+    def __init__(self, track: Track, folder: Path, resolved: dict[str, Any], job: str, group: str) -> None:
+        super().__init__("wandb")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        # Tables are staged and logs kept outside the run folder otherwise, where a moved run would miss them.
+        for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
+            os.environ.setdefault(variable, str((folder / "wandb" / "local").resolve()))
+        import wandb
+        from accelerate.tracking import WandBTracker
+        from wandb.sdk.lib.wbauth import read_netrc_auth
+
+        wanted = dict.fromkeys(self.OFF, True) | self.SECONDS | {"silent": True, "console": "off"}
+        wanted |= {"save_code": False, "x_save_requirements": False}
+        settings = wandb.Settings(**{key: wanted[key] for key in wanted if key in wandb.Settings.model_fields})
+        # Here and not in the thread: it changes os.environ, which other threads' C code may be reading.
+        self.service = wandb.setup(settings=settings)
+        found = self.service.settings
+        # Decided before init, which without a key asks on a terminal and raises elsewhere.
+        key = found.api_key or found.identity_token_file or read_netrc_auth(host=found.base_url)
+        offline = not key or found.mode in ("offline", "dryrun")
+        self.mode = "disabled" if found.mode == "disabled" else "offline" if offline else "online"
+        self.tracker = WandBTracker(
+            track.project,
+            mode=self.mode,
+            dir=str(folder),
+            name=track.name or group,
+            group=group,
+            job_type=job,
+            tags=track.tags,
+            config=resolved,
+            reinit="create_new",
+            settings=settings,
+        )
+
+    def open(self) -> None:
+        self.tracker.start()
+        self.tracker.run.define_metric("*", step_metric="step")
+        if self.mode == "online":
+            _say(f"wandb: {self.tracker.run.url}")
+
+    def log(self, values: dict[str, Any], step: int) -> None:
+        self.tracker.log({"step": step} | values)
+
+    def log_evaluation(self, summary: dict[str, Any], matrix: Any, names: list[str], pictures: dict[str, Path]) -> None:
+        import wandb
+
+        columns = ["Actual", "Predicted", "nPredictions"]
+        cells = [[names[i], names[j], int(count)] for (i, j), count in np.ndenumerate(matrix)]
+        table = wandb.Table(columns=columns, data=cells)
+        chart = wandb.plot_table("wandb/confusion_matrix/v1", table, dict(zip(columns, columns, strict=True)))
+        images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
+        self.tracker.log({"confusion_matrix": chart} | images)
+        self.tracker.run.summary.update(summary)
+
+    def close(self, exit_code: int) -> None:
+        import wandb
+
+        try:
+            self.tracker.run.finish(exit_code=exit_code)
+        finally:
+            wandb.teardown()
+        if self.mode == "offline":
+            path = Path(os.path.relpath(self.tracker.run.dir)).parent
+            _say(f"wandb: offline run {path}; look at it: wandb leet {path}; upload it: wandb sync {path}")
+
+    def abandon(self, why: str) -> None:
+        super().abandon(why)
+        # wandb's exit hook would wait for its service without a limit; close() takes the hook away.
+        with contextlib.suppress(AttributeError, OSError):
+            self.service._connection._proc._process.kill()
+        self.join(2)
+
+
+class _TensorBoard(_View):
+    def __init__(self, folder: Path, resolved: dict[str, Any], job: str) -> None:
+        super().__init__("tensorboard")
+        if not importlib.util.find_spec("tensorboard"):
+            raise ModuleNotFoundError("it is not installed; type: pip install tensorboard")
+        from accelerate.tracking import TensorBoardTracker
+
+        self.resolved = resolved
+        self.tracker = TensorBoardTracker(time.strftime(f"{job}-%Y%m%d_%H%M%S"), folder / "tensorboard")
+
+    def open(self) -> None:
+        self.tracker.start()
+        self.tracker.log({"config": f"    {json.dumps(self.resolved, indent=2)}".replace("\n", "\n    ")}, step=0)
+
+    def log(self, values: dict[str, Any], step: int) -> None:
+        self.tracker.log(values, step=step)
+
+    def log_evaluation(self, summary: dict[str, Any], matrix: Any, names: list[str], pictures: dict[str, Path]) -> None:
+        from matplotlib.image import imread
+
+        self.tracker.log(summary, step=summary.get("step"))
+        images = {name: imread(path)[None, ..., :3] for name, path in pictures.items()}
+        self.tracker.log_images(images, step=summary.get("step"), dataformats="NHWC")
+
+    def close(self, exit_code: int) -> None:
+        self.tracker.finish()
+
+
+def _dropped(backend: str, why: BaseException | str) -> None:
+    reason = " ".join(str(why).split()) or type(why).__name__
+    _say(f"{backend}: {reason}; the job goes on without it")
+
+
+def _say(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
