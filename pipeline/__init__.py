@@ -6,17 +6,25 @@ Each module imports only from those above it:
     files           files that are either whole or absent
     yamlfile        YAML text -> plain values and the line of every key
     config          YAML file + overrides -> validated, immutable sections
+    data.idx        the strict reader of idx files
+    data.download   torchvision's download, from every mirror, with checksums
     data.sources    raw examples: torchvision's MNIST family, scikit-learn's digits
-    data.prepare    verify, split, statistics -> prepared/
+    data.derive     view, split, statistics
+    data.prepare    verified raw examples -> prepared/
     data.batches    prepared/ -> this process's batches, in an order given by (seed, epoch)
     model           RecurrentClassifier
     optim           parameter groups, lr_at(step)
-    metrics         exact, mergeable counts
+    metrics         exact measures from one row an example
     processes       this process among the others: launch, world, agreement, signals
     engine          train(): a generator of reports; evaluate()
     checkpoint      atomic save, verified load, retention
-    tracking        metrics.jsonl always; wandb and others through Accelerate's trackers
+    runfolder       runs/NAME/: one writer, one configuration, where it was made
+    record          metrics.jsonl
+    tracking        wandb and others through Accelerate's trackers, which may fail at any time
+    progress        a bar on a terminal, lines elsewhere
     plots           every picture
+    onnx_graph      the model as an ONNX graph of native recurrent nodes
+    model_card      README.md beside an exported model
     export          checkpoint -> files that other software loads, each checked against the original
     stages          prepare, train, evaluate, export: the only place where the parts meet
     __main__        command line -> stage

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline import files
@@ -46,10 +46,10 @@ def save(folder: Path, state: State, facts: dict[str, Any], keep_last: int) -> P
             shutil.rmtree(path)  # damaged: this run started from an older one and has come here again
         with files.whole_folder(path) as partial:
             optimizer, scalars = _flatten(state.optimizer.state_dict())
-            _write(partial / "model.safetensors", state.model.state_dict())
-            _write(partial / "optimizer.safetensors", optimizer)
+            files.save_tensors(partial / "model.safetensors", _on_cpu(state.model.state_dict()))
+            files.save_tensors(partial / "optimizer.safetensors", _on_cpu(optimizer))
             if state.ema is not None:
-                _write(partial / "ema.safetensors", state.ema.state_dict())
+                files.save_tensors(partial / "ema.safetensors", _on_cpu(state.ema.state_dict()))
             scaler = state.scaler.state_dict() if state.scaler is not None else None
             content = {"format": FORMAT, "step": state.step, "optimizer": scalars, "scaler": scaler, "facts": facts}
             files.write_json(partial / "state.json", content)
@@ -129,9 +129,9 @@ def _name(step: int) -> str:
     return f"step_{step:08d}"
 
 
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    # cuDNN keeps an LSTM's weights as views of one storage, which safetensors must not see
-    save_file({name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}, path)
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies with a storage each: cuDNN keeps an LSTM's weights as views of one, which safetensors must not see."""
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -74,7 +74,7 @@ def make_state(
 ) -> State:
     """Ready ``model``, which is on the device already, for training: DDP and mixed precision by Accelerate."""
     exact = bool(train.gradient_shards)
-    ema = deepcopy(model).flatten_parameters().requires_grad_(False) if train.ema else None
+    ema = deepcopy(model).flatten_parameters() if train.ema else None
     forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by _slice_loss
     return State(model, forward, optimizer, accelerator.scaler, ema)
@@ -108,7 +108,8 @@ def train(
             continue
         if state.ema is not None:
             decay = min(train.ema, (1 + state.step) / (10 + state.step))
-            torch._foreach_lerp_(list(state.ema.parameters()), [parameter.detach() for parameter in parameters], 1 - decay)
+            with torch.no_grad():
+                torch._foreach_lerp_(list(state.ema.parameters()), list(state.model.parameters()), 1 - decay)
         count = batches.count(state.step)
         state.step += 1
         yield Report(state.step, lr, count, loss, correct, norm)

@@ -22,7 +22,7 @@ from pipeline import config, files
 from pipeline.errors import RunError
 
 PLACES = ("run.dir", "data.root", "data.prepared", "data.mirrors")  # where things lie, not what they are
-PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "safetensors", "onnx", "onnxscript", "onnxruntime")
+PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "safetensors", "onnx", "onnxruntime")
 
 
 @contextmanager

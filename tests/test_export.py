@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,14 @@ def batch(size: int, steps: int) -> tuple[Tensor, Tensor]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +153,16 @@ def test_the_result_and_the_card_hold_what_the_comparison_found(unequal: bool, t
         for text in ("`två`", "50.00%", "300", "0 to 255", "one row, from the top", "| step | 1234 |", "| optim.lr | 0.01 |")
     )
     assert "/home" not in card
+
+
+def test_the_card_says_how_an_image_becomes_a_sequence(tmp_path: Path) -> None:
+    model, arguments = build()
+    order = torch.randperm(T * F).tolist()
+    export(model, arguments, {**FACTS, "view": "permuted_pixels", "order": order}, examples(), ["safetensors"], 1e-4, tmp_path)
+    assert (
+        f"`image.reshape(-1)[order].reshape({T}, {F})`, with `order` from `config.json`" in (tmp_path / "README.md").read_text()
+    )
+    assert load(tmp_path)[1]["order"] == order
 
 
 def test_only_the_formats_asked_for_are_written(tmp_path: Path) -> None:

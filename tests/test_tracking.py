@@ -21,7 +21,7 @@ from PIL import Image
 
 from pipeline import tracking
 from pipeline.config import Track
-from pipeline.errors import RunError
+from pipeline.record import read
 
 ATTEMPT = """
 import os, pathlib, signal, sys, time
@@ -29,11 +29,12 @@ import numpy as np
 from accelerate import Accelerator
 from pipeline import tracking
 from pipeline.config import Track
+from pipeline.record import Record
 
 assert "wandb" not in sys.modules
 folder, trouble, timeout = pathlib.Path("run"), sys.argv[1], float(sys.argv[2])
 folder.mkdir()
-record = tracking.Record(folder / "metrics.jsonl")
+record = Record(folder / "metrics.jsonl")
 tracker = tracking.start(Accelerator(cpu=True), Track(), folder, {"optim": {"lr": 0.01}}, "train", "digits")
 
 def service():
@@ -80,7 +81,7 @@ def attempt(folder: Path, trouble: str = "", timeout: float = 30, argv: tuple[st
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert [record["step"] for record in tracking.read(folder / "run/metrics.jsonl")] == list(range(1, 41))
+    assert [record["step"] for record in read(folder / "run/metrics.jsonl")] == list(range(1, 41))
     slowest, finish = map(float, done.stdout.split())
     assert slowest < 1
     assert "Traceback" not in done.stderr
@@ -176,34 +177,3 @@ def test_other_processes_track_nothing(tmp_path: Path) -> None:
     tracker.finish()
     assert time.perf_counter() - begun < 0.1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_record_is_one_json_object_a_line_with_null_for_what_is_not_finite(tmp_path: Path) -> None:
-    record = tracking.Record(tmp_path / "metrics.jsonl")
-    record.append({"step": 1, "train/loss": float("nan"), "train/lr": np.float32("inf"), "epoch": np.int64(3)})
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1, "train/loss": null, "train/lr": null, "epoch": 3}\n'
-
-
-def test_resumed_record_has_each_step_once(tmp_path: Path) -> None:
-    record = tracking.Record(tmp_path / "metrics.jsonl")
-    record.truncate_after(10)
-    for step in (1, 2, 3, 4):
-        record.append({"step": step})
-    record.truncate_after(2)
-    record.append({"step": 3})
-    assert tracking.read(record.path) == [{"step": 1}, {"step": 2}, {"step": 3}]
-
-
-@pytest.mark.parametrize("torn", [b'{"step": 2, "tra', b'{"step": 2}', b"\0\0\0\0"])
-def test_half_written_last_line_is_passed_over_and_repaired(torn: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1}\n' + torn)
-    assert tracking.read(path) == [{"step": 1}]
-    tracking.Record(path).append({"step": 2})
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
-
-
-def test_damage_inside_the_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n7\n{"step": 3}\n')
-    with pytest.raises(RunError, match=r"metrics\.jsonl:2: not a record"):
-        tracking.read(tmp_path / "metrics.jsonl")

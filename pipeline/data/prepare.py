@@ -69,7 +69,7 @@ class Prepared:
 
     folder: Path
     manifest: Manifest
-    digest: str  # SHA-256 of manifest.json, and so of everything in the folder
+    digest: str  # SHA-256 of all it holds, wherever it lies and its raw files lay
     made: bool = False  # by this call
 
     def part(self, name: Name) -> Part:
@@ -111,7 +111,7 @@ def folder_of(data: config.Data) -> Path:
     """The prepared folder of a configuration: its name holds a key of everything that decides the content."""
     canonical = json.dumps(_settings(data), sort_keys=True, separators=(",", ":"))
     key = hashlib.sha256(canonical.encode()).hexdigest()[:12]
-    return Path(data.prepared).expanduser().resolve() / f"{data.source}-{data.view}-{key}"
+    return Path(data.prepared).expanduser() / f"{data.source}-{data.view}-{key}"
 
 
 def _settings(data: config.Data) -> dict[str, str | int | float]:
@@ -178,7 +178,8 @@ def open_prepared(data: config.Data, verify: bool = True) -> Prepared:
         if not folder.exists():
             raise DataError(f"{folder}: not prepared yet; type: {_COMMAND}") from None
         raise DataError(f"{error.filename}: {error.strerror}; {remedy}") from error
-    return Prepared(folder, manifest, hashlib.sha256(text).hexdigest())
+    content = manifest.model_dump_json(exclude={"settings": True, "source_files": True})
+    return Prepared(folder, manifest, hashlib.sha256(content.encode()).hexdigest())
 
 
 def _build(folder: Path, data: config.Data, raw: sources.Raw) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import engine, files, metrics, plots, processes, runfolder, tracking
+from pipeline import engine, files, metrics, plots, processes, record, runfolder, tracking
 from pipeline.data.batches import Store
 from pipeline.data.prepare import Part, Prepared
 from pipeline.errors import RunError
@@ -60,7 +60,7 @@ def write(folder: Path, summary: dict[str, Any], rows: engine.Rows, part: Part, 
         lines = [f"{index},{classes[label]},{classes[guess]},{sure:.6f}" for index, label, guess, sure in table]
         files.write_text(target / "predictions.csv", "\n".join(["index,label,prediction,probability", *lines, ""]))
         plots.confusion(target / "confusion.png", np.array(summary["confusion_matrix"]), list(names))
-        plots.curves(target / "curves.png", tracking.read(folder / "metrics.jsonl"))
+        plots.curves(target / "curves.png", record.read(folder / "metrics.jsonl"))
         plots.reliability(target / "reliability.png", **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
         wrong = np.flatnonzero(rows.labels != rows.predictions)
         wrong = wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:MISTAKES]

@@ -28,9 +28,7 @@ def export(folder: Path) -> None:
             "order": manifest.order,
             "step": found.step,
             "test": _measured(folder, found.step),
-            "configuration": {
-                name: section for name, section in settings.model_dump(mode="json").items() if name not in ("run", "track")
-            },
+            "configuration": settings.model_dump(mode="json", include={"optim", "train"}),
         }
         examples = exporting.Examples(test.values, None)
         result = exporting.export(

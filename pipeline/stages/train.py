@@ -18,6 +18,7 @@ from pipeline.data.batches import Batches, Shift, Store
 from pipeline.data.prepare import Name, Prepared, open_prepared
 from pipeline.errors import Stopped, UserError
 from pipeline.progress import Progress
+from pipeline.record import Record
 from pipeline.stages.parts import assert_same_data, make_model
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Log:
         self.main, self.per_epoch, self.progress = accelerator.is_main_process, steps_per_epoch, progress
         self.batch, self.monitor = settings.train.batch, settings.train.monitor
         if self.main:
-            self.record = tracking.Record(folder / "metrics.jsonl")
+            self.record = Record(folder / "metrics.jsonl")
             self.record.truncate_after(step)
         resolved = settings.model_dump(mode="json")
         self.tracker = tracking.start(accelerator, settings.track, folder, resolved, "train", folder.name)
@@ -194,7 +195,10 @@ class Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.tracker.finish(0 if error is None else 1)
+        if isinstance(error, Stopped):
+            self.tracker.finish(143, timeout=8)  # whoever sent the signal may kill after 30 s
+        else:
+            self.tracker.finish(0 if error is None else 1)
 
     def training(self, report: engine.Report) -> None:
         """The loss of one step over the global batch. Collective."""
