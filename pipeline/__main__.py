@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import Stopped, UserError
+from pipeline.errors import NonFiniteError, Stopped, UserError
 
 app = typer.Typer(
     help="Train recurrent classifiers on sequences: prepare, train, evaluate, export.",
@@ -82,10 +82,12 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":  # the others have met the same
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except Stopped as stopped:
+    except (NonFiniteError, Stopped) as end:
         if os.environ.get("RANK", "0") == "0":
-            print(stopped, file=sys.stderr)
-        sys.exit(143)
+            print(end, file=sys.stderr)
+        sys.exit(143 if isinstance(end, Stopped) else 1)
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
 
 
 if __name__ == "__main__":

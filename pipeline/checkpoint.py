@@ -60,12 +60,13 @@ def save(folder: Path, state: State, facts: dict[str, Any], keep_last: int) -> P
 
 
 def mark_best(folder: Path, step: int) -> None:
-    """Make ``folder/best`` point to the checkpoint of ``step``, as one act."""
+    """Make ``folder/best`` point to the checkpoint of ``step``, as one act. Raises UserError if it cannot be written."""
     link = folder / ".best"
-    link.unlink(missing_ok=True)
-    link.symlink_to(_name(step))
-    link.replace(folder / "best")
-    files.fsync(folder)
+    with files.disk_errors("which checkpoint is the best", folder):
+        link.unlink(missing_ok=True)
+        link.symlink_to(_name(step))
+        link.replace(folder / "best")
+        files.fsync(folder)
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:

@@ -24,6 +24,8 @@ EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "
 
 
 class Section(BaseModel):
+    """What all sections have in common: strict types, no unknown keys, no changes."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -32,6 +34,8 @@ def _field(default: Any, what: str, **limits: Any) -> Any:
 
 
 class Run(Section):
+    """Where a run lies and what makes it repeat."""
+
     dir: str = _field("", "the run folder; empty: `runs/` and the name of the configuration file")
     seed: int = _field(0, "weights, order of the data, augmentation and dropout all follow from it", ge=0, lt=2**63)
     deterministic: bool = _field(False, "refuse GPU kernels that do not repeat exactly (CPU runs always repeat)")
@@ -40,6 +44,8 @@ class Run(Section):
 
 
 class Data(Section):
+    """Raw data and how it is prepared."""
+
     source: Literal["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"] = _field(
         "digits", "`digits` is embedded; the others are read from `root` or downloaded to it"
     )
@@ -60,6 +66,8 @@ class Data(Section):
 
 
 class Model(Section):
+    """The arguments of RecurrentClassifier that are a choice."""
+
     cell: Literal["lstm", "gru", "rnn"] = _field("lstm", "the recurrent cell")
     hidden: int = _field(64, "units of each layer and direction", ge=1)
     layers: int = _field(1, "stacked layers", ge=1)
@@ -72,6 +80,8 @@ class Model(Section):
 
 
 class Optim(Section):
+    """The optimiser and its learning rate."""
+
     name: Literal["adam", "adamw", "sgd"] = _field("adam", "the optimiser")
     lr: float = _field(0.01, "the rate; the peak of the schedule", gt=0)
     weight_decay: float = _field(0.0, "of matrices only, never of biases", ge=0)
@@ -82,6 +92,8 @@ class Optim(Section):
 
 
 class Train(Section):
+    """The training loop: batches, precision, what is kept and when."""
+
     epochs: int = _field(10, "passes over the training part", ge=1)
     batch: int = _field(64, "examples an optimiser step, over all processes together", ge=1)
     accumulate: int = _field(1, "parts a batch is computed in, to save memory", ge=1)
@@ -104,6 +116,8 @@ class Train(Section):
 
 
 class Track(Section):
+    """Views of a run besides metrics.jsonl."""
+
     backends: tuple[Literal["wandb", "tensorboard"], ...] = _field(
         ("wandb",), "besides metrics.jsonl; [] for none", strict=False
     )
@@ -113,6 +127,8 @@ class Track(Section):
 
 
 class Export(Section):
+    """Files for other software."""
+
     formats: tuple[Literal["safetensors", "onnx", "pt2"], ...] = _field(
         ("safetensors", "onnx", "pt2"), "files written", strict=False
     )
@@ -120,6 +136,8 @@ class Export(Section):
 
 
 class Config(Section):
+    """The whole configuration; checks that concern several sections live here."""
+
     run: Run = Run()
     data: Data = Data()
     model: Model = Model()
@@ -169,7 +187,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         places.setdefault(key[:1], places[key])
         if isinstance(section, dict):
             section[key[1]] = value
-    if isinstance(run := values.setdefault("run", {}), dict) and not run.get("dir"):
+    if isinstance(run := values.setdefault("run", {}), dict) and run.get("dir") in (None, ""):
         run["dir"] = f"runs/{path.stem}"
     try:
         return Config.model_validate(values)
@@ -221,15 +239,11 @@ _KINDS = {
 
 
 def _nearest(key: yamlfile.Key) -> str:
-    names = [f"{name}.{inner}" for name, section in _sections() for inner in section.model_fields]
-    if len(key) == 1:
-        near = difflib.get_close_matches(key[0], list(Config.model_fields), 1)
-        near = near or [name for name in names if name.endswith(f".{key[0]}")]
-    else:
-        near = [name for name in names if name.split(".")[1] == key[1]] or difflib.get_close_matches(
-            ".".join(key), names, 1, 0.5
-        )
-    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(Config.model_fields)}" if len(key) == 1 else ""
+    sections = {name: list(section.model_fields) for name, section in _sections()}
+    known = sections.get(key[0], []) if len(key) == 2 else list(sections)
+    near = [f"{name}.{key[-1]}" for name, inner in sections.items() if key[-1] in inner]
+    near = near or [".".join((*key[:-1], name)) for name in difflib.get_close_matches(key[-1], known, 1)]
+    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(known)}"
 
 
 def _sections() -> Iterator[tuple[str, type[Section]]]:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import config
 from pipeline.data.batches import Batches, Slice, Store, blocks, mix
+from pipeline.errors import NonFiniteError
 from pipeline.model import RecurrentClassifier
 from pipeline.optim import lr_at
 from pipeline.processes import gather, reduce_sum
@@ -28,10 +30,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 EVALUATION_BLOCK = 250  # rows; the same whatever the number of processes
-
-
-class NonFiniteError(RuntimeError):
-    """A gradient that is not finite; no update was made with it."""
 
 
 @dataclass
@@ -75,6 +73,8 @@ def make_state(
     """Ready ``model``, which is on the device already, for training: DDP and mixed precision by Accelerate."""
     exact = bool(train.gradient_shards)
     ema = deepcopy(model).flatten_parameters() if train.ema else None
+    # the normalisation is the same everywhere and never changes: DDP would send it to all at every step
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ["mean", "scale"])  # type: ignore[no-untyped-call]
     forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by _slice_loss
     return State(model, forward, optimizer, accelerator.scaler, ema)

@@ -22,5 +22,9 @@ class RunError(UserError):
     """A run folder is missing, damaged, in use, or belongs to another configuration."""
 
 
+class NonFiniteError(RuntimeError):
+    """The loss or its gradient is not finite; no update was made with it. Exit status 1."""
+
+
 class Stopped(Exception):
     """A signal asked the run to stop; it was saved first. Exit status 143."""

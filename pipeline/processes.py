@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+T = TypeVar("T")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 AGREE_EVERY = 8  # steps; a stop is seen by all processes at most twice this many steps after the signal
 
@@ -52,7 +53,7 @@ def world(
             cpu=cpu,
             mixed_precision={"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[precision],
             kwargs_handlers=[
-                DistributedDataParallelKwargs(gradient_as_bucket_view=True, static_graph=static_graph, broadcast_buffers=False),
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True, static_graph=static_graph),
                 InitProcessGroupKwargs(timeout=timedelta(seconds=run.timeout)),
             ],
         )
@@ -112,20 +113,26 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def on_main(accelerator: Accelerator, action: Callable[[], Any]) -> None:
-    """Do ``action`` on the main process while the others wait; its error is raised in all of them."""
+def together(action: Callable[[], T]) -> T:
+    """Do ``action`` in every process and wait for all; an error in one of them is raised in all."""
+    if not dist.is_initialized():
+        return action()
     problem: Exception | None = None
-    if accelerator.is_main_process:
-        try:
-            action()
-        except Exception as error:
-            problem = error
-            if not dist.is_initialized():
-                raise
+    try:
+        result = action()
+    except Exception as error:
+        problem = error
+    # an error of another kind may not survive the way to the other processes
     described = problem if problem is None or isinstance(problem, UserError) else RuntimeError(repr(problem))
-    shared = gather(described)[0]
-    if problem or shared:
-        raise problem or shared
+    shared = next((other for other in gather(described) if other), None)
+    if error := problem or shared:
+        raise error
+    return result
+
+
+def on_main(accelerator: Accelerator, action: Callable[[], Any]) -> None:
+    """Do ``action`` in the main process while the others wait; its error is raised in all of them."""
+    together(lambda: action() if accelerator.is_main_process else None)
 
 
 def assert_same(facts: dict[str, str]) -> None:

@@ -59,7 +59,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
                 + "\n  ".join(changed)
                 + "\nuse those values to resume it, or name another folder: run.dir=runs/NAME"
             )
-    elif any(entry.name != ".lock" for entry in folder.iterdir()):
+    elif any(entry.name != ".lock" and not entry.name.startswith(".config.yaml.") for entry in folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run (no config.yaml); name another folder: run.dir=runs/NAME")
     else:
         files.write_text(path, config.dump(settings))

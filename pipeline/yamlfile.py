@@ -31,6 +31,10 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it untyped
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
+        if tag := getattr(event, "tag", None):
+            raise yaml.MarkedYAMLError(
+                problem=f"the tag {tag} is not allowed; write a plain value", problem_mark=event.start_mark
+            )
         return super().compose_node(parent, index)
 
 
@@ -38,6 +42,12 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """In double quotes if need be: PyYAML writes U+0085 and its like plainly in others, and reads them as spaces."""
+        return self.represent_scalar("tag:yaml.org,2002:str", data, None if data.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 for _class in (_Loader, _Dumper):
     _class.yaml_implicit_resolvers = {}
@@ -62,6 +72,8 @@ def parse(text: str, name: str, start: Key = ()) -> tuple[Any, dict[Key, int]]:
         raise ConfigError(f"{where}: {error.problem or error.context or 'not valid YAML'}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: nested too deeply") from None
 
 
 def _value(node: yaml.Node, key: Key, lines: dict[Key, int]) -> Any:
@@ -78,17 +90,13 @@ def _value(node: yaml.Node, key: Key, lines: dict[Key, int]) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, key, lines) for item in node.value]
     kind = node.tag.removeprefix("tag:yaml.org,2002:")
-    if kind == "str":
-        return node.value
     if kind == "int":
-        return int(node.value)
+        return int(node.value) if len(node.value) < 1000 else _refuse(node, "a number of this many digits is not allowed")
     if kind == "float":
         return float(node.value.replace(".inf", "inf").replace(".nan", "nan"))
-    if kind == "bool" and node.value in ("true", "false"):
+    if kind == "bool":
         return node.value == "true"
-    if kind == "null":
-        return None
-    return _refuse(node, f"the tag {node.tag} is not allowed; write a plain value")
+    return None if kind == "null" else node.value
 
 
 def _refuse(node: yaml.Node, problem: str) -> Any:

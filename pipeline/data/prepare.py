@@ -28,6 +28,8 @@ Name = Literal["train", "valid", "test"]
 
 
 class PartInfo(config.Section):
+    """One part in a manifest: examples, examples of each class, and the file that holds them."""
+
     count: int
     class_counts: tuple[int, ...]
     file: str

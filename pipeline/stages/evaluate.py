@@ -26,7 +26,7 @@ def evaluate(folder: Path, split: str = "test") -> None:
     with ExitStack() as stack:
         accelerator = stack.enter_context(processes.world(settings.run))
         processes.on_main(accelerator, lambda: stack.enter_context(runfolder.writer(folder)))
-        model, found, prepared = best_of(folder, settings)
+        model, found, prepared = processes.together(lambda: best_of(folder, settings))
         if split not in prepared.manifest.parts:
             raise RunError(f"--split {split}: expected one of {', '.join(prepared.manifest.parts)}")
         part = prepared.part(split)

@@ -38,7 +38,7 @@ def train(settings: Config, file: str) -> None:
             processes.world(settings.run, settings.train.precision, settings.train.accumulate == 1)
         )
         slices, mine = slices_of(settings.train, accelerator.process_index, accelerator.num_processes)
-        prepared = open_prepared(settings.data, verify=accelerator.is_local_main_process)
+        prepared = processes.together(lambda: open_prepared(settings.data, accelerator.is_local_main_process))
         versions = {
             "configuration": config.dump(settings),
             "prepared data": prepared.digest,
@@ -94,6 +94,7 @@ def run(
         Progress(steps, state.step, accelerator.is_main_process) as progress,
         Log(settings, folder, state.step, per_epoch, accelerator, progress) as log,
     ):
+        progress.say(describe(state, batches, steps, accelerator))
         for report in engine.train(state, batches, options, settings.optim, settings.run.seed, accelerator):
             step, last = report.step, report.step == steps
             if step % options.log_every == 0 or last:
@@ -115,6 +116,14 @@ def run(
                 progress.say(f"no better {options.monitor} in {selection.stale} evaluations: stopped early")
                 break
         progress.say(f"finished at step {state.step}{selection.describe(options.monitor)}; next: make eval RUN={folder}")
+
+
+def describe(state: engine.State, batches: Batches, steps: int, accelerator: Accelerator) -> str:
+    """What is about to be done, and where."""
+    number = accelerator.num_processes
+    where = f"{number} process{'es' * (number > 1)} on {accelerator.device.type}"
+    parameters = sum(parameter.numel() for parameter in state.model.parameters())
+    return f"{where}: {parameters:,} parameters, steps {state.step} to {steps}, {batches.batch} examples a step"
 
 
 @dataclass(frozen=True)
@@ -139,11 +148,11 @@ def resume(folder: Path, state: engine.State, prepared: Prepared, accelerator: A
 
     Raises RunError if that checkpoint is of other data, and UserError if the processes do not see the same one.
     """
-    found, skipped = checkpoint.newest(folder / "checkpoints")
+    found, skipped = processes.together(lambda: checkpoint.newest(folder / "checkpoints"))
     processes.assert_same({"newest checkpoint": str(found and found.step)})
     if found:
         assert_same_data(found, prepared)
-        checkpoint.restore(found, state)
+        processes.together(lambda: checkpoint.restore(found, state))
     if accelerator.is_main_process:
         for reason in skipped:
             print(f"skipped {reason}")

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rawfiles import examples, put, small_disk
 
 from pipeline import files
 from pipeline.config import Data
@@ -19,6 +18,7 @@ from pipeline.data import prepare as preparing
 from pipeline.data import sources
 from pipeline.data.prepare import folder_of, open_prepared, prepare
 from pipeline.errors import DataError, UserError
+from tests.data.rawfiles import examples, put, small_disk
 
 
 @pytest.fixture
@@ -186,7 +186,21 @@ def test_the_real_digits(tmp_path):
         part = prepared.part(name)
         np.testing.assert_array_equal(part.values, raw.train_values[part.index])
     np.testing.assert_array_equal(prepared.part("test").values, raw.test_values)
-    assert prepared.digest == files.sha256(prepared.folder / "manifest.json")
+    assert len(prepared.digest) == 64
+
+
+def test_data_prepared_from_another_place_is_the_same_data_and_other_content_is_not(tmp_path, mnist):
+    here = prepare(mnist())
+    put(tmp_path / "elsewhere", examples(), suffix="")  # the same examples, in unpacked files
+    elsewhere = prepare(mnist().model_copy(update={"root": str(tmp_path / "elsewhere")}))
+    assert elsewhere.folder != here.folder and elsewhere.manifest.source_files != here.manifest.source_files
+    assert elsewhere.digest == here.digest == open_prepared(mnist()).digest
+    arrays = examples()
+    arrays[2][0, 0, 0] ^= 1
+    put(tmp_path / "altered", arrays)
+    altered = mnist().model_copy(update={"root": str(tmp_path / "altered")})
+    digests = [prepare(data).digest for data in (altered, mnist(seed=1), mnist(view="columns"), mnist(validation=30))]
+    assert len({here.digest, *digests}) == 5
 
 
 def test_preparing_twice_does_nothing(mnist):
@@ -233,7 +247,7 @@ def test_what_does_not_decide_the_content_does_not_decide_the_folder(tmp_path, m
     monkeypatch.chdir(tmp_path)
     same = [mnist(normalize="unit"), mnist(emnist_split="letters"), mnist(shift=2), mnist(mirrors=("http://x",))]
     same.append(mnist().model_copy(update={"root": "root", "prepared": "./prepared"}))
-    assert {folder_of(way) for way in same} == {folder_of(mnist())}
+    assert {folder_of(way).resolve() for way in same} == {folder_of(mnist())}
     assert folder_of(digits(tmp_path, root="elsewhere")) == folder_of(digits(tmp_path))
 
 

@@ -18,12 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import torchvision
-from rawfiles import MNIST, examples, idx, put, small_disk
 
 from pipeline import files
 from pipeline.config import Data
 from pipeline.data import download, sources
 from pipeline.errors import DataError, UserError
+from tests.data.rawfiles import MNIST, examples, idx, put, small_disk
 
 
 def data(root, source="mnist", **more) -> Data:

@@ -1,0 +1,55 @@
+"""The number of processes changes the speed, never the mathematics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.launching import ROOT, losses, succeed, weights
+
+SMOKE = str(ROOT / "configs/smoke.yaml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder in which the data of smoke.yaml is prepared."""
+    folder = tmp_path_factory.mktemp("work")
+    succeed("prepare", "--config", SMOKE, cwd=folder)
+    return folder
+
+
+def test_losses_of_the_first_20_steps_agree_over_1_2_and_3_processes(folder: Path) -> None:
+    for processes in (1, 2, 3):
+        said = succeed("train", "--config", SMOKE, f"run.dir=plain{processes}", cwd=folder, processes=processes)
+        assert f"{processes} process" in said
+    one = losses(folder / "plain1")[:20]
+    assert len(one) == 20
+    assert one[0] > 1.1 * one[-1], "it learns"
+    for processes in (2, 3):
+        np.testing.assert_allclose(losses(folder / f"plain{processes}")[:20], one, rtol=1e-5)
+
+
+def test_losses_are_the_golden_ones(folder: Path) -> None:
+    if not (folder / "plain1").exists():
+        succeed("train", "--config", SMOKE, "run.dir=plain1", cwd=folder, processes=1)
+    golden = json.loads((ROOT / "tests/golden/smoke.json").read_text())
+    np.testing.assert_allclose(losses(folder / "plain1"), golden["train/loss"], rtol=1e-4)
+
+
+def test_exact_mode_gives_the_same_bits_on_1_2_and_4_processes(folder: Path) -> None:
+    exact = ["train.gradient_shards=4", "data.shift=1", "model.layers=2", "model.dropout=0.2", "train.ema=0.9"]
+    for processes in (1, 2, 4):
+        succeed("train", "--config", SMOKE, f"run.dir=exact{processes}", *exact, cwd=folder, processes=processes)
+    assert len({weights(folder / f"exact{processes}") for processes in (1, 2, 4)}) == 1
+    assert losses(folder / "exact1") == losses(folder / "exact2") == losses(folder / "exact4")
+
+
+def test_accumulation_is_exact_on_two_processes(folder: Path) -> None:
+    for accumulate in (1, 4):
+        name = f"accumulate{accumulate}"
+        overrides = [f"run.dir={name}", f"train.accumulate={accumulate}"]
+        succeed("train", "--config", SMOKE, *overrides, cwd=folder, processes=2)
+    np.testing.assert_allclose(losses(folder / "accumulate4")[:20], losses(folder / "accumulate1")[:20], rtol=1e-5)

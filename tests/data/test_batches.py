@@ -1,0 +1,222 @@
+"""What batches.py promises: every example once an epoch, in an order that only (seed, epoch) decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.config import Data
+from pipeline.data import derive
+from pipeline.data.batches import Batches, Shift, Slice, Store, blocks, mix
+from pipeline.data.prepare import Part, prepare
+
+CPU = torch.device("cpu")
+HEIGHT, WIDTH = 5, 4
+VIEWS = ("rows", "columns", "pixels", "permuted_pixels")
+MakePart, MakeBatches = Callable[..., Part], Callable[..., Batches]
+
+
+def real(slices: list[Slice]) -> list[int]:
+    """The rows that count, in order."""
+    return [row for part in slices for row, weight in zip(part.rows.tolist(), part.weights.tolist(), strict=True) if weight]
+
+
+@pytest.mark.parametrize(("count", "batch"), [(48, 12), (47, 12), (37, 12), (49, 12), (5, 12), (1, 12), (12, 12)])
+@pytest.mark.parametrize("slices", [1, 2, 3, 4])
+def test_an_epoch_holds_each_row_exactly_once(batches: MakeBatches, count: int, batch: int, slices: int) -> None:
+    made = batches(count, batch, slices)
+    assert made.steps_per_epoch == -(-count // batch)
+    for epoch in (0, 1, 2):
+        rows = []
+        for step in range(epoch * made.steps_per_epoch, (epoch + 1) * made.steps_per_epoch):
+            parts = list(made.slices(step))
+            assert [part.number for part in parts] == list(range(slices))
+            assert {len(part.rows) for part in parts} == {len(part.weights) for part in parts} == {batch // slices}
+            assert set(torch.cat([part.weights for part in parts]).tolist()) <= {0.0, 1.0}
+            assert real(parts) == made.rows(step) and len(real(parts)) == made.count(step)
+            rows += real(parts)
+        assert sorted(rows) == list(range(count))
+
+
+def test_what_a_slice_holds_is_what_its_rows_name(batches: MakeBatches, part: MakePart) -> None:
+    data, made = part(37), batches(37, 12, 3)
+    for step in range(8):
+        for piece in made.slices(step):
+            assert torch.equal(piece.values, data.values[piece.rows]) and torch.equal(piece.labels, data.labels[piece.rows])
+
+
+@pytest.mark.parametrize("slices", [2, 3, 4, 12])
+def test_the_order_does_not_depend_on_the_number_of_slices_or_processes(part: MakePart, slices: int) -> None:
+    store = Store(part(100), CPU, 1)
+    whole = Batches(store, 12, 1, range(1), seed=3)
+    processes = [Batches(store, 12, slices, range(number, number + 1), seed=3) for number in range(slices)]
+    for step in range(20):
+        together = [piece for process in processes for piece in process.slices(step)]
+        (alone,) = whole.slices(step)
+        for name in ("rows", "values", "labels", "weights"):
+            assert torch.equal(torch.cat([getattr(piece, name) for piece in together]), getattr(alone, name))
+
+
+def test_the_order_is_another_in_every_epoch_and_for_every_seed(batches: MakeBatches) -> None:
+    def orders(seed: int) -> list[tuple[int, ...]]:
+        made = batches(60, 20, seed=seed)
+        return [tuple(row for step in range(3) for row in made.rows(3 * epoch + step)) for epoch in range(4)]
+
+    assert orders(1) == orders(1)
+    assert len({*orders(1), *orders(2), tuple(range(60))}) == 9
+
+
+def test_the_order_is_the_one_that_older_runs_had(batches: MakeBatches) -> None:
+    assert batches(10, 10).rows(0) == GOLDEN
+    assert [mix(0), mix(0, 0), mix(1, 2, 3), mix(3, 2, 1)] == MIXED
+
+
+GOLDEN = [2, 1, 7, 8, 6, 0, 3, 5, 9, 4]
+MIXED = [8147104208329303767, 6017775124710473527, 7510213797696614745, 7716143592125757362]
+
+
+def test_seeds_that_are_mixed_do_not_meet() -> None:
+    seeds = {mix(*numbers) for size in (1, 2, 3) for numbers in product(range(12), repeat=size)}
+    assert len(seeds) == 12 + 12**2 + 12**3
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    ones = sum(seed.bit_count() for seed in seeds) / len(seeds)
+    assert 31 < ones < 32, "half of 63 bits"
+
+
+@pytest.mark.parametrize("first", [1, 3, 4, 7, 11])
+def test_resuming_at_any_step_gives_the_batch_of_a_run_that_came_there(part: MakePart, first: int) -> None:
+    store = Store(part(45, steps=HEIGHT, features=WIDTH), CPU, 1)
+
+    def make() -> Batches:
+        return Batches(store, 12, 2, range(2), 5, Shift(manifest("rows"), 1, CPU))
+
+    went = make()
+    passed = [list(went.slices(step)) for step in range(13)]
+    resumed = make()
+    for step in (first, first + 1, 0, first):  # forth, and back
+        for piece, before in zip(resumed.slices(step), passed[step], strict=True):
+            assert torch.equal(piece.rows, before.rows) and torch.equal(piece.values, before.values)
+
+
+def test_a_batch_does_not_depend_on_or_change_the_global_random_state(batches: MakeBatches) -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    first = batches(50, 10).rows(3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert batches(50, 10).rows(3) == first
+
+
+def manifest(view: str, low: int = 9) -> Any:
+    order, *_ = derive.view(Data(view=view), HEIGHT, WIDTH)
+    return SimpleNamespace(
+        image=(HEIGHT, WIDTH), order=None if order is None else tuple(order.tolist()), value_range=(low, 255)
+    )
+
+
+def moved(image: np.ndarray, down: int, right: int, background: int) -> np.ndarray:
+    """The image, shifted the slow way."""
+    result = np.full_like(image, background)
+    for row, column in np.ndindex(image.shape):
+        if 0 <= row + down < HEIGHT and 0 <= column + right < WIDTH:
+            result[row + down, column + right] = image[row, column]
+    return result
+
+
+def sequence(view: str, images: np.ndarray) -> Tensor:
+    order, length, features = derive.view(Data(view=view), HEIGHT, WIDTH)
+    flat = images.reshape(len(images), -1)
+    return torch.from_numpy(flat if order is None else flat[:, order]).reshape(-1, length, features)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("pixels", [1, 2, 6])
+def test_a_shift_in_any_view_is_the_shift_of_the_image(view: str, pixels: int) -> None:
+    images = np.random.default_rng(0).integers(10, 256, (3, HEIGHT, WIDTH), dtype=np.uint8)
+    store = Store(Part(sequence(view, images), torch.tensor([5, 6, 7]), torch.arange(3)), CPU, 1)
+    shift = Shift(manifest(view), pixels, CPU)
+    moves = list(product(range(-pixels, pixels + 1), repeat=2))
+    assert shift.choices == len(moves)
+    rows = torch.tensor([0, 2, 1])
+    for number, (down, right) in enumerate(moves):
+        values, labels = shift.take(store, rows, torch.tensor([number, 0, number]))
+        expected = [moved(images[0], down, right, 9), moved(images[2], *moves[0], 9), moved(images[1], down, right, 9)]
+        assert torch.equal(values, sequence(view, np.stack(expected))) and values.dtype == torch.uint8
+        assert labels.tolist() == [5, 7, 6]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_augmentation_shifts_each_example_by_its_own_draw_whatever_the_slices(view: str) -> None:
+    count = 30
+    images = np.random.default_rng(1).integers(10, 256, (count, HEIGHT, WIDTH), dtype=np.uint8)
+    store = Store(Part(sequence(view, images), torch.zeros(count, dtype=torch.int64), torch.arange(count)), CPU, 1)
+    shift = Shift(manifest(view), 1, CPU)
+    choices = [sequence(view, np.stack([moved(image, *move, 9) for image in images])) for move in product((-1, 0, 1), repeat=2)]
+
+    def epoch(slices: int) -> tuple[Tensor, Tensor]:
+        made = Batches(store, 12, slices, range(slices), seed=2, shift=shift)
+        pieces = [piece for step in range(30) for piece in made.slices(step)]
+        return torch.cat([piece.rows for piece in pieces]), torch.cat([piece.values for piece in pieces])
+
+    rows, values = epoch(1)
+    drawn = [
+        next(i for i, choice in enumerate(choices) if torch.equal(value, choice[row]))
+        for row, value in zip(rows, values, strict=True)
+    ]
+    assert np.bincount(drawn, minlength=9).min() > len(drawn) / 18, "each of the nine shifts occurs about as often"
+    for slices in (2, 3, 4):
+        assert torch.equal(epoch(slices)[0], rows) and torch.equal(epoch(slices)[1], values)
+
+
+def test_a_shift_does_not_change_the_order(part: MakePart) -> None:
+    store = Store(part(40, steps=HEIGHT, features=WIDTH), CPU, 1)
+    plain, shifted = (Batches(store, 8, 1, range(1), 4, shift) for shift in (None, Shift(manifest("rows"), 2, CPU)))
+    assert [plain.rows(step) for step in range(15)] == [shifted.rows(step) for step in range(15)]
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_store_that_is_not_resident_gives_the_same_batches(tmp_path: Path, shift: int) -> None:
+    prepared = prepare(Data(prepared=str(tmp_path)))
+    stores = [Store(prepared.part("train"), CPU, limit) for limit in (4096, 0)]
+    assert [store.resident for store in stores] == [True, False]
+    _same(stores, prepared.manifest, shift)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT TESTED: needs a GPU")
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_store_on_the_gpu_gives_the_batches_of_one_on_the_cpu(tmp_path: Path, shift: int) -> None:
+    prepared = prepare(Data(prepared=str(tmp_path)))
+    gpu, part = torch.device("cuda"), prepared.part("train")
+    stores = [Store(part, gpu, 4096), Store(part, gpu, 0), Store(part, CPU, 4096)]
+    assert [store.values.device.type for store in stores] == ["cuda", "cpu", "cpu"]
+    _same(stores, prepared.manifest, shift)
+
+
+def _same(stores: list[Store], manifest: Any, shift: int) -> None:
+    every = [Batches(s, 96, 2, range(2), 0, Shift(manifest, shift, s.home) if shift else None) for s in stores]
+    for step in (0, 1, every[0].steps_per_epoch - 1, every[0].steps_per_epoch):
+        for pieces in zip(*(made.slices(step) for made in every), strict=True):
+            for name in ("rows", "values", "labels", "weights"):
+                first, *others = (getattr(piece, name).cpu() for piece in pieces)
+                assert all(torch.equal(first, other) for other in others)
+            assert {piece.values.device.type for piece in pieces} == {store.device.type for store in stores}
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 30])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_blocks_of_all_processes_hold_each_row_once_and_are_of_one_shape(count: int, processes: int) -> None:
+    rows: list[int] = []
+    for process in range(processes):
+        for block, filled in blocks(count, 10, range(process, -(-count // 10), processes), CPU):
+            assert len(block) == 10 and 1 <= filled <= 10 and block.max() < count
+            rows += block[:filled].tolist()
+    assert sorted(rows) == list(range(count))

@@ -1,0 +1,167 @@
+"""What files.py promises: a file or folder is whole or absent, and a failing disk is one message."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline import files
+from pipeline.errors import UserError
+from tests.data.rawfiles import small_disk
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_checksum_is_that_of_the_bytes(tmp_path: Path) -> None:
+    data = os.urandom(3_000_001)
+    (tmp_path / "x").write_bytes(data)
+    assert files.sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
+
+
+def test_text_is_replaced_as_a_whole_and_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    for text in ("first\n", "é\r\n日"):
+        files.write_text(path, text)
+        assert path.read_bytes() == text.encode() and path.stat().st_mode & 0o777 == 0o644
+    files.write_json(path, {"é": [1, None]})
+    assert json.loads(path.read_text()) == {"é": [1, None]} and path.read_text().endswith("}\n")
+    assert names(tmp_path) == ["x.txt"]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_an_interrupted_write_leaves_the_old_text_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    path = tmp_path / "x.txt"
+    files.write_text(path, "old")
+
+    def fail(*_: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(type(fault)):
+        files.write_text(path, "new")
+    assert path.read_text() == "old" and names(tmp_path) == ["x.txt"]
+
+
+def test_a_reader_sees_the_old_text_or_the_new_and_never_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    texts = {"a" * 100_000, "b" * 300_000}
+    files.write_text(path, "a" * 100_000)
+    seen, done = set(), threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_text())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(20):
+        for text in sorted(texts):
+            files.write_text(path, text)
+    done.set()
+    reader.join()
+    assert seen <= texts
+
+
+def test_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, replace, rename = os.fsync, Path.replace, Path.rename
+
+    def synced(descriptor: int) -> None:
+        events.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name.split('.')[0] or 'partial'}")  # noqa: PTH115
+        fsync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", lambda one, other: (events.append("rename"), replace(one, other))[1])
+    monkeypatch.setattr(Path, "rename", lambda one, other: (events.append("rename"), rename(one, other))[1])
+    parent = tmp_path.name.split(".")[0]
+    files.write_text(tmp_path / "x", "text")
+    assert events == ["fsync partial", "rename", f"fsync {parent}"]
+    events.clear()
+    with files.whole_folder(tmp_path / "folder") as partial:
+        (partial / "inner").write_text("x")
+    assert events == ["fsync inner", "fsync partial", "rename", f"fsync {parent}"]
+
+
+def test_a_folder_appears_whole_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "folder"
+    with files.whole_folder(path) as partial:
+        (partial / "a").write_text("a")
+        assert not path.exists() and partial.parent == path.parent and partial.name.startswith(".folder.")
+    assert names(path) == ["a"] and names(path.parent) == ["folder"] and path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path, fault: type[BaseException]) -> None:
+    with pytest.raises(fault), files.whole_folder(tmp_path / "folder") as partial:
+        (partial / "a").write_text("a")
+        raise fault
+    assert names(tmp_path) == []
+
+
+def test_the_first_of_two_folders_of_one_name_stays(tmp_path: Path) -> None:
+    with files.whole_folder(tmp_path / "folder") as late, files.whole_folder(tmp_path / "folder") as first:
+        (first / "first").write_text("")
+        (late / "late").write_text("")
+    assert names(tmp_path / "folder") == ["first"] and names(tmp_path) == ["folder"]
+
+
+def test_a_kill_leaves_no_folder_of_the_name(tmp_path: Path) -> None:
+    def job() -> None:
+        with files.whole_folder(tmp_path / "folder") as partial:
+            (partial / "a").write_text("a")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=job)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "folder").exists() and len(names(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("code", files.REMEDIES)
+def test_a_failing_disk_is_one_message_that_names_the_place_and_what_to_do(code: int) -> None:
+    with pytest.raises(UserError, match="^/here/x: cannot write a thing: .+"), files.disk_errors("a thing", Path("/there")):
+        raise OSError(code, os.strerror(code), "/here/x")
+    with pytest.raises(UserError, match="^/there: cannot write a thing: "), files.disk_errors("a thing", Path("/there")):
+        raise OSError(code, os.strerror(code))
+
+
+def test_what_is_no_fault_of_the_disk_is_not_hidden() -> None:
+    for error in (FileNotFoundError(errno.ENOENT, "no"), ValueError("x"), OSError("without a number")):
+        with pytest.raises(type(error)) as caught, files.disk_errors("a thing", Path("/there")):
+            raise error
+        assert caught.value is error
+
+
+def test_tensors_are_written_with_the_usual_permissions(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(3), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
+    files.save_tensors(tmp_path / "x", tensors)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in load_file(tmp_path / "x").items())
+
+
+def test_tensors_on_a_full_disk_are_an_error_of_the_disk_that_names_the_file(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        with pytest.raises(OSError) as caught:
+            files.save_tensors(disk / "x", {"a": torch.zeros(100_000)})
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(disk / "x"))
+        with pytest.raises(UserError, match=rf"^{disk / 'x'}: cannot write it: the disk is full; free some space"):
+            with files.disk_errors("it", disk):
+                files.save_tensors(disk / "x", {"a": torch.zeros(100_000)})
