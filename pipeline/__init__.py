@@ -15,9 +15,11 @@ Each module imports only from those above it:
     model           RecurrentClassifier
     optim           parameter groups, lr_at(step)
     metrics         exact measures from one row an example
+    faults          faults on purpose, for tests
     processes       this process among the others: launch, world, agreement, signals
     engine          train(): a generator of reports; evaluate()
     checkpoint      atomic save, verified load, retention
+    checkpoint_writer  checkpoints written in a thread while training goes on
     runfolder       runs/NAME/: one writer, one configuration, where it was made
     record          metrics.jsonl
     tracking        wandb and others through Accelerate's trackers, which may fail at any time

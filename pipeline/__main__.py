@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import NonFiniteError, Stopped, UserError
+from pipeline.errors import Stopped, TrainingError, UserError
 
 app = typer.Typer(
     help="Train recurrent classifiers on sequences: prepare, train, evaluate, export.",
@@ -82,7 +82,7 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":  # the others have met the same
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except (NonFiniteError, Stopped) as end:
+    except (TrainingError, Stopped) as end:
         if os.environ.get("RANK", "0") == "0":
             print(end, file=sys.stderr)
         sys.exit(143 if isinstance(end, Stopped) else 1)

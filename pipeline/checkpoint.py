@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -33,40 +33,61 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
-def save(folder: Path, state: State, facts: dict[str, Any], keep_last: int) -> Path:
-    """Write ``state`` below ``folder`` (runs/NAME/checkpoints), then remove all but the best and the newest ``keep_last``.
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint will hold, in host memory and independent of the training that goes on."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]  # file name -> tensors
+    content: dict[str, Any]
+
+
+def snapshot(state: State, facts: dict[str, Any]) -> Snapshot:
+    """Copy ``state`` to host memory."""
+    optimizer, scalars = _flatten(state.optimizer.state_dict())
+    tensors = {"model.safetensors": _on_cpu(state.model.state_dict()), "optimizer.safetensors": _on_cpu(optimizer)}
+    if state.ema is not None:
+        tensors["ema.safetensors"] = _on_cpu(state.ema.state_dict())
+    scaler = state.scaler.state_dict() if state.scaler is not None else None
+    content = {"format": FORMAT, "step": state.step, "optimizer": scalars, "scaler": scaler, "facts": facts}
+    return Snapshot(state.step, tensors, content)
+
+
+def save(folder: Path, taken: Snapshot, keep_last: int) -> Path:
+    """Write a checkpoint below ``folder`` (runs/NAME/checkpoints), then remove all but the best and the newest ``keep_last``.
 
     Raises UserError if the disk is full or cannot be written; the checkpoints that were there are untouched then.
     """
-    path = folder / _name(state.step)
+    path = folder / _name(taken.step)
     with files.disk_errors("a checkpoint", folder):
         if path.exists():
             if _problem(path) is None:
                 return path
             shutil.rmtree(path)  # damaged: this run started from an older one and has come here again
         with files.whole_folder(path) as partial:
-            optimizer, scalars = _flatten(state.optimizer.state_dict())
-            files.save_tensors(partial / "model.safetensors", _on_cpu(state.model.state_dict()))
-            files.save_tensors(partial / "optimizer.safetensors", _on_cpu(optimizer))
-            if state.ema is not None:
-                files.save_tensors(partial / "ema.safetensors", _on_cpu(state.ema.state_dict()))
-            scaler = state.scaler.state_dict() if state.scaler is not None else None
-            content = {"format": FORMAT, "step": state.step, "optimizer": scalars, "scaler": scaler, "facts": facts}
-            files.write_json(partial / "state.json", content)
+            for name, tensors in taken.tensors.items():
+                files.save_tensors(partial / name, tensors)
+            files.write_json(partial / "state.json", taken.content)
             manifest = {file.name: files.sha256(file) for file in sorted(partial.iterdir())}
             files.write_json(partial / "manifest.json", manifest)
         _prune(folder, keep_last)
     return path
 
 
-def mark_best(folder: Path, step: int) -> None:
-    """Make ``folder/best`` point to the checkpoint of ``step``, as one act. Raises UserError if it cannot be written."""
-    link = folder / ".best"
-    with files.disk_errors("which checkpoint is the best", folder):
+def mark(folder: Path, what: Literal["best", "finished"], step: int) -> None:
+    """Make ``folder/WHAT`` point to the checkpoint of ``step``, as one act. Raises UserError if it cannot be written."""
+    link = folder / f".{what}"
+    with files.disk_errors(f"which checkpoint is {what}", folder):
         link.unlink(missing_ok=True)
         link.symlink_to(_name(step))
-        link.replace(folder / "best")
+        link.replace(folder / what)
         files.fsync(folder)
+
+
+def is_finished(checkpoint: Checkpoint) -> bool:
+    """Whether training ended with this checkpoint."""
+    link = checkpoint.folder.parent / "finished"
+    return link.is_symlink() and link.readlink().name == checkpoint.folder.name
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:

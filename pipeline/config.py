@@ -107,6 +107,7 @@ class Train(Section):
     evaluate_every: Interval = _field("1 epoch", "steps, or `N epochs`, between evaluations on the validation part")
     checkpoint_every: Interval = _field("1 epoch", "steps, or `N epochs`, between checkpoints")
     keep_last: int = _field(2, "checkpoints kept besides the best", ge=1)
+    compare_every: int = _field(500, "steps between comparisons of the weights of all processes; 0: at checkpoints only", ge=0)
     on_nonfinite: Literal["stop", "skip"] = _field(
         "stop", "a loss or gradient that is not finite stops the run or skips the update"
     )

@@ -5,10 +5,11 @@ Shapes: B batch (global), b slice, T time steps, F features, C classes, N exampl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import config
-from pipeline.data.batches import Batches, Slice, Store, blocks, mix
+from pipeline.data.batches import Batches, Slice, Store, block, mix
 from pipeline.errors import NonFiniteError
 from pipeline.model import RecurrentClassifier
 from pipeline.optim import lr_at
@@ -126,7 +127,10 @@ def _update(state: State, norm: Tensor, train: config.Train, batches: Batches) -
             return True
         if state.scaler.get_scale() >= 1:
             return False
-        _refuse(state, batches)
+        if train.on_nonfinite == "stop":
+            _refuse(state, batches)
+        state.scaler.update(1.0)  # no scale helps this batch; the next one starts from here
+        return True
     if bool(norm.isfinite()):  # gradients, and so their norm, are the same on all processes
         state.optimizer.step()
     elif train.on_nonfinite == "stop":
@@ -222,28 +226,49 @@ class Rows:
 
 
 @torch.no_grad()
-def evaluate(model: RecurrentClassifier, store: Store, accelerator: Accelerator, limit: int | None = None) -> Rows:
+def evaluate(
+    model: RecurrentClassifier,
+    store: Store,
+    accelerator: Accelerator,
+    limit: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Rows | None:
     """What ``model`` says of the (first ``limit``) examples of a part. Collective; every process gets all rows.
 
     In fp32, whatever the precision of training. Each example is counted exactly once, and its row has the same
-    bits whatever the number of processes.
+    bits whatever the number of processes. ``stop``, which must say the same on all processes, is asked after
+    each block; None if it said to stop.
     """
     count = store.count if limit is None else min(limit, store.count)
     training = model.training
     model.eval()
     table = torch.zeros(4, count, dtype=torch.float64, device=accelerator.device)
     seen = 0
-    mine = range(accelerator.process_index, -(-count // EVALUATION_BLOCK), accelerator.num_processes)
-    for rows, real in blocks(count, EVALUATION_BLOCK, mine, store.home):
-        values, labels = store.take(rows)
-        logits = model(values).double()  # (b, C)
-        confidence, predictions = logits.softmax(1).max(1)
-        losses = functional.cross_entropy(logits, labels, reduction="none")
-        block = torch.stack([labels.double(), predictions.double(), confidence, losses])  # (4, b)
-        table[:, int(rows[0]) : int(rows[0]) + real] = block[:, :real]
-        seen += real
+    blocks = -(-count // EVALUATION_BLOCK)
+    for first in range(0, blocks, accelerator.num_processes):
+        number = first + accelerator.process_index
+        if number < blocks:
+            rows, real = block(count, EVALUATION_BLOCK, number, store.home)
+            values, labels = store.take(rows)
+            logits = model(values).double()  # (b, C)
+            confidence, predictions = logits.softmax(1).max(1)
+            losses = functional.cross_entropy(logits, labels, reduction="none")
+            start = number * EVALUATION_BLOCK
+            table[:, start : start + real] = torch.stack([labels.double(), predictions.double(), confidence, losses])[:, :real]
+            seen += real
+        if stop():
+            model.train(training)
+            return None
     model.train(training)
     assert sum(gather(seen)) == count, "every example is evaluated exactly once"
     # every column but one process's is zero, so that the sum is exact
     labels, predictions, confidence, losses = reduce_sum(table).cpu().numpy()
     return Rows(labels.astype(np.int64), predictions.astype(np.int64), confidence, losses)
+
+
+def digest(model: nn.Module) -> str:
+    """The SHA-256 of all weights."""
+    total = sha256()
+    for tensor in model.state_dict().values():
+        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return total.hexdigest()

@@ -22,8 +22,16 @@ class RunError(UserError):
     """A run folder is missing, damaged, in use, or belongs to another configuration."""
 
 
-class NonFiniteError(RuntimeError):
-    """The loss or its gradient is not finite; no update was made with it. Exit status 1."""
+class TrainingError(RuntimeError):
+    """Training cannot go on, and no input of the user is to blame: one message, exit status 1."""
+
+
+class NonFiniteError(TrainingError):
+    """The loss or its gradient is not finite; no update was made with it."""
+
+
+class CorruptionError(TrainingError):
+    """The weights of the processes, which must be the same, are not."""
 
 
 class Stopped(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,14 +17,13 @@ from torch import Tensor
 from torch import distributed as dist
 
 from pipeline import config
-from pipeline.errors import UserError
+from pipeline.errors import TrainingError, UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 T = TypeVar("T")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-AGREE_EVERY = 8  # steps; a stop is seen by all processes at most twice this many steps after the signal
 
 
 @contextmanager
@@ -123,10 +123,12 @@ def together(action: Callable[[], T]) -> T:
     except Exception as error:
         problem = error
     # an error of another kind may not survive the way to the other processes
-    described = problem if problem is None or isinstance(problem, UserError) else RuntimeError(repr(problem))
+    described = problem if problem is None or isinstance(problem, UserError | TrainingError) else RuntimeError(repr(problem))
     shared = next((other for other in gather(described) if other), None)
-    if error := problem or shared:
-        raise error
+    if problem is None:
+        problem = shared
+    if problem is not None:
+        raise problem
     return result
 
 
@@ -135,45 +137,68 @@ def on_main(accelerator: Accelerator, action: Callable[[], Any]) -> None:
     together(lambda: action() if accelerator.is_main_process else None)
 
 
-def assert_same(facts: dict[str, str]) -> None:
-    """Raise UserError in all processes if one has other ``facts`` than the main process, naming what differs."""
+def assert_same(facts: dict[str, str], error: type[Exception], remedy: str) -> None:
+    """Raise ``error`` in all processes if one of them has other ``facts`` than most, naming it and what differs."""
     everyone = gather(facts)
-    for number, other in enumerate(everyone):
-        differing = [name for name, value in everyone[0].items() if value != other[name]]
-        if differing:
-            raise UserError(f"process {number} has another {' and '.join(differing)} than process 0; give all of them the same")
+    for name in facts:
+        values = [other[name] for other in everyone]
+        usual = max(values, key=values.count)  # the first of equals: of two processes, that of process 0
+        odd = [str(number) for number, value in enumerate(values) if value != usual]
+        if odd:
+            raise error(f"process {', '.join(odd)} has another {name} than process {values.index(usual)}; {remedy}")
 
 
 class StopSignal:
-    """SIGTERM, SIGINT and SIGUSR1 ask for a stop; all processes learn of it at the same step.
+    """SIGTERM, SIGINT and SIGUSR1 ask for a stop, and so does ``failed``, when it says so; all processes learn of it
+    at the same step.
 
-    The handler only sets a flag. Every AGREE_EVERY steps an all-reduce of the flags is started, and its result
-    is read AGREE_EVERY steps later, so that no step waits for it.
+    The handler only sets a flag. Now and then an all-reduce of the flags is started, and its result is read the next
+    time, so that no step waits for it. How many questions lie between follows from how long they are apart in the
+    slowest process, which travels along with the flag: about EXCHANGE_SECONDS.
     """
 
-    def __init__(self) -> None:
+    EXCHANGE_SECONDS = 0.25
+    MOST_STEPS = 64
+
+    def __init__(self, failed: Callable[[], bool]) -> None:
+        self.failed = failed
         self.received: signal.Signals | None = None
         self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         self._group: Any = dist.new_group(backend="gloo") if dist.is_initialized() else None
-        self._flag = torch.zeros((), dtype=torch.int32)
         self._pending: Any = None
+        self._message = torch.zeros(2, dtype=torch.int64)
+        self._asked = self._last = self._next = 0
+        self._agreed = False
+        self._time = time.monotonic()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
 
-    def agreed(self, step: int) -> bool:
-        """Whether to stop after ``step``; every process calls this after each step and gets the same answer."""
-        if self._group is None:
-            return self.received is not None
-        if step % AGREE_EVERY:
+    def agreed(self) -> bool:
+        """Whether to stop; every process asks equally often and gets the same answer. Once it is yes, it stays yes."""
+        if self._group is None or self._agreed:
+            self._agreed = self._agreed or self.wanted
+            return self._agreed
+        self._asked += 1
+        if self._asked < self._next:
             return False
-        stop = False
+        interval = 1
         if self._pending is not None:
             self._pending.wait()
-            stop = bool(self._flag)
-        self._flag = torch.tensor(int(self.received is not None), dtype=torch.int32)
-        self._pending = dist.all_reduce(self._flag, dist.ReduceOp.MAX, self._group, async_op=True)
-        return stop
+            self._agreed, interval = bool(self._message[0]), -int(self._message[1])
+        now = time.monotonic()
+        seconds = (now - self._time) / max(1, self._asked - self._last)
+        most = min(self.MOST_STEPS, max(1, int(self.EXCHANGE_SECONDS / max(seconds, 1e-6))))
+        # the maximum is taken: of the wishes to stop, and of the intervals, negative, so that the shortest counts
+        self._message = torch.tensor([self.wanted, -most], dtype=torch.int64)
+        self._pending = dist.all_reduce(self._message, dist.ReduceOp.MAX, self._group, async_op=True)
+        self._next, self._last, self._time = self._asked + interval, self._asked, now
+        return self._agreed
+
+    @property
+    def wanted(self) -> bool:
+        """Whether this process wants to stop."""
+        return self.received is not None or self.failed()
 
     def __enter__(self) -> Self:
         return self

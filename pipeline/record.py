@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,12 @@ class Record:
         with files.disk_errors("a record", self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(line)
 
-    def truncate_after(self, step: int) -> None:
-        """Drop the records of steps after ``step`` as one act, so that a resumed run has each step once."""
+    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop all other records, as one act, so that a resumed run has each step once."""
         if not self.path.exists():
             return
         records = read(self.path)
-        kept = [record for record in records if record.get("step", 0) <= step]
+        kept = [record for record in records if wanted(record)]
         if len(kept) < len(records):
             with files.disk_errors("the records", self.path):
                 files.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))

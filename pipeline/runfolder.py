@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -48,7 +49,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
     """Write config.yaml and environment.json into a new run folder; into an older one only the latter.
 
     Raises RunError if the run was begun with another configuration, with the keys that differ, or if the folder
-    holds something that is not a run.
+    holds something that is not a run; UserError if the disk is full or cannot be written.
     """
     path = folder / "config.yaml"
     if path.exists():
@@ -62,11 +63,13 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
     elif any(entry.name != ".lock" and not entry.name.startswith(".config.yaml.") for entry in folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run (no config.yaml); name another folder: run.dir=runs/NAME")
     else:
-        files.write_text(path, config.dump(settings))
+        with files.disk_errors("the run folder", folder):
+            files.write_text(path, config.dump(settings))
     attempt = environment() | {"processes": processes}
     earlier = json.loads((folder / "environment.json").read_text()) if (folder / "environment.json").exists() else {}
     attempts = [*earlier.pop("earlier", []), *([earlier] if earlier else [])]
-    files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
+    with files.disk_errors("the run folder", folder):
+        files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
 
 
 def settings_of(folder: Path) -> config.Config:
@@ -96,6 +99,14 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def code_digest() -> str:
+    """The SHA-256 of this program's own source files."""
+    total = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def _git(*arguments: str) -> str | None:

@@ -16,6 +16,8 @@ import pipeline
 ROOT = Path(pipeline.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MAP = re.findall(r"^    ([a-z_.]+)  +\S", pipeline.__doc__ or "", re.MULTILINE)
+STAGES = re.findall(r"^    ([a-z_.]+)  +\S", (ROOT / "stages/__init__.py").read_text(), re.MULTILINE)
+COMMANDS = ("prepare", "train", "evaluate", "export")
 HEAVY = ("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn", "onnx", "onnxruntime", "numpy")
 
 
@@ -59,19 +61,16 @@ def test_a_module_imports_only_from_those_above_it(name: str) -> None:
             continue  # the version
         assert other in NAMES, f"{where}, which is no module"
         if name.startswith("stages.") and other.startswith("stages."):
-            assert other == "stages.parts", f"{where}: a stage reads what another wrote, and not its code"
+            inner = other.removeprefix("stages.")
+            assert inner not in COMMANDS, f"{where}: a stage reads what another wrote, and not its code"
+            assert STAGES.index(inner) < STAGES.index(name.removeprefix("stages.")), f"{where}, which stands below it"
         else:
             assert place(other) < place(name), f"{where}, which stands below it in pipeline/__init__.py"
 
 
-def test_the_parts_of_stages_need_no_stage() -> None:
-    assert not [other for other, _ in imports(NAMES["stages.parts"]) if other.startswith("stages")]
-
-
-def test_the_map_is_that_of_the_stages_too() -> None:
-    listed = re.findall(r"^    ([a-z_]+)  +\S", ast.get_docstring(ast.parse(NAMES["stages"].read_text())) or "", re.MULTILINE)
-    listed = listed or re.findall(r"^ *([a-z_]+)   +\S", NAMES["stages"].read_text(), re.MULTILINE)
-    assert sorted(listed) == sorted(name.removeprefix("stages.") for name in NAMES if name.startswith("stages."))
+def test_the_map_of_the_stages_names_each_of_them_once() -> None:
+    assert sorted(STAGES) == sorted(name.removeprefix("stages.") for name in NAMES if name.startswith("stages."))
+    assert set(COMMANDS) <= set(STAGES)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], []])

@@ -77,7 +77,7 @@ def trained(state: MakeState, batches: MakeBatches, accelerator: Accelerator) ->
 
 def saved(folder: Path, state: State, *steps: int, keep_last: int = 10) -> None:
     for state.step in steps:
-        checkpoint.save(folder, state, FACTS, keep_last)
+        checkpoint.save(folder, checkpoint.snapshot(state, FACTS), keep_last)
 
 
 def names(folder: Path) -> list[str]:
@@ -92,7 +92,7 @@ def test_a_restored_state_is_the_saved_one_and_goes_on_as_if_nothing_had_happene
     optim, train, fed = OPTIMIZERS[name], Train(batch=8, epochs=3, ema=ema), batches(20, 8)
     alone = state(optim, train, layers=2, bidirectional=True, dropout=0.3)
     advance(alone, fed, accelerator, optim, train, 4)
-    path = checkpoint.save(tmp_path, alone, FACTS, 2)
+    path = checkpoint.save(tmp_path, checkpoint.snapshot(alone, FACTS), 2)
     at_save = content(alone)
     advance(alone, fed, accelerator, optim, train, 5)
 
@@ -111,10 +111,34 @@ def test_a_restored_state_is_the_saved_one_and_goes_on_as_if_nothing_had_happene
     assert not torch.equal(content(resumed)["model/head.weight"], at_save["model/head.weight"])
 
 
+def test_a_snapshot_is_independent_of_the_training_that_goes_on(
+    trained: State, batches: MakeBatches, accelerator: Accelerator, state: MakeState, tmp_path: Path
+) -> None:
+    before = content(trained)
+    taken = checkpoint.snapshot(trained, FACTS)
+    advance(trained, batches(20, 8), accelerator, OPTIMIZERS["adam"], AVERAGED, 2)
+    assert trained.step == 5
+    checkpoint.save(tmp_path, taken, 1)
+    restored = state(OPTIMIZERS["adam"], AVERAGED)
+    checkpoint.restore(checkpoint.best(tmp_path), restored)
+    assert restored.step == 3
+    assert_same(content(restored), before)
+
+
+def test_a_run_is_finished_with_the_checkpoint_that_is_marked_so(trained: State, tmp_path: Path) -> None:
+    saved(tmp_path, trained, 3, 4)
+    assert not checkpoint.is_finished(checkpoint.best(tmp_path))
+    checkpoint.mark(tmp_path, "finished", 4)
+    found, _ = checkpoint.newest(tmp_path)
+    assert found is not None and found.step == 4 and checkpoint.is_finished(found)
+    checkpoint.mark(tmp_path, "best", 3)
+    assert not checkpoint.is_finished(checkpoint.best(tmp_path))
+
+
 def test_the_scale_of_fp16_is_restored(trained: State, state: MakeState, tmp_path: Path) -> None:
     trained.scaler = torch.amp.GradScaler("cpu", init_scale=1234.0)
     trained.scaler.scale(torch.ones(()))
-    checkpoint.save(tmp_path, trained, FACTS, 1)
+    checkpoint.save(tmp_path, checkpoint.snapshot(trained, FACTS), 1)
     other = state(OPTIMIZERS["adam"], AVERAGED)
     other.scaler = torch.amp.GradScaler("cpu")
     other.scaler.scale(torch.ones(()))
@@ -123,7 +147,7 @@ def test_the_scale_of_fp16_is_restored(trained: State, state: MakeState, tmp_pat
 
 
 def test_the_files_are_those_that_the_manifest_names_with_their_checksums(trained: State, tmp_path: Path) -> None:
-    path = checkpoint.save(tmp_path / "new", trained, FACTS, 1)
+    path = checkpoint.save(tmp_path / "new", checkpoint.snapshot(trained, FACTS), 1)
     assert path.name == "step_00000003" and names(path) == sorted(EVERY)
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest == {name: files.sha256(path / name) for name in EVERY if name != "manifest.json"}
@@ -140,12 +164,12 @@ def test_every_tensor_is_stored_though_cudnn_keeps_them_in_one_storage(trained: 
         parameter.data = flat[start : start + parameter.numel()].view_as(parameter)
         start += parameter.numel()
     before = content(trained)
-    stored = load_file(checkpoint.save(tmp_path, trained, FACTS, 1) / "model.safetensors")
+    stored = load_file(checkpoint.save(tmp_path, checkpoint.snapshot(trained, FACTS), 1) / "model.safetensors")
     assert_same({f"model/{name}": value for name, value in stored.items()}, {k: before[k] for k in before if k[:6] == "model/"})
 
 
 def test_nothing_in_a_checkpoint_is_pickled(trained: State, tmp_path: Path) -> None:
-    for file in checkpoint.save(tmp_path, trained, FACTS, 1).iterdir():
+    for file in checkpoint.save(tmp_path, checkpoint.snapshot(trained, FACTS), 1).iterdir():
         assert file.suffix in (".safetensors", ".json")
         with pytest.raises(Exception):  # noqa: B017  # the unpickler fails in many ways
             pickle.loads(file.read_bytes())
@@ -165,7 +189,7 @@ def test_no_pickle_is_written_or_read(
         monkeypatch.setattr(module, name, forbidden)
     monkeypatch.setattr(torch, "load", forbidden)
     monkeypatch.setattr(torch, "save", forbidden)
-    checkpoint.save(tmp_path, trained, FACTS, 1)
+    checkpoint.save(tmp_path, checkpoint.snapshot(trained, FACTS), 1)
     checkpoint.restore(checkpoint.best(tmp_path), state(OPTIMIZERS["adam"], AVERAGED))
 
 
@@ -239,18 +263,18 @@ def test_the_best_and_the_newest_are_kept(
     monkeypatch.chdir(tmp_path)
     folder = Path("runs/x/checkpoints") if relative else tmp_path / "runs/x/checkpoints"
     saved(folder, trained, 1, 2, keep_last=keep_last)
-    checkpoint.mark_best(folder, 2)
+    checkpoint.mark(folder, "best", 2)
     saved(folder, trained, 3, 4, 5, 6, 7, keep_last=keep_last)
     assert names(folder) == ["best", *(f"step_0000000{step}" for step in kept)]
     assert checkpoint.best(folder).step == 2
-    checkpoint.mark_best(folder, 7)
+    checkpoint.mark(folder, "best", 7)
     saved(folder, trained, 8, keep_last=keep_last)
     assert checkpoint.best(folder).step == 7 and (2 in kept[-keep_last:]) == (folder / "step_00000002").exists()
 
 
 def test_a_run_folder_that_is_moved_keeps_its_best(trained: State, tmp_path: Path) -> None:
     saved(tmp_path / "here", trained, 3, 4)
-    checkpoint.mark_best(tmp_path / "here", 3)
+    checkpoint.mark(tmp_path / "here", "best", 3)
     (tmp_path / "here").rename(tmp_path / "there")
     assert checkpoint.best(tmp_path / "there").folder == tmp_path / "there" / "step_00000003"
 
@@ -264,17 +288,17 @@ def test_the_best_is_the_newest_where_none_was_marked(trained: State, tmp_path: 
 
 def test_a_best_that_is_gone_or_damaged_is_not_replaced_by_another(trained: State, tmp_path: Path) -> None:
     saved(tmp_path, trained, 3, 4)
-    checkpoint.mark_best(tmp_path, 2)
+    checkpoint.mark(tmp_path, "best", 2)
     with pytest.raises(RunError, match=r"step_00000002: manifest\.json is missing; put an intact copy back, or remove .*best"):
         checkpoint.best(tmp_path)
-    checkpoint.mark_best(tmp_path, 3)
+    checkpoint.mark(tmp_path, "best", 3)
     (tmp_path / "step_00000003" / "ema.safetensors").write_bytes(b"")
     with pytest.raises(RunError, match=r"step_00000003: ema\.safetensors was changed after it was written"):
         checkpoint.best(tmp_path)
 
 
 def test_averaged_weights_are_those_that_are_evaluated(trained: State, model: MakeModel, tmp_path: Path) -> None:
-    found = checkpoint.Checkpoint(checkpoint.save(tmp_path, trained, FACTS, 1), 3, FACTS)
+    found = checkpoint.Checkpoint(checkpoint.save(tmp_path, checkpoint.snapshot(trained, FACTS), 1), 3, FACTS)
     assert trained.ema is not None
     for averaged, source in ((True, trained.ema), (False, trained.model)):
         loaded = model()
@@ -322,7 +346,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_is_one_message(
     advance(big, batches(20, 8), accelerator, OPTIMIZERS["adam"], AVERAGED, 1)
     with small_disk(tmp_path / "disk", "500k") as disk:
         saved(disk, big, 3, keep_last=1)
-        checkpoint.mark_best(disk, 3)
+        checkpoint.mark(disk, "best", 3)
         with pytest.raises(UserError, match=rf"{disk}.*: cannot write a checkpoint: the disk is full"):
             saved(disk, big, 4, keep_last=1)
         assert names(disk) == ["best", "step_00000003"]
@@ -336,8 +360,8 @@ def test_a_read_only_disk_is_one_message(trained: State, tmp_path: Path) -> None
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         with pytest.raises(UserError, match="cannot write a checkpoint: the file system is read-only"):
             saved(disk, trained, 4)
-        with pytest.raises(UserError, match="cannot write which checkpoint is the best: the file system is read-only"):
-            checkpoint.mark_best(disk, 3)
+        with pytest.raises(UserError, match="cannot write which checkpoint is best: the file system is read-only"):
+            checkpoint.mark(disk, "best", 3)
         assert checkpoint.best(disk).step == 3
 
 

@@ -343,7 +343,9 @@ def test_training_without_dropout_draws_no_random_numbers(
 
 
 def evaluate(model: RecurrentClassifier, part: Part, accelerator: Accelerator, limit: int | None = None) -> engine.Rows:
-    return engine.evaluate(model, Store(part, CPU, 1), accelerator, limit)
+    rows = engine.evaluate(model, Store(part, CPU, 1), accelerator, limit)
+    assert rows is not None
+    return rows
 
 
 def fields(rows: engine.Rows) -> list[np.ndarray]:
@@ -399,6 +401,29 @@ def test_an_evaluation_drops_nothing_and_leaves_no_trace(
     assert {module.training for module in made.modules()} == {training}
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.is_grad_enabled() and all(parameter.grad is None for parameter in made.parameters())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_evaluation_that_is_told_to_stop_ends_after_its_block_without_a_result(
+    model: MakeModel, part: MakePart, accelerator: Accelerator, training: bool
+) -> None:
+    made, asked = model().train(training), []
+
+    def stop() -> bool:
+        asked.append(True)
+        return len(asked) == 2
+
+    assert engine.evaluate(made, Store(part(751), CPU, 1), accelerator, stop=stop) is None
+    assert len(asked) == 2 and made.training == training
+
+
+def test_a_digest_tells_any_two_weights_apart(model: MakeModel) -> None:
+    made = model()
+    first = engine.digest(made)
+    assert engine.digest(deepcopy(made)) == first == engine.digest(model())
+    with torch.no_grad():
+        made.head.bias[0] = torch.nextafter(made.head.bias[0], torch.tensor(9.0))
+    assert engine.digest(made) != first
 
 
 def test_evaluating_between_steps_does_not_change_training(

@@ -137,9 +137,9 @@ def test_a_kill_leaves_no_folder_of_the_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", files.REMEDIES)
 def test_a_failing_disk_is_one_message_that_names_the_place_and_what_to_do(code: int) -> None:
-    with pytest.raises(UserError, match="^/here/x: cannot write a thing: .+"), files.disk_errors("a thing", Path("/there")):
+    with pytest.raises(UserError, match=r"^/here/x: cannot write a thing: .+"), files.disk_errors("a thing", Path("/there")):
         raise OSError(code, os.strerror(code), "/here/x")
-    with pytest.raises(UserError, match="^/there: cannot write a thing: "), files.disk_errors("a thing", Path("/there")):
+    with pytest.raises(UserError, match=r"^/there: cannot write a thing: "), files.disk_errors("a thing", Path("/there")):
         raise OSError(code, os.strerror(code))
 
 
@@ -162,6 +162,6 @@ def test_tensors_on_a_full_disk_are_an_error_of_the_disk_that_names_the_file(tmp
         with pytest.raises(OSError) as caught:
             files.save_tensors(disk / "x", {"a": torch.zeros(100_000)})
         assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(disk / "x"))
-        with pytest.raises(UserError, match=rf"^{disk / 'x'}: cannot write it: the disk is full; free some space"):
-            with files.disk_errors("it", disk):
-                files.save_tensors(disk / "x", {"a": torch.zeros(100_000)})
+        message = rf"^{disk / 'x'}: cannot write it: the disk is full; free some space"
+        with pytest.raises(UserError, match=message), files.disk_errors("it", disk):
+            files.save_tensors(disk / "x", {"a": torch.zeros(100_000)})

@@ -49,9 +49,9 @@ with runfolder.writer(Path(sys.argv[1])):
 
 def test_a_second_writer_is_refused_until_the_first_is_done(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "x"
-    with another_process(folder):
-        with pytest.raises(RunError, match=f"{folder}: another process is writing to this run; wait .*run.dir"):
-            runfolder.writer(folder).__enter__()
+    refused = pytest.raises(RunError, match=rf"{folder}: another process is writing to this run; wait .*run\.dir")
+    with another_process(folder), refused:
+        runfolder.writer(folder).__enter__()
     with runfolder.writer(folder):
         pass
 
@@ -151,14 +151,14 @@ def test_places_may_differ_since_they_do_not_change_what_a_run_is(tmp_path: Path
         run=config.Run(dir="elsewhere"), data=config.Data(root="/mnt/other", prepared="p", mirrors=("http://mirror",))
     )
     runfolder.enter(tmp_path, moved, 1)
-    with pytest.raises(RunError, match="data.seed: 0 -> 1"):
+    with pytest.raises(RunError, match=r"data\.seed: 0 -> 1"):
         runfolder.enter(tmp_path, moved.model_copy(update={"data": config.Data(root="/mnt/other", seed=1)}), 1)
 
 
 @pytest.mark.parametrize("stranger", ["thesis.docx", ".hidden", "metrics.jsonl", "checkpoints"])
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, stranger: str) -> None:
     (tmp_path / stranger).mkdir()
-    with runfolder.writer(tmp_path), pytest.raises(RunError, match="is not empty and holds no run .*run.dir=runs/NAME"):
+    with runfolder.writer(tmp_path), pytest.raises(RunError, match=r"is not empty and holds no run .*run\.dir=runs/NAME"):
         runfolder.enter(tmp_path, settings(tmp_path), 1)
     assert {path.name for path in tmp_path.iterdir()} == {stranger, ".lock"}
 

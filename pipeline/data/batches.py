@@ -5,7 +5,7 @@ Shapes: N examples of a part, B batch (global), b slice, T time steps, F feature
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -136,11 +136,10 @@ class Shift:
         return values.to(store.device), store.labels.index_select(0, rows).to(store.device)
 
 
-def blocks(count: int, size: int, numbers: Sequence[int], device: torch.device) -> Iterator[tuple[Tensor, int]]:
-    """Rows (size) of the blocks with these ``numbers`` and how many of them are real: the last block is padded.
+def block(count: int, size: int, number: int, device: torch.device) -> tuple[Tensor, int]:
+    """The rows (size) of block ``number`` of ``count`` rows, and how many of them are real: the last block is padded.
 
     Blocks are of one shape whatever the number of processes, so that a row's logits are bit for bit the same.
     """
-    for number in numbers:
-        rows = torch.arange(number * size, (number + 1) * size, device=device)
-        yield rows.clamp(max=count - 1), min(size, count - number * size)
+    rows = torch.arange(number * size, (number + 1) * size, device=device)
+    return rows.clamp(max=count - 1), min(size, count - number * size)

@@ -3,6 +3,7 @@
 Each stage reads the folder that the one before it wrote, and nothing else:
 
     parts       what several stages put together: the model for the prepared data, the best weights of a run
+    log         what a run says of itself, and which of its checkpoints is the best
     prepare     raw data -> prepared/; and check, the dry run
     train       prepared/ -> runs/NAME/
     evaluate    runs/NAME/ -> runs/NAME/eval/

@@ -32,6 +32,7 @@ def evaluate(folder: Path, split: str = "test") -> None:
         part = prepared.part(split)
         store = Store(part, accelerator.device, settings.data.resident_limit_mb)
         rows = engine.evaluate(model.to(accelerator.device), store, accelerator)
+        assert rows is not None
         if not accelerator.is_main_process:
             return
         names = list(prepared.manifest.class_names)

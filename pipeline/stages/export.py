@@ -40,9 +40,11 @@ def export(folder: Path) -> None:
             settings.export.tolerance,
             folder / "export",
         )
-    for name, check in result.items():
-        print(f"{folder / 'export' / name}: {check}")
-    print(f"next: see {folder / 'export' / 'README.md'}")
+    for check in result.values():
+        differences = f"{check['prediction_differences']} of {check['examples']} predictions differ"
+        largest = f"largest difference of a logit {check['largest_difference']:.1e}"
+        print(f"{folder / 'export' / check['file']}: {differences} from the original's, {largest}")
+    print(f"next: {folder / 'export' / 'README.md'} shows how to use them")
 
 
 def summary(folder: Path) -> None:

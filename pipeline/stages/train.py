@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import checkpoint, config, engine, optim, processes, runfolder, tracking
+from pipeline import checkpoint, config, engine, faults, optim, processes, runfolder
+from pipeline.checkpoint_writer import Writer
 from pipeline.config import Config
 from pipeline.data.batches import Batches, Shift, Store
 from pipeline.data.prepare import Name, Prepared, open_prepared
-from pipeline.errors import Stopped, UserError
+from pipeline.errors import CorruptionError, RunError, Stopped, UserError
 from pipeline.progress import Progress
-from pipeline.record import Record
+from pipeline.stages.log import Log, Selection
 from pipeline.stages.parts import assert_same_data, make_model
 
 if TYPE_CHECKING:
@@ -43,22 +42,21 @@ def train(settings: Config, file: str) -> None:
             "configuration": config.dump(settings),
             "prepared data": prepared.digest,
             "version of torch": torch.__version__,
+            "version of the code": runfolder.code_digest(),
         }
-        processes.assert_same(versions)
+        processes.assert_same(versions, UserError, "give all processes the same")
         processes.on_main(accelerator, lambda: stack.enter_context(runfolder.writer(folder)))
         processes.on_main(accelerator, lambda: runfolder.enter(folder, settings, accelerator.num_processes))
 
         model = make_model(settings, prepared).to(accelerator.device)
         state = engine.make_state(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
         found = resume(folder, state, prepared, accelerator)
-        if found and found.facts["finished"]:
+        if found and checkpoint.is_finished(found):
             if accelerator.is_main_process:
                 print(f"{folder}: finished at step {state.step}, nothing to do; next: make eval RUN={folder}")
             return
-        store = {
-            part: Store(prepared.part(part), accelerator.device, settings.data.resident_limit_mb)
-            for part in prepared.manifest.parts
-        }
+        limit = settings.data.resident_limit_mb
+        store = {part: Store(prepared.part(part), accelerator.device, limit) for part in prepared.manifest.parts}
         shift = Shift(prepared.manifest, settings.data.shift, store["train"].home) if settings.data.shift else None
         batches = Batches(store["train"], settings.train.batch, slices, mine, settings.run.seed, shift)
         run(settings, folder, state, batches, store, found, prepared, accelerator)
@@ -74,48 +72,75 @@ def run(
     prepared: Prepared,
     accelerator: Accelerator,
 ) -> None:
-    """Take the steps that are left; log, evaluate and save when each is due."""
+    """Take the steps that are left; log, evaluate and save when each is due.
+
+    A checkpoint holds the selection before the evaluation at its own step. That evaluation, which is a function of
+    the checkpoint, is made again when the run is resumed there, so that it may be interrupted at any point.
+    """
     options, per_epoch = settings.train, batches.steps_per_epoch
     steps = options.epochs * per_epoch
     evaluate_every = config.interval(options.evaluate_every, per_epoch)
     save_every = config.interval(options.checkpoint_every, per_epoch)
     selection = Selection(**found.facts["selection"]) if found else Selection()
-    checkpoints = folder / "checkpoints"
-
-    def save(finished: bool) -> None:
-        facts = {"finished": finished, "selection": asdict(selection), "data": prepared.digest}
-        facts["processes"] = accelerator.num_processes
-        processes.on_main(accelerator, lambda: checkpoint.save(checkpoints, state, facts, options.keep_last))
-        if selection.step == state.step:
-            processes.on_main(accelerator, lambda: checkpoint.mark_best(checkpoints, state.step))
+    planned, rank = faults.planned(), accelerator.process_index
 
     with (
-        processes.StopSignal() as stop,
+        Writer(folder / "checkpoints", options.keep_last) as writer,
+        processes.StopSignal(lambda: writer.failed) as stop,
         Progress(steps, state.step, accelerator.is_main_process) as progress,
         Log(settings, folder, state.step, per_epoch, accelerator, progress) as log,
     ):
-        progress.say(describe(state, batches, steps, accelerator))
-        for report in engine.train(state, batches, options, settings.optim, settings.run.seed, accelerator):
-            step, last = report.step, report.step == steps
-            if step % options.log_every == 0 or last:
-                log.training(report)
-            with log.paused():
-                if options.watch_test and step % options.watch_test == 0:
-                    log.watched(step, engine.evaluate(state.best_model, store["test"], accelerator, WATCHED))
-                if "valid" in store and (step % evaluate_every == 0 or last):
-                    selection = log.validation(step, engine.evaluate(state.best_model, store["valid"], accelerator), selection)
-                early = 0 < options.early_stopping <= selection.stale
-                stopped = stop.agreed(step) and not (last or early)
-                if step % save_every == 0 or step == selection.step or last or early or stopped:
-                    save(finished=last or early)
+
+        def settle() -> bool:
+            """Evaluate and save if due; whether the run ends here. Raises Stopped after a signal."""
+            nonlocal selection
+            step, before = state.step, selection
+            last = step == steps
+            if "valid" in store and (step % evaluate_every == 0 or last):
+                rows = engine.evaluate(state.best_model, store["valid"], accelerator, stop=stop.agreed)
+                selection = log.validation(step, rows, selection) if rows else selection
+            early = 0 < options.early_stopping <= selection.stale
+            stopped = stop.agreed()
+            best = selection.step == step
+            if step % save_every == 0 or best or last or early or stopped:
+                compare(state, accelerator)
+                facts = {"selection": asdict(before), "data": prepared.digest, "processes": accelerator.num_processes}
+                taken = checkpoint.snapshot(state, facts)
+                processes.on_main(accelerator, lambda: writer.save(taken))
+                if best:
+                    processes.on_main(accelerator, lambda: writer.mark("best", step))
             if stopped:
+                processes.on_main(accelerator, writer.wait)
                 raise Stopped(
                     f"stopped by a signal and saved after step {step} of {steps}; the same command goes on from there"
                 )
-            if early:
+            if early and not last:
                 progress.say(f"no better {options.monitor} in {selection.stale} evaluations: stopped early")
-                break
+            return last or early
+
+        progress.say(describe(state, batches, steps, accelerator))
+        ended = bool(found) and settle()
+        for report in () if ended else engine.train(state, batches, options, settings.optim, settings.run.seed, accelerator):
+            faults.strike(planned, rank, report.step, state.model)
+            if report.step % options.log_every == 0 or report.step == steps:
+                log.training(report)
+            with log.paused():
+                if options.compare_every and report.step % options.compare_every == 0:
+                    compare(state, accelerator)
+                if options.watch_test and report.step % options.watch_test == 0:
+                    log.watched(report.step, engine.evaluate(state.best_model, store["test"], accelerator, WATCHED))
+                if settle():
+                    break
+        processes.on_main(accelerator, lambda: writer.finish(state.step))
         progress.say(f"finished at step {state.step}{selection.describe(options.monitor)}; next: make eval RUN={folder}")
+
+
+def compare(state: engine.State, accelerator: Accelerator) -> None:
+    """Raise CorruptionError if the processes, whose weights must be the same bit for bit, have other ones."""
+    if accelerator.num_processes > 1:
+        remedy = "its memory or its GPU may be failing; no checkpoint holds these weights: start the same command elsewhere"
+        weights = {f"set of weights after step {state.step}": engine.digest(state.model)}
+        processes.assert_same(weights, CorruptionError, remedy)
 
 
 def describe(state: engine.State, batches: Batches, steps: int, accelerator: Accelerator) -> str:
@@ -126,37 +151,21 @@ def describe(state: engine.State, batches: Batches, steps: int, accelerator: Acc
     return f"{where}: {parameters:,} parameters, steps {state.step} to {steps}, {batches.batch} examples a step"
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The best value of train.monitor so far, the step it was reached at, and the evaluations since."""
-
-    value: float | None = None
-    step: int = 0
-    stale: int = 0
-
-    def after(self, value: float, step: int, monitor: str) -> Selection:
-        """What it becomes with one more evaluation."""
-        better = self.value is None or (value > self.value if monitor == "valid/accuracy" else value < self.value)
-        return Selection(value, step) if better else replace(self, stale=self.stale + 1)
-
-    def describe(self, monitor: str) -> str:
-        return f"; best {monitor} {self.value:.4f} at step {self.step}" if self.value is not None else ""
-
-
 def resume(folder: Path, state: engine.State, prepared: Prepared, accelerator: Accelerator) -> checkpoint.Checkpoint | None:
     """Bring ``state`` to the newest checkpoint that verifies; None for a new run.
 
     Raises RunError if that checkpoint is of other data, and UserError if the processes do not see the same one.
     """
     found, skipped = processes.together(lambda: checkpoint.newest(folder / "checkpoints"))
-    processes.assert_same({"newest checkpoint": str(found and found.step)})
+    seen = {"newest checkpoint": str(found and found.step)}
+    processes.assert_same(seen, RunError, "run.dir must lie on a disk that all machines share")
     if found:
         assert_same_data(found, prepared)
         processes.together(lambda: checkpoint.restore(found, state))
     if accelerator.is_main_process:
         for reason in skipped:
             print(f"skipped {reason}")
-        if found and not found.facts["finished"]:
+        if found and not checkpoint.is_finished(found):
             print(f"{folder}: resuming after step {found.step}")
         if found and found.facts["processes"] != accelerator.num_processes:
             print(f"{folder}: was on {found.facts['processes']} processes, goes on with {accelerator.num_processes}")
@@ -183,66 +192,3 @@ def slices_of(train: config.Train, number: int, processes_: int) -> tuple[int, r
         )
     each = slices // processes_
     return slices, range(number * each, (number + 1) * each)
-
-
-class Log:
-    """What a run says of itself: metrics.jsonl, the trackers and the screen, all from the main process."""
-
-    def __init__(
-        self, settings: Config, folder: Path, step: int, steps_per_epoch: int, accelerator: Accelerator, progress: Progress
-    ) -> None:
-        self.main, self.per_epoch, self.progress = accelerator.is_main_process, steps_per_epoch, progress
-        self.batch, self.monitor = settings.train.batch, settings.train.monitor
-        if self.main:
-            self.record = Record(folder / "metrics.jsonl")
-            self.record.truncate_after(step)
-        resolved = settings.model_dump(mode="json")
-        self.tracker = tracking.start(accelerator, settings.track, folder, resolved, "train", folder.name)
-        self.since, self.step = time.perf_counter(), step
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, Stopped):
-            self.tracker.finish(143, timeout=8)  # whoever sent the signal may kill after 30 s
-        else:
-            self.tracker.finish(0 if error is None else 1)
-
-    def training(self, report: engine.Report) -> None:
-        """The loss of one step over the global batch. Collective."""
-        numbers = report.numbers()
-        now = time.perf_counter()
-        rate = (report.step - self.step) * self.batch / (now - self.since)
-        self.since, self.step = now, report.step
-        self._write(report.step, "train", numbers | {"lr": report.lr, "samples_per_second": rate})
-        self.progress.update(report.step, numbers["loss"], numbers["accuracy"], rate)
-
-    def validation(self, step: int, rows: engine.Rows, selection: Selection) -> Selection:
-        """An evaluation on the validation part, and what it makes of the selection."""
-        loss, accuracy = float(rows.losses.mean()), float((rows.labels == rows.predictions).mean())
-        self._write(step, "valid", {"loss": loss, "accuracy": accuracy})
-        selection = selection.after(accuracy if self.monitor == "valid/accuracy" else loss, step, self.monitor)
-        best = "  (best)" if selection.step == step else ""
-        epoch = step / self.per_epoch
-        self.progress.say(f"step {step}  epoch {epoch:.2f}  valid loss {loss:.4f}  valid accuracy {accuracy:.2%}{best}")
-        return selection
-
-    def watched(self, step: int, rows: engine.Rows) -> None:
-        """Accuracy on the first test examples, for show."""
-        accuracy = float((rows.labels == rows.predictions).mean())
-        self._write(step, "test", {"watched_accuracy": accuracy})
-        self.progress.say(f"step {step}  accuracy on the first {len(rows.labels)} test examples {accuracy:.2%}")
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave what is done in this block out of the examples a second."""
-        began = time.perf_counter()
-        yield
-        self.since += time.perf_counter() - began
-
-    def _write(self, step: int, part: str, numbers: dict[str, float]) -> None:
-        if self.main:
-            values = {f"{part}/{name}": number for name, number in numbers.items()}
-            self.record.append({"step": step, "epoch": step / self.per_epoch, "time": time.time()} | values)
-            self.tracker.log(values, step)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.config import Data
 from pipeline.data import derive
-from pipeline.data.batches import Batches, Shift, Slice, Store, blocks, mix
+from pipeline.data.batches import Batches, Shift, Slice, Store, block, mix
 from pipeline.data.prepare import Part, prepare
 
 CPU = torch.device("cpu")
@@ -172,6 +172,7 @@ def test_augmentation_shifts_each_example_by_its_own_draw_whatever_the_slices(vi
         for row, value in zip(rows, values, strict=True)
     ]
     assert np.bincount(drawn, minlength=9).min() > len(drawn) / 18, "each of the nine shifts occurs about as often"
+    assert len({tuple(drawn[start : start + 12]) for start in range(0, len(drawn), 12)}) == 30, "other draws at every step"
     for slices in (2, 3, 4):
         assert torch.equal(epoch(slices)[0], rows) and torch.equal(epoch(slices)[1], values)
 
@@ -216,7 +217,8 @@ def _same(stores: list[Store], manifest: Any, shift: int) -> None:
 def test_blocks_of_all_processes_hold_each_row_once_and_are_of_one_shape(count: int, processes: int) -> None:
     rows: list[int] = []
     for process in range(processes):
-        for block, filled in blocks(count, 10, range(process, -(-count // 10), processes), CPU):
-            assert len(block) == 10 and 1 <= filled <= 10 and block.max() < count
-            rows += block[:filled].tolist()
+        for number in range(process, -(-count // 10), processes):
+            these, filled = block(count, 10, number, CPU)
+            assert len(these) == 10 and 1 <= filled <= 10 and these.max() < count
+            rows += these[:filled].tolist()
     assert sorted(rows) == list(range(count))

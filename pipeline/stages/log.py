@@ -1,0 +1,103 @@
+"""What a run says of itself, and which of its checkpoints is the best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pipeline import engine, tracking
+from pipeline.config import Config
+from pipeline.errors import Stopped
+from pipeline.progress import Progress
+from pipeline.record import Record
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The best value of train.monitor so far, the step it was reached at, and the evaluations since."""
+
+    value: float | None = None
+    step: int = 0
+    stale: int = 0
+
+    def after(self, value: float, step: int, monitor: str) -> Selection:
+        """What it becomes with one more evaluation."""
+        better = self.value is None or (value > self.value if monitor == "valid/accuracy" else value < self.value)
+        return Selection(value, step) if better else replace(self, stale=self.stale + 1)
+
+    def describe(self, monitor: str) -> str:
+        """The best value and its step, as the end of a sentence; empty without an evaluation."""
+        return f"; best {monitor} {self.value:.4f} at step {self.step}" if self.value is not None else ""
+
+
+class Log:
+    """What a run says of itself: metrics.jsonl, the trackers and the screen, all from the main process."""
+
+    def __init__(
+        self, settings: Config, folder: Path, step: int, steps_per_epoch: int, accelerator: Accelerator, progress: Progress
+    ) -> None:
+        self.main, self.per_epoch, self.progress = accelerator.is_main_process, steps_per_epoch, progress
+        self.batch, self.monitor = settings.train.batch, settings.train.monitor
+        if self.main:
+            self.record = Record(folder / "metrics.jsonl")
+            # of the resumed step everything is there but its evaluation, which is made again
+            self.record.keep(lambda record: record["step"] < step or (record["step"] == step and "valid/loss" not in record))
+        resolved = settings.model_dump(mode="json")
+        self.tracker = tracking.start(accelerator, settings.track, folder, resolved, "train", folder.name)
+        self.since, self.step = time.perf_counter(), step
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, Stopped):
+            self.tracker.finish(143, timeout=8)  # whoever sent the signal may kill after 30 s
+        else:
+            self.tracker.finish(0 if error is None else 1)
+
+    def training(self, report: engine.Report) -> None:
+        """The loss of one step over the global batch. Collective."""
+        numbers = report.numbers()
+        now = time.perf_counter()
+        rate = (report.step - self.step) * self.batch / (now - self.since)
+        self.since, self.step = now, report.step
+        self._write(report.step, "train", numbers | {"lr": report.lr, "samples_per_second": rate})
+        self.progress.update(report.step, numbers["loss"], numbers["accuracy"], rate)
+
+    def validation(self, step: int, rows: engine.Rows, selection: Selection) -> Selection:
+        """An evaluation on the validation part, and what it makes of the selection."""
+        loss, accuracy = float(rows.losses.mean()), float((rows.labels == rows.predictions).mean())
+        self._write(step, "valid", {"loss": loss, "accuracy": accuracy})
+        selection = selection.after(accuracy if self.monitor == "valid/accuracy" else loss, step, self.monitor)
+        best = "  (best)" if selection.step == step else ""
+        epoch = step / self.per_epoch
+        self.progress.say(f"step {step}  epoch {epoch:.2f}  valid loss {loss:.4f}  valid accuracy {accuracy:.2%}{best}")
+        return selection
+
+    def watched(self, step: int, rows: engine.Rows | None) -> None:
+        """Accuracy on the first test examples, for show."""
+        assert rows is not None
+        accuracy = float((rows.labels == rows.predictions).mean())
+        self._write(step, "test", {"watched_accuracy": accuracy})
+        self.progress.say(f"step {step}  accuracy on the first {len(rows.labels)} test examples {accuracy:.2%}")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave what is done in this block out of the examples a second."""
+        began = time.perf_counter()
+        yield
+        self.since += time.perf_counter() - began
+
+    def _write(self, step: int, part: str, numbers: dict[str, float]) -> None:
+        if self.main:
+            values = {f"{part}/{name}": number for name, number in numbers.items()}
+            self.record.append({"step": step, "epoch": step / self.per_epoch, "time": time.time()} | values)
+            self.tracker.log(values, step)
