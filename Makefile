@@ -38,7 +38,7 @@ prep: setup ## prepare the data of CONFIG
 	@$(PIPELINE) prepare $(SETTINGS)
 
 train: setup ## train or resume RUN on every GPU, or on the CPUs
-	@$(BIN)/accelerate launch --quiet --config_file $(LAUNCH) --num_processes $(PROCESSES) --num_cpu_threads_per_process 1 -m pipeline train $(SETTINGS)
+	@$(BIN)/accelerate launch --quiet --config_file $(LAUNCH) --num_processes $(PROCESSES) --main_process_port 0 --num_cpu_threads_per_process 1 -m pipeline train $(SETTINGS)
 
 eval: setup ## measure the best checkpoint of RUN on the test part
 	@$(PIPELINE) evaluate --run $(RUN)
@@ -51,7 +51,7 @@ all: setup ## everything: prepare, train, evaluate, export, summary
 	@$(MAKE) --no-print-directory train
 	@$(MAKE) --no-print-directory eval
 	@$(MAKE) --no-print-directory export
-	@$(PIPELINE) summary --run $(RUN)
+	@$(MAKE) --no-print-directory summary
 
 test: setup ## the test suite
 	@$(BIN)/python -m pytest
@@ -60,6 +60,9 @@ lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+summary: setup ## what RUN gave, where it lies, what to type next
+	@$(PIPELINE) summary --run $(RUN)
 
 bench: setup ## time the training loop against a bare one
 	@$(BIN)/python -m tests.benchmarks.quick

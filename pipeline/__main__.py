@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import Stopped, TrainingError, UserError
+from pipeline.errors import LostContactError, Stopped, TrainingError, UserError
 
 app = typer.Typer(
     help="Train recurrent classifiers on sequences: prepare, train, evaluate, export.",
@@ -83,7 +83,7 @@ def main() -> None:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except (TrainingError, Stopped) as end:
-        if os.environ.get("RANK", "0") == "0":
+        if os.environ.get("RANK", "0") == "0" or isinstance(end, LostContactError):
             print(end, file=sys.stderr)
         sys.exit(143 if isinstance(end, Stopped) else 1)
     except KeyboardInterrupt:

@@ -93,6 +93,8 @@ def train(
     steps = train.epochs * batches.steps_per_epoch
     parameters = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
     state.forward.train()
+    if isinstance(state.forward, DistributedDataParallel) and state.step < steps:
+        _settle_buckets(state, batches, accelerator)
     while state.step < steps:
         lr = lr_at(state.step, steps, optim)
         for group in state.optimizer.param_groups:
@@ -114,6 +116,16 @@ def train(
         count = batches.count(state.step)
         state.step += 1
         yield Report(state.step, lr, count, loss, correct, norm)
+
+
+def _settle_buckets(state: State, batches: Batches, accelerator: Accelerator) -> None:
+    """Backward passes whose gradients are dropped. After its second pass (with a static graph) DDP lays its buckets out
+    anew, and the layout decides the order of sums over three and more processes; a resumed run must sum as one that
+    was left alone."""
+    for _ in range(3):
+        part = next(batches.slices(state.step))
+        torch.autograd.backward(_slice_loss(state, part, batches.batch, 0.0, 0, accelerator)[0])
+        state.optimizer.zero_grad()
 
 
 def _update(state: State, norm: Tensor, train: config.Train, batches: Batches) -> bool:

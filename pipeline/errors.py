@@ -30,6 +30,10 @@ class NonFiniteError(TrainingError):
     """The loss or its gradient is not finite; no update was made with it."""
 
 
+class LostContactError(TrainingError):
+    """Another process died, hangs or cannot be reached."""
+
+
 class CorruptionError(TrainingError):
     """The weights of the processes, which must be the same, are not."""
 

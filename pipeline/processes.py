@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from pipeline import config
-from pipeline.errors import TrainingError, UserError
+from pipeline.errors import LostContactError, TrainingError, UserError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,8 +46,10 @@ def world(
     torch.backends.cudnn.deterministic = run.deterministic
     torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]  # fp32 means fp32: by default cuDNN's LSTM rounds to TF32
     from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+    from accelerate.utils import DistributedDataParallelKwargs
 
+    if "RANK" in os.environ:
+        _join("gloo" if cpu else "nccl", timedelta(seconds=run.timeout))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")  # set by run.threads, here and below
         accelerator = Accelerator(
@@ -54,16 +57,35 @@ def world(
             mixed_precision={"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[precision],
             kwargs_handlers=[
                 DistributedDataParallelKwargs(gradient_as_bucket_view=True, static_graph=static_graph),
-                InitProcessGroupKwargs(timeout=timedelta(seconds=run.timeout)),
             ],
         )
     torch.set_num_threads(run.threads)
     try:
         _assert_world(accelerator)
         yield accelerator
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise LostContactError(
+            f"process {accelerator.process_index} lost the others: one of them died, hangs for more than run.timeout = "
+            f"{run.timeout} s, or cannot be reached ({' '.join(str(error).split())[:200]}); "
+            "the same command goes on from the last checkpoint"
+        ) from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _join(backend: str, timeout: timedelta) -> None:
+    """Meet the other processes of this launch; Accelerate takes the group that it finds.
+
+    The store of a launcher with static rendezvous outlives a restart of its processes (torch 2.15), and with it the
+    addresses of those that died; so each attempt has names of its own in it.
+    """
+    store, rank, number = next(rendezvous("env://", timeout=timeout))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    own = dist.PrefixStore(f"attempt_{attempt}", store)  # type: ignore[attr-defined]  # in no stub
+    dist.init_process_group(backend, store=own, rank=rank, world_size=number, timeout=timeout)
 
 
 def _on_cpu() -> bool:
