@@ -17,7 +17,7 @@ PIPELINE := $(BIN)/python -m pipeline
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
 .DEFAULT_GOAL := help
-.PHONY: help setup check prep train eval export all summary test lint bench clean
+.PHONY: help setup check prep train eval export all summary test faults soak lint bench clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -53,8 +53,14 @@ all: setup ## everything: prepare, train, evaluate, export, summary
 	@$(MAKE) --no-print-directory export
 	@$(MAKE) --no-print-directory summary
 
-test: setup ## the test suite
-	@$(BIN)/python -m pytest
+test: setup ## the test suite; the slow faults are left to "make faults"
+	@$(BIN)/python -m pytest -m "not slow"
+
+faults: setup ## every fault, injected: kills, hangs, full disks, hostile files (some need root, strace and ip)
+	@$(BIN)/python -m pytest tests/faults
+
+soak: setup ## kill a run 100 times in random ways and compare its end with that of a run left alone
+	@$(BIN)/python -m tests.faults.soak --kills 100
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -184,8 +184,16 @@ def _problem(path: Path) -> str | None:
                 return f"{name} was changed after it was written"
         if not {"model.safetensors", "optimizer.safetensors", "state.json"} <= manifest.keys():
             return "manifest.json names too few files"
-        form = json.loads((path / "state.json").read_text())["format"]
-        return None if form == FORMAT else f"is of format {form}; this program reads {FORMAT}"
+        content = json.loads((path / "state.json").read_text())
+        if content["format"] != FORMAT:
+            return f"is of format {content['format']}; this program reads {FORMAT}"
+        if missing := {"step", "optimizer", "scaler", "facts"} - content.keys():
+            return f"state.json lacks {', '.join(sorted(missing))}"
+        for name in manifest:  # a manifest that fits proves no more than that somebody wrote both
+            if name.endswith(".safetensors"):
+                with safe_open(path / name, framework="pt"):
+                    pass
+        return None
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -178,12 +179,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(path)
     values, lines = yamlfile.read(path)
     if not isinstance(values, dict | None):
-        raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {values!r}")
+        raise ConfigError(
+            f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {_without_secret(repr(values))}"
+        )
     values = {name: {} if section is None else section for name, section in (values or {}).items()}
     places = {key: f"{path}:{line}" for key, line in lines.items()}
     for text in overrides:
         key, value = _override(text)
-        places[key] = f"command line: {text}"
+        places[key] = f"command line: {_without_secret(text)}"
         section = values.setdefault(key[0], {})
         places.setdefault(key[:1], places[key])
         if isinstance(section, dict):
@@ -199,9 +202,16 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 def _override(text: str) -> tuple[yamlfile.Key, Any]:
     name, equals, value = text.partition("=")
     key = tuple(name.split("."))
+    place = f"command line: {_without_secret(text)}"
     if not equals or len(key) != 2 or not all(key):
-        raise ConfigError(f"command line: {text}: expected section.key=value, such as optim.lr=0.001")
-    return key, yamlfile.parse(value, f"command line: {text}")[0]
+        raise ConfigError(f"{place}: expected section.key=value, such as optim.lr=0.001")
+    return key, yamlfile.parse(value, place)[0]
+
+
+def _without_secret(text: str) -> str:
+    """``text`` up to what looks like the name of a secret: messages end in logs, and its value must not."""
+    name = re.search(r"(?:key|token|secret|passw|credential)[^=:\s]*", text, re.IGNORECASE)
+    return text if name is None or name.end() == len(text) else f"{text[: name.end()]}=***"
 
 
 def _faults(error: ValidationError, places: dict[yamlfile.Key, str], path: str) -> Iterator[str]:
@@ -219,7 +229,7 @@ def _faults(error: ValidationError, places: dict[yamlfile.Key, str], path: str) 
             kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
                 "String should", "text that should"
             )
-            given = "nothing" if fault["input"] is None else repr(fault["input"])
+            given = "nothing" if fault["input"] is None else _without_secret(repr(fault["input"]))
             problem = f"expected {kind.strip()}, got {given}"
         expected.setdefault(key, []).append(problem)
     order = {key: number for number, key in enumerate(places)}

@@ -42,9 +42,10 @@ def world(
     if precision == "fp16" and cpu:
         raise UserError("train.precision: fp16 needs a GPU; on a CPU use bf16 or fp32")
     torch.set_num_threads(run.threads)
-    torch.use_deterministic_algorithms(run.deterministic)
+    if run.deterministic:  # asked only then: the call imports torch's compiler, which takes seconds
+        torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = run.deterministic
-    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]  # fp32 means fp32: by default cuDNN's LSTM rounds to TF32
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: by default cuDNN's LSTM rounds to TF32
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 

@@ -60,7 +60,7 @@ def read(path: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
         except ValueError:
             record = None
-        if not isinstance(record, dict):
+        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
             raise RunError(f"{path}:{number}: not a record; delete this line to go on")
         records.append(record)
     return records

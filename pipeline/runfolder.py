@@ -66,10 +66,21 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
         with files.disk_errors("the run folder", folder):
             files.write_text(path, config.dump(settings))
     attempt = environment() | {"processes": processes}
-    earlier = json.loads((folder / "environment.json").read_text()) if (folder / "environment.json").exists() else {}
+    earlier = _earlier(folder / "environment.json")
     attempts = [*earlier.pop("earlier", []), *([earlier] if earlier else [])]
     with files.disk_errors("the run folder", folder):
         files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """What environment.json says of the attempts so far. Raises RunError if it is not what this program wrote."""
+    try:
+        found = json.loads(path.read_bytes()) if path.exists() else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("earlier", []), list):
+        raise RunError(f"{path}: is not what this program wrote; delete it to go on")
+    return found
 
 
 def settings_of(folder: Path) -> config.Config:

@@ -180,7 +180,8 @@ class _WandB(_View):
             wandb.teardown()
         if self.mode == "offline":
             path = Path(os.path.relpath(self.tracker.run.dir)).parent
-            _say(f"wandb: offline run {path}; look at it: wandb leet {path}; upload it: wandb sync {path}")
+            command = os.path.relpath(Path(sys.executable).with_name("wandb"))
+            _say(f"wandb: an offline run; look at it: {command} leet {path}; upload it: {command} sync {path}")
 
     def abandon(self, why: str) -> None:
         super().abandon(why)

@@ -3,6 +3,7 @@
 import accelerate
 import sklearn.model_selection
 import torch
+import torch._dynamo  # every optimiser imports it, which takes longer than a test
 
 import pipeline.__main__
 import pipeline.stages.evaluate

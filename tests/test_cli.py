@@ -59,7 +59,7 @@ def test_unprepared_data_names_the_command_that_prepares_it(tmp_path: Path) -> N
 
 
 def test_batch_that_does_not_divide_names_numbers_that_do(folder: Path) -> None:
-    says = ("train.batch = 100", "3 processes", "start 2, 4")
+    says = ("train.batch = 100", "3 processes", "start 1, 2, 4, 5 processes")
     refused("train", *SMOKE, "train.batch=100", "run.dir=runs/new", cwd=folder, says=says, processes=3)
 
 

@@ -185,6 +185,7 @@ def test_ci_installs_as_the_readme_says_and_the_workflow_runs_it() -> None:
     assert re.findall(r"\bmake (\w+)", "\n".join(line for line in script.splitlines() if line.startswith("limited"))) == [
         "setup",
         "lint",
+        "faults",
         "test",
     ]
     assert "bash .ci/run" in workflow

@@ -136,6 +136,13 @@ def test_watched_test_accuracy_is_shown_and_never_decides(folder: Path) -> None:
     assert not (folder / "watched/checkpoints/best").exists()
 
 
+def test_evaluation_of_another_part_leaves_that_of_the_test_part(folder: Path) -> None:
+    test = (folder / "runs/smoke/eval/metrics.json").read_bytes()
+    succeed("evaluate", "--run", "runs/smoke", "--split", "valid", cwd=folder, HOME=str(folder))
+    assert (folder / "runs/smoke/eval/metrics.json").read_bytes() == test
+    assert json.loads((folder / "runs/smoke/eval/valid/metrics.json").read_text())["count"] == 144
+
+
 def test_wrong_run_folder_is_refused(folder: Path) -> None:
     for command in ("evaluate", "export", "summary"):
         status, shown = run(command, "--run", "prepared", cwd=folder)

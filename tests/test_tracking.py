@@ -127,7 +127,7 @@ def test_no_key_means_offline_without_a_question_even_on_a_terminal(tmp_path: Pa
     except OSError:  # how Linux reports that the other end was closed
         pass
     assert os.waitpid(pid, 0)[1] == 0, shown
-    assert b"wandb: offline run" in shown
+    assert b"wandb: an offline run" in shown
     assert b"API key" not in shown and b"?" not in shown
 
 

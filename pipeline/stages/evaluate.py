@@ -40,22 +40,27 @@ def evaluate(folder: Path, split: str = "test") -> None:
         summary = {"split": split, "step": found.step} | summary
         write(folder, summary, rows, part, prepared)
         tracker = tracking.start(accelerator, settings.track, folder, settings.model_dump(mode="json"), "evaluate", folder.name)
-        pictures = {path.stem: path for path in sorted((folder / "eval").glob("*.png"))}
+        pictures = {path.stem: path for path in sorted(place(folder, split).glob("*.png"))}
         scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
         tracker.log_evaluation(scores | {"step": found.step}, summary["confusion_matrix"], names, pictures)
         tracker.finish()
         show(rows, names)
         print(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
-        print(f"written: {folder / 'eval'}\nnext: make export RUN={folder}")
+        print(f"written: {place(folder, split)}\nnext: make export RUN={folder}")
+
+
+def place(folder: Path, split: str) -> Path:
+    """Where an evaluation is written: eval/, and eval/SPLIT/ for another part than test."""
+    return folder / "eval" if split == "test" else folder / "eval" / split
 
 
 def write(folder: Path, summary: dict[str, Any], rows: engine.Rows, part: Part, prepared: Prepared) -> None:
     """Write eval/ (numbers, a row an example, pictures) and add a row to results.csv."""
-    target = folder / "eval"
+    target = place(folder, summary["split"])
     names = summary["per_class"].keys()
     classes = prepared.manifest.class_names
     with files.disk_errors("the evaluation", target):
-        target.mkdir(exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         files.write_json(target / "metrics.json", summary)
         table = zip(part.index.tolist(), rows.labels, rows.predictions, rows.confidence, strict=True)
         lines = [f"{index},{classes[label]},{classes[guess]},{sure:.6f}" for index, label, guess, sure in table]

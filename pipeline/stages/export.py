@@ -49,7 +49,7 @@ def export(folder: Path) -> None:
 
 def summary(folder: Path) -> None:
     """Print what a run gave, where it lies and what to type next."""
-    runfolder.settings_of(folder)
+    settings = runfolder.settings_of(folder)
     path = folder / "eval" / "metrics.json"
     if not path.is_file():
         raise RunError(f"{folder}: not evaluated yet; type: make eval RUN={folder}")
@@ -58,7 +58,8 @@ def summary(folder: Path) -> None:
     print(f"run folder     {folder}")
     print(f"pictures       {folder / 'eval'}")
     print(f"model          {folder / 'export'}")
-    print(f"next           make all CONFIG=configs/mnist.yaml, or read {folder / 'export' / 'README.md'} to use the model")
+    other = "make all CONFIG=configs/mnist.yaml, or " if settings.data.source == "digits" else ""
+    print(f"next           {other}read {folder / 'export' / 'README.md'} to use the model")
 
 
 def _measured(folder: Path, step: int) -> dict[str, Any] | None:
@@ -67,6 +68,6 @@ def _measured(folder: Path, step: int) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     measured = json.loads(path.read_text())
-    if measured["split"] != "test" or measured["step"] != step:
+    if measured["step"] != step:
         return None
     return {name: measured[name] for name in ("count", "accuracy", "loss")}

@@ -185,7 +185,7 @@ def slices_of(train: config.Train, number: int, processes_: int) -> tuple[int, r
             for n in range(1, train.batch + 1)
             if (slices % n if train.gradient_shards else train.batch % (n * train.accumulate)) == 0
         ]
-        near = ", ".join(map(str, sorted(fitting, key=lambda n: abs(n - processes_))[:4]))
+        near = ", ".join(map(str, sorted(sorted(fitting, key=lambda n: abs(n - processes_))[:4])))
         parts = f" x train.accumulate = {train.accumulate}" if train.accumulate > 1 else ""
         raise UserError(
             f"{what} cannot be cut into equal parts for {processes_} processes{parts}; start {near} processes, or change it"

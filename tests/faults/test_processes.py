@@ -34,6 +34,7 @@ def assert_as_if_left_alone(folder: Path, name: str, alone: str = "alone") -> No
     assert (folder / name / "checkpoints/best").readlink() == (folder / alone / "checkpoints/best").readlink()
 
 
+@pytest.mark.slow
 def test_worker_that_dies_is_restarted_and_the_run_resumes_by_itself(folder: Path) -> None:
     marks = folder / "marks"
     marks.mkdir()
@@ -73,6 +74,7 @@ def test_signal_saves_and_exits_143(folder: Path, number: signal.Signals) -> Non
     assert output.count("saved after step") == 1
 
 
+@pytest.mark.slow
 def test_signal_during_a_long_evaluation_stops_it_and_the_evaluation_is_made_on_resuming(folder: Path) -> None:
     # pixel by pixel and with a wide layer, an evaluation takes many times as long as reaching it
     slow = ("data.view=pixels", "model.hidden=256", "data.validation=1200", "train.batch=96", "train.evaluate_every=2")
@@ -91,6 +93,7 @@ def test_signal_during_a_long_evaluation_stops_it_and_the_evaluation_is_made_on_
     assert_as_if_left_alone(folder, "evaluating", "evaluated")
 
 
+@pytest.mark.slow
 def test_process_that_hangs_ends_the_job_with_an_error_and_no_orphans(folder: Path) -> None:
     options = ("run.timeout=10",)
     job = launch("cpu.yaml", *arguments("hangs", *options), cwd=folder, PIPELINE_FAULT="stop@1:60")
@@ -118,6 +121,7 @@ def of_session(session: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_exact_mode_survives_kills_and_other_numbers_of_processes(folder: Path) -> None:
     exact = ("train.gradient_shards=4", "data.shift=1", "train.ema=0.9")
     succeed(*arguments("exact_alone", *exact), cwd=folder, processes=4)
@@ -134,6 +138,7 @@ def test_exact_mode_survives_kills_and_other_numbers_of_processes(folder: Path) 
     assert_as_if_left_alone(folder, "exact", "exact_alone")
 
 
+@pytest.mark.slow
 def test_plain_mode_goes_on_with_another_number_of_processes_and_says_so(folder: Path) -> None:
     job = Job(*arguments("fewer"), cwd=folder, processes=3)
     wait_until(lambda: reached(folder / "fewer", 40), "step 40")
@@ -144,6 +149,7 @@ def test_plain_mode_goes_on_with_another_number_of_processes_and_says_so(folder:
     assert len(losses(folder / "fewer")) == 280
 
 
+@pytest.mark.slow
 def test_bit_that_flips_in_one_process_stops_the_run_and_names_it(folder: Path) -> None:
     status, output = run(*arguments("flipped", "train.compare_every=10"), cwd=folder, processes=3, PIPELINE_FAULT="flip@1:95")
     assert status == 1, output
@@ -163,6 +169,7 @@ def test_weights_that_are_not_finite_are_never_saved(folder: Path) -> None:
     assert_as_if_left_alone(folder, "nan")
 
 
+@pytest.mark.slow
 def test_one_run_folder_has_one_writer_and_a_dead_one_leaves_no_lock(folder: Path) -> None:
     job = Job(*arguments("shared"), cwd=folder, processes=1)
     wait_until(lambda: reached(folder / "shared", 20), "step 20")

@@ -1,0 +1,55 @@
+"""The guard: the pipeline's step costs hardly more than the bare loop's, which takes the same step."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+
+from tests.benchmarks import quick
+
+LIMIT, ATTEMPTS = 1.10, 3  # a neighbour on the same core may spoil an attempt, and never speeds one up for long
+
+
+def test_a_step_costs_at_most_a_tenth_more_than_that_of_the_bare_loop() -> None:
+    part = quick.synthetic()
+    contenders = [quick.bare(part), quick.pipeline(part)]
+    costs: list[float] = []
+    while len(costs) < ATTEMPTS and (not costs or costs[-1] > LIMIT):
+        costs.append(median(quick.race(contenders, quick.TURN, 10)[1].cost))
+    assert costs[-1] <= LIMIT, f"times the bare step, in each attempt: {costs}"
+
+
+@pytest.mark.parametrize("shards", [0, 4])
+def test_both_loops_take_the_same_step(monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
+    """On the same rows, the losses of the first steps are the same: the guard compares like with like."""
+    part = quick.synthetic()
+    monkeypatch.setattr(torch, "randperm", lambda count, generator=None: torch.arange(count))
+    with quick.alone("fp32") as accelerator:
+        theirs = [float(loss) for loss in islice(quick.bare(part).steps(accelerator), 10)]
+        ours = [float(report.loss) for report in islice(quick.pipeline(part, shards=shards).steps(accelerator), 10)]
+    assert ours == pytest.approx(theirs, abs=1e-4)
+    assert len(set(ours)) == 10, "it learns"
+
+
+def test_the_command_prints_a_table_and_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "new" / "bench.json"
+    quick.main(["--steps", "2", "--repeats", "2", "--json", str(file)])
+    measured = json.loads(file.read_text())
+    printed = capsys.readouterr().out
+    for contender in measured["contenders"]:
+        assert contender["name"] in printed
+        assert len(contender["samples_per_second"]) == len(contender["cost"]) == 2
+        assert min(contender["samples_per_second"]) > 0 and min(contender["cost"]) > 0
+    assert measured["contenders"][0]["cost"] == [1.0, 1.0], "the bare loop is its own limit"
+
+
+@pytest.mark.parametrize("wrong", [["--steps", "0"], ["--repeats", "0"], ["--steps", "many"]])
+def test_nonsense_is_refused(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        quick.main(wrong)
+    assert stopped.value.code == 2
