@@ -177,18 +177,20 @@ def _all(folder: Path) -> list[Path]:
 
 def _problem(path: Path) -> str | None:
     """Why the checkpoint cannot be used; None if every file is what was written."""
+    name = "manifest.json"
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
+        manifest = json.loads((path / name).read_text())
         for name, digest in manifest.items():
             if files.sha256(path / name) != digest:
                 return f"{name} was changed after it was written"
         if not {"model.safetensors", "optimizer.safetensors", "state.json"} <= manifest.keys():
             return "manifest.json names too few files"
-        content = json.loads((path / "state.json").read_text())
+        name = "state.json"
+        content = json.loads((path / name).read_text())
         if content["format"] != FORMAT:
             return f"is of format {content['format']}; this program reads {FORMAT}"
         if missing := {"step", "optimizer", "scaler", "facts"} - content.keys():
-            return f"state.json lacks {', '.join(sorted(missing))}"
+            return f"{name} lacks {', '.join(sorted(missing))}"
         for name in manifest:  # a manifest that fits proves no more than that somebody wrote both
             if name.endswith(".safetensors"):
                 with safe_open(path / name, framework="pt"):
@@ -197,7 +199,7 @@ def _problem(path: Path) -> str | None:
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
-        return f"cannot be read ({error})"
+        return f"{name} cannot be read ({error})"
 
 
 def _open(path: Path) -> Checkpoint:

@@ -5,11 +5,14 @@ Shapes: B batch (global), b slice, T time steps, F features, C classes, N exampl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 from hashlib import sha256
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +39,8 @@ EVALUATION_BLOCK = 250  # rows; the same whatever the number of processes
 @dataclass
 class State:
     """What training changes. ``forward`` is ``model`` as it is called in training: wrapped for DDP where there are
-    several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps."""
+    several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps. ``autocast`` is
+    entered around each forward pass: made once, as Accelerate makes a new one at every call."""
 
     model: RecurrentClassifier
     forward: nn.Module
@@ -44,6 +48,7 @@ class State:
     scaler: Any = None
     ema: RecurrentClassifier | None = None
     step: int = 0
+    autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     @property
     def best_model(self) -> RecurrentClassifier:
@@ -78,7 +83,9 @@ def make_state(
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ["mean", "scale"])  # type: ignore[no-untyped-call]
     forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by _slice_loss
-    return State(model, forward, optimizer, accelerator.scaler, ema)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+    autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
+    return State(model, forward, optimizer, accelerator.scaler, ema, autocast=autocast)
 
 
 def train(
@@ -92,22 +99,24 @@ def train(
     """
     steps = train.epochs * batches.steps_per_epoch
     parameters = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
+    gradient = _exact_gradient if train.gradient_shards else _plain_gradient
     state.forward.train()
     if isinstance(state.forward, DistributedDataParallel) and state.step < steps:
-        _settle_buckets(state, batches, accelerator)
+        _settle_buckets(state, batches)
     while state.step < steps:
         lr = lr_at(state.step, steps, optim)
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        gradient = _exact_gradient if train.gradient_shards else _plain_gradient
         loss, correct = gradient(state, batches, train.label_smoothing, seed, accelerator, parameters)
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(grads)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))  # get_total_norm, at half its cost
         if optim.clip:
             nn.utils.clip_grads_with_norm_(parameters, optim.clip, norm)
-        if not _update(state, norm, train, batches):
+        updated = _update(state, norm, train, batches)
+        _forget_gradients(parameters)
+        if not updated:
             continue
         if state.ema is not None:
             decay = min(train.ema, (1 + state.step) / (10 + state.step))
@@ -118,13 +127,13 @@ def train(
         yield Report(state.step, lr, count, loss, correct, norm)
 
 
-def _settle_buckets(state: State, batches: Batches, accelerator: Accelerator) -> None:
+def _settle_buckets(state: State, batches: Batches) -> None:
     """Backward passes whose gradients are dropped. After its second pass (with a static graph) DDP lays its buckets out
     anew, and the layout decides the order of sums over three and more processes; a resumed run must sum as one that
     was left alone."""
     for _ in range(3):
         part = next(batches.slices(state.step))
-        torch.autograd.backward(_slice_loss(state, part, batches.batch, 0.0, 0, accelerator)[0])
+        torch.autograd.backward(_slice_loss(state, part, batches.batch, 0.0, 0)[0])
         state.optimizer.zero_grad()
 
 
@@ -134,7 +143,6 @@ def _update(state: State, norm: Tensor, train: config.Train, batches: Batches) -
         before = state.scaler.get_scale()
         state.scaler.step(state.optimizer)
         state.scaler.update()
-        state.optimizer.zero_grad()
         if state.scaler.get_scale() >= before:
             return True
         if state.scaler.get_scale() >= 1:
@@ -143,12 +151,17 @@ def _update(state: State, norm: Tensor, train: config.Train, batches: Batches) -
             _refuse(state, batches)
         state.scaler.update(1.0)  # no scale helps this batch; the next one starts from here
         return True
-    if bool(norm.isfinite()):  # gradients, and so their norm, are the same on all processes
+    if math.isfinite(norm.item()):  # gradients, and so their norm, are the same on all processes
         state.optimizer.step()
     elif train.on_nonfinite == "stop":
         _refuse(state, batches)
-    state.optimizer.zero_grad()
     return True
+
+
+def _forget_gradients(parameters: list[nn.Parameter]) -> None:
+    """``zero_grad`` without what an optimiser does around it."""
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def _refuse(state: State, batches: Batches) -> None:
@@ -159,34 +172,33 @@ def _refuse(state: State, batches: Batches) -> None:
     )
 
 
-def _slice_loss(
-    state: State, part: Slice, count: int, smoothing: float, seed: int, accelerator: Accelerator
-) -> tuple[Tensor, Tensor]:
+def _slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Tensor]:
     """The share of one slice in the mean loss over the ``count`` examples of the global batch, and its number of hits."""
     if state.model.dropout:
         torch.manual_seed(mix(seed, state.step, part.number))
-    with accelerator.autocast():
+    with state.autocast:
         logits = state.forward(part.values).float()  # (b, C)
     losses = functional.cross_entropy(logits, part.labels, reduction="none", label_smoothing=smoothing)  # (b)
-    hits = (logits.detach().argmax(1) == part.labels) & part.weights.bool()
-    return (losses * part.weights).sum() / count, hits.sum()
+    hits = logits.detach().argmax(1) == part.labels
+    if part.padded:
+        losses, hits = losses * part.weights, hits & part.weights.bool()
+    return losses.sum() / count, hits.sum()
 
 
 def _plain_gradient(
     state: State, batches: Batches, smoothing: float, seed: int, accelerator: Accelerator, parameters: list[nn.Parameter]
 ) -> tuple[Tensor, Tensor]:
     """Leave the mean gradient over the global batch in ``grad``; DDP averages over W, so each share is scaled by W."""
-    loss = torch.zeros((), device=accelerator.device)
-    correct = torch.zeros((), dtype=torch.int64, device=accelerator.device)
-    count = batches.count(state.step)
+    count, shares, correct = batches.count(state.step), [], []
     for part in batches.slices(state.step):
         last = part.number == batches.mine[-1]
         with nullcontext() if last else accelerator.no_sync(state.forward):
-            share, hits = _slice_loss(state, part, count, smoothing, seed, accelerator)
-            scaled = share * accelerator.num_processes
+            share, hits = _slice_loss(state, part, count, smoothing, seed)
+            scaled = share * accelerator.num_processes if accelerator.num_processes > 1 else share
             (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
-        loss, correct = loss + share.detach(), correct + hits
-    return loss, correct
+        shares.append(share.detach())
+        correct.append(hits)
+    return reduce(add, shares), reduce(add, correct)
 
 
 def _exact_gradient(
@@ -199,12 +211,10 @@ def _exact_gradient(
     count = batches.count(state.step)
     leaves = []
     for part in batches.slices(state.step):
-        share, hits = _slice_loss(state, part, count, smoothing, seed, accelerator)
-        (share if state.scaler is None else state.scaler.scale(share)).backward()
+        share, hits = _slice_loss(state, part, count, smoothing, seed)
+        grads = torch.autograd.grad(share if state.scaler is None else state.scaler.scale(share), parameters)
         # the loss and the hits travel in the same vector as the gradient, and so in the same tree
-        pieces = [parameter.grad.reshape(-1) for parameter in parameters if parameter.grad is not None]
-        leaves.append(torch.cat([*pieces, torch.stack([share.detach(), hits.float()])]))
-        state.optimizer.zero_grad()
+        leaves.append(torch.cat([*(grad.reshape(-1) for grad in grads), share.detach()[None], hits.float()[None]]))
     total = _tree_sum(leaves)
     if dist.is_initialized():
         totals = [torch.empty_like(total) for _ in range(accelerator.num_processes)]

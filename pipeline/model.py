@@ -88,7 +88,8 @@ class RecurrentClassifier(nn.Module):
         ``lengths`` (B), int64, from 1 to T: the valid steps of each sequence; what follows them is padding and
         does not change the result. None: all T steps are valid.
         """
-        x = (values.to(self.mean.dtype) - self.mean) * self.scale  # (B, T, F)
+        values = values.to(self.mean.dtype) if values.is_floating_point() else values  # integers are cast by the subtraction
+        x = (values - self.mean) * self.scale  # (B, T, F)
         steps = None if lengths is None else torch.arange(x.shape[1], device=x.device)  # (T)
         for index in range(0, len(self.recurrent), self.directions):
             if index and self.dropout:

@@ -28,13 +28,15 @@ def mix(*numbers: int) -> int:
 @dataclass(frozen=True)
 class Slice:
     """``number`` of the slice in its global batch, ``rows`` (b) of the part, ``values`` (b, T, F), ``labels`` (b),
-    ``weights`` (b): 1, or 0 for the padding that gives the last batch of an epoch the shape of the others."""
+    ``weights`` (b): 1, or 0 for the padding that gives the last batch of an epoch the shape of the others; ``padded``:
+    whether there is any, which the host knows without asking the device."""
 
     number: int
     rows: Tensor
     values: Tensor
     labels: Tensor
     weights: Tensor
+    padded: bool
 
 
 class Store:
@@ -79,17 +81,16 @@ class Batches:
     def slices(self, step: int) -> Iterator[Slice]:
         """This process's slices of the global batch of ``step``."""
         begin, count = self._begin(step) * self.batch, self.count(step)
-        for number in self.mine:
+        mine = slice(begin + self.mine.start * self.size, begin + self.mine.stop * self.size)
+        rows = self._order[mine]
+        values, labels = self.shift.take(self.store, rows, self._shifts[mine]) if self.shift else self.store.take(rows)
+        pieces = (torch.split(column, self.size) for column in (rows, values, labels))
+        for number, own, x, y in zip(self.mine, *pieces, strict=True):
             start, stop = number * self.size, (number + 1) * self.size
-            rows = self._order[begin + start : begin + stop]
-            if self.shift:
-                values, labels = self.shift.take(self.store, rows, self._shifts[begin + start : begin + stop])
-            else:
-                values, labels = self.store.take(rows)
             weights = self._ones
-            if stop > count:
+            if padded := stop > count:
                 weights = (torch.arange(start, stop, device=self.store.device) < count).to(torch.float32)
-            yield Slice(number, rows, values, labels, weights)
+            yield Slice(number, own, x, y, weights, padded)
 
     def _begin(self, step: int) -> int:
         """The place of ``step`` in its epoch, whose order is made when it begins."""

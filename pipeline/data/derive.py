@@ -55,6 +55,14 @@ def _every_class(labels: Array, class_names: tuple[str, ...], least: int, proble
         raise DataError(f"{problem} of class {scarce}")
 
 
+def repeated(train: Array, test: Array) -> list[tuple[int, int]]:
+    """Each row of ``test`` that equals a row of ``train`` byte for byte, with the first such row of ``train``."""
+    rows: dict[bytes, list[int]] = {}
+    for row, example in enumerate(test):
+        rows.setdefault(example.tobytes(), []).append(row)
+    return sorted((twin, row) for row, example in enumerate(train) for twin in rows.pop(example.tobytes(), ()))
+
+
 def statistics(values: Array) -> tuple[tuple[float, ...], tuple[float, ...], float, float]:
     """Mean and population deviation of each feature of uint8 (N, T, F), then of all values; exact up to one rounding."""
     total = np.zeros((2, values.shape[2]), np.int64)

@@ -24,6 +24,7 @@ from pipeline.data import derive, sources
 from pipeline.errors import DataError
 
 FORMAT: Final = 1
+REPEATED_SHOWN = 5  # of the test examples that were found in the training part
 Name = Literal["train", "valid", "test"]
 
 
@@ -54,6 +55,9 @@ class Manifest(config.Section):
     std: tuple[float, ...]  # (F), of the population; 0 for a constant feature
     global_mean: float
     global_std: float
+    # Absent in folders made before they were looked for, which stay good: the examples are the same.
+    repeated: int = 0  # test examples that equal one of the source's training examples
+    repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test part, row in the training part
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +184,7 @@ def open_prepared(data: config.Data, verify: bool = True) -> Prepared:
         if not folder.exists():
             raise DataError(f"{folder}: not prepared yet; type: {_COMMAND}") from None
         raise DataError(f"{error.filename}: {error.strerror}; {remedy}") from error
-    content = manifest.model_dump_json(exclude={"settings": True, "source_files": True})
+    content = manifest.model_dump_json(exclude={"settings", "source_files", "repeated", "repeated_rows"})
     return Prepared(folder, manifest, hashlib.sha256(content.encode()).hexdigest())
 
 
@@ -195,6 +199,7 @@ def _build(folder: Path, data: config.Data, raw: sources.Raw) -> None:
         "test": (raw.test_values, raw.test_labels, everything),
     }
     parts: dict[Name, PartInfo] = {}
+    twins = derive.repeated(raw.train_values, raw.test_values)
     with files.whole_folder(folder) as partial:
         for name, (images, labels, rows) in chosen.items():
             if name == "valid" and not len(rows):
@@ -226,5 +231,7 @@ def _build(folder: Path, data: config.Data, raw: sources.Raw) -> None:
             std=std,
             global_mean=global_mean,
             global_std=global_std,
+            repeated=len(twins),
+            repeated_rows=tuple(twins[:REPEATED_SHOWN]),
         )
         files.write_json(partial / "manifest.json", manifest.model_dump(mode="json"))

@@ -30,8 +30,8 @@ def test_both_loops_take_the_same_step(monkeypatch: pytest.MonkeyPatch, shards: 
     part = quick.synthetic()
     monkeypatch.setattr(torch, "randperm", lambda count, generator=None: torch.arange(count))
     with quick.alone("fp32") as accelerator:
-        theirs = [float(loss) for loss in islice(quick.bare(part).steps(accelerator), 10)]
-        ours = [float(report.loss) for report in islice(quick.pipeline(part, shards=shards).steps(accelerator), 10)]
+        theirs = [loss.item() for loss in islice(quick.bare(part).steps(accelerator), 10)]
+        ours = [report.loss.item() for report in islice(quick.pipeline(part, shards=shards).steps(accelerator), 10)]
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert len(set(ours)) == 10, "it learns"
 

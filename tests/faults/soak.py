@@ -48,6 +48,7 @@ KINDS = {
     "SIGTERM to one": 15,
     "SIGSTOP of one": 3,
 }
+LAUNCHES = 0.08  # the share of attempts under accelerate launch, which imports torch anew each time
 LAUNCHED = {"kill -9 of the launcher": 3, "kill -9 of a worker": 1, "SIGTERM to all": 1}
 
 
@@ -155,7 +156,7 @@ class Soak:
         """Start the run and kill it; whether it had ended by itself before."""
         random, run = self.random, self.folder / name
         processes = random.choice((1, 2, 4))
-        launched = random.random() < 0.08
+        launched = random.random() < LAUNCHES
         before = last_step(run)
         number = sum(self.starts.values())
         job: Forked | Launched
@@ -222,7 +223,7 @@ class Soak:
 
     def second(self, job: Forked | Launched, name: str) -> None:
         """Start the run although processes of a killed launcher live: it is refused, or they are gone by then."""
-        statuses, output = Job(*self.arguments(name), "run.dir=" + name, cwd=self.folder).wait() if job.pids() else ([0], "")
+        statuses, output = Job(*self.arguments(name), cwd=self.folder).wait() if job.pids() else ([0], "")
         if "another process is writing to this run" in output:
             self.counts["second writers refused"] += 1
         elif job.pids():

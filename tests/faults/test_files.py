@@ -1,4 +1,5 @@
-"""A save that is killed or fails at any of its system calls costs nothing that was saved before.
+"""A save that is killed or fails at any of its system calls costs nothing that was saved before; and test examples
+that are training examples are found.
 
 strace injects the faults, into the real system calls of a process that saves a checkpoint.
 """
@@ -6,6 +7,7 @@ strace injects the faults, into the real system calls of a process that saves a 
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import re
@@ -22,11 +24,12 @@ import pytest
 from accelerate import Accelerator
 
 from pipeline import checkpoint, engine
-from pipeline.config import Optim, Train
+from pipeline.config import Data, Optim, Train
 from pipeline.data.batches import Batches
+from pipeline.data.prepare import open_prepared, prepare
 from pipeline.engine import State
 from pipeline.errors import UserError
-from tests.data.rawfiles import small_disk
+from tests.data.rawfiles import examples, put, small_disk
 from tests.launching import ROOT, Job, reached, succeed, wait_until
 
 FACTS = {"data": "abc"}
@@ -168,6 +171,7 @@ def assert_whole(folder: Path) -> None:
     """There is a newest checkpoint and a best one, old or new, both complete, and nothing that must be skipped."""
     found, skipped = checkpoint.newest(folder)
     assert found is not None and found.step in (3, 4) and skipped == []
+    assert (folder / "best").is_symlink(), "or another would be taken for the best"
     best = checkpoint.best(folder)
     assert best.step in (2, 4)
     assert found.step == 4 or best.step == 2, "what is not yet there is not marked as the best"
@@ -280,3 +284,30 @@ def test_a_disk_that_fails_while_training_goes_on_stops_both_processes_and_the_r
     assert found is not None and skipped == []
     output = succeed(*arguments("failing"), cwd=folder, processes=2)
     assert f"resuming after step {found.step}" in output and "finished at step 560" in output
+
+
+@pytest.mark.parametrize("view", ["rows", "permuted_pixels"])
+def test_test_examples_that_are_training_examples_are_counted_and_named(tmp_path: Path, view: str) -> None:
+    arrays = examples(train=200, test=40)
+    for twin, row in ((3, 150), (7, 20), (8, 20)):
+        arrays[2][twin] = arrays[0][row]
+    arrays[0][180] = arrays[0][20]  # the first of several is named
+    put(tmp_path / "twins", arrays)
+    put(tmp_path / "none", examples(train=200, test=40))
+    found = {}
+    for root in ("twins", "none"):
+        data = Data(source="mnist", view=view, root=str(tmp_path / root), prepared=str(tmp_path / "prepared"))
+        found[root] = prepare(data).manifest
+    assert (found["twins"].repeated, found["twins"].repeated_rows) == (3, ((3, 150), (7, 20), (8, 20)))
+    assert (found["none"].repeated, found["none"].repeated_rows) == (0, ())
+
+
+def test_data_prepared_before_repeated_examples_were_looked_for_stays_the_same_data(tmp_path: Path) -> None:
+    put(tmp_path / "raw", examples())
+    data = Data(source="mnist", root=str(tmp_path / "raw"), prepared=str(tmp_path / "prepared"))
+    made = prepare(data)
+    file = made.folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    del manifest["repeated"], manifest["repeated_rows"]
+    file.write_text(json.dumps(manifest))
+    assert open_prepared(data).digest == made.digest

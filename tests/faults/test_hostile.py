@@ -21,14 +21,14 @@ from tests.launching import ROOT, Job, losses, reached, records, run, succeed, w
 
 SMOKE = ("--config", str(ROOT / "configs/smoke.yaml"))
 SOURCES = sorted(Path(pipeline.__file__).parent.rglob("*.py"))
-SECRET = "canary-8c1f6e20d9"  # noqa: S105  # one that must never be seen again
+SECRET = "canary-8c1f6e20d9"  # one that must never be seen again
 OFFLINE = {"WANDB_MODE": "offline"}
 WANDB = ("track.backends=[wandb]", "train.epochs=10")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working folder with prepared data and a run that ended after 3 of 4 epochs' worth of checkpoints."""
+    """A working folder with prepared data."""
     folder = tmp_path_factory.mktemp("work")
     succeed("prepare", *SMOKE, cwd=folder)
     return folder
@@ -92,12 +92,8 @@ def test_a_pickle_in_a_checkpoint_runs_nothing_and_is_refused(
     ):
         status, output = run(*command, cwd=folder)
         assert not canary.exists(), f"{command[0]} ran the payload"
-        if (command[0], name) != ("evaluate", "optimizer.safetensors") and (command[0], name) != (
-            "export",
-            "optimizer.safetensors",
-        ):
-            assert (status, output.count("error:"), "Traceback" in output) == (2, 1, False), f"{command[0]}: {output}"
-            assert str(damaged / "checkpoints") in output and name in output, output
+        assert (status, output.count("error:"), "Traceback" in output) == (2, 1, False), f"{command[0]}: {output}"
+        assert str(damaged / "checkpoints") in output and name in output, output
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "environment.json", "metrics.jsonl"])
@@ -112,6 +108,25 @@ def test_a_payload_in_another_file_of_a_run_runs_nothing_and_is_refused(
     (damaged / name).write_bytes(content)
     status, output = run("train", *SMOKE, "train.epochs=4", f"run.dir={damaged}", cwd=folder)
     assert not canary.exists()
+    assert (status, output.count("error:"), "Traceback" in output) == (2, 1, False), output
+    assert name in output
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("environment.json", text) for text in ("[]", "5", '{"earlier": 5}')),
+        *(("metrics.jsonl", text) for text in ("[]", "5", '{"step": "x"}', '{"a": 1}')),
+        *(("state.json", text) for text in ("[]", "5", "{}", '{"format": 1}', '{"format": 1, "step": 1, "facts": {}}')),
+    ],
+)
+def test_json_of_another_shape_is_refused_with_its_place(folder: Path, damaged: Path, name: str, content: str) -> None:
+    if name == "state.json":
+        for checkpoint in (damaged / "checkpoints").glob("step_*"):
+            spoil(checkpoint, name, content.encode())
+    else:
+        (damaged / name).write_text(content + "\n")
+    status, output = run("train", *SMOKE, "train.epochs=4", f"run.dir={damaged}", cwd=folder)
     assert (status, output.count("error:"), "Traceback" in output) == (2, 1, False), output
     assert name in output
 
@@ -209,15 +224,12 @@ def test_secrets_of_the_environment_are_written_nowhere(folder: Path, tmp_path: 
     names = ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "GITHUB_TOKEN", "SSH_PASSWORD", "MY_API_KEY", "DATABASE_URL")
     secrets = OFFLINE | dict.fromkeys(names, SECRET) | {"HOME": str(tmp_path)}
     (tmp_path / "work").mkdir()
-    said = []
-    for command in (
+    commands = (
         ("prepare", *SMOKE),
         ("train", *SMOKE, "run.dir=run", "track.backends=[wandb]"),
-        ("evaluate", "--run", "run"),
-        ("export", "--run", "run"),
-        ("summary", "--run", "run"),
-    ):
-        said.append(succeed(*command, cwd=tmp_path / "work", **secrets))
+        *((command, "--run", "run") for command in ("evaluate", "export", "summary")),
+    )
+    said = [succeed(*command, cwd=tmp_path / "work", **secrets) for command in commands]
     assert list(tmp_path.glob("work/run/wandb/offline-run-*/*.wandb")) and list(tmp_path.glob("work/run/export/*.onnx"))
     assert holding(tmp_path, SECRET) == []
     assert SECRET not in "".join(said)
@@ -248,8 +260,7 @@ def test_an_override_of_another_form_that_names_a_secret_is_not_repeated(tmp_pat
     (tmp_path / "some.yaml").write_text("")
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "some.yaml", [override.format(SECRET)])
-    assert SECRET not in str(caught.value)
-    assert "expected section.key=value" in str(caught.value)
+    assert SECRET not in str(caught.value) and "command line: " in str(caught.value)
 
 
 def test_a_secret_on_the_command_line_is_in_no_file_and_no_message(folder: Path) -> None:
@@ -271,6 +282,7 @@ def assert_complete(folder: Path, untracked: Path) -> None:
     assert weights(folder) == weights(untracked)
 
 
+@pytest.mark.slow
 def test_a_wandb_server_that_cannot_be_reached_costs_the_run_nothing(folder: Path, untracked: Path) -> None:
     key = "x" * 40
     unreachable = {"WANDB_API_KEY": key, "WANDB_BASE_URL": "http://127.0.0.1:1"}
