@@ -79,11 +79,11 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":  # the others have met the same
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # the others of this machine have met the same
             print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except (TrainingError, Stopped) as end:
-        if os.environ.get("RANK", "0") == "0" or isinstance(end, LostContactError):
+        if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
             print(end, file=sys.stderr)
         sys.exit(143 if isinstance(end, Stopped) else 1)
     except KeyboardInterrupt:

@@ -44,7 +44,7 @@ class Snapshot:
 
 def snapshot(state: State, facts: dict[str, Any]) -> Snapshot:
     """Copy ``state`` to host memory."""
-    optimizer, scalars = _flatten(state.optimizer.state_dict())
+    optimizer, scalars = _flatten(state)
     tensors = {"model.safetensors": _on_cpu(state.model.state_dict()), "optimizer.safetensors": _on_cpu(optimizer)}
     if state.ema is not None:
         tensors["ema.safetensors"] = _on_cpu(state.ema.state_dict())
@@ -70,7 +70,7 @@ def save(folder: Path, taken: Snapshot, keep_last: int) -> Path:
             files.write_json(partial / "state.json", taken.content)
             manifest = {file.name: files.sha256(file) for file in sorted(partial.iterdir())}
             files.write_json(partial / "manifest.json", manifest)
-        _prune(folder, keep_last)
+        _prune(folder, keep_last, taken.step)
     return path
 
 
@@ -129,8 +129,11 @@ def restore(checkpoint: Checkpoint, state: State) -> None:
     load_weights(checkpoint, state.model, averaged=False)
     if state.ema is not None:
         load_weights(checkpoint, state.ema)
-    tensors = load_file(checkpoint.folder / "optimizer.safetensors")
-    state.optimizer.load_state_dict(_unflatten(tensors, content["optimizer"], state.optimizer.state_dict()))
+    file = checkpoint.folder / "optimizer.safetensors"
+    try:
+        state.optimizer.load_state_dict(_unflatten(load_file(file) | content["optimizer"], state))
+    except ValueError as error:
+        raise RunError(f"{file}: {error}") from None
     if state.scaler is not None:
         state.scaler.load_state_dict(content["scaler"])
     state.step = checkpoint.step
@@ -156,19 +159,29 @@ def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
 
 
-def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of an optimiser's state dict by "parameter/name", and what else it holds by the same kind of name."""
-    entries = {f"{index}/{name}": value for index, values in state["state"].items() for name, value in values.items()}
-    tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
-    return tensors, {name: value for name, value in entries.items() if name not in tensors}
+def _flatten(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of the optimiser's state by "parameter/what", and what else it holds by the same kind of name."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in state.model.named_parameters()}
+    found = {
+        f"{names[parameter]}/{what}": value for parameter, held in state.optimizer.state.items() for what, value in held.items()
+    }
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    return tensors, {name: value for name, value in found.items() if name not in tensors}
 
 
-def _unflatten(tensors: dict[str, Tensor], scalars: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in (tensors | scalars).items():
-        index, name = key.split("/", 1)
-        state.setdefault(int(index), {})[name] = value
-    return {"state": state, "param_groups": current["param_groups"]}  # groups follow from the configuration
+def _unflatten(held: dict[str, Any], state: State) -> dict[str, Any]:
+    """What ``_flatten`` made, as the optimiser's state dict. Raises ValueError if it is of another model."""
+    parameters = dict(state.model.named_parameters())
+    order = [parameter for group in state.optimizer.param_groups for parameter in group["params"]]
+    number = {parameter: index for index, parameter in enumerate(order)}
+    result: dict[int, dict[str, Any]] = {}
+    for key, value in held.items():
+        name, what = key.split("/", 1)
+        if name not in parameters or (isinstance(value, Tensor) and value.ndim and value.shape != parameters[name].shape):
+            raise ValueError(f"{key} does not fit the model of this run's config.yaml")
+        result.setdefault(number[parameters[name]], {})[what] = value
+    groups = state.optimizer.state_dict()["param_groups"]  # they follow from the configuration
+    return {"state": result, "param_groups": groups}
 
 
 def _all(folder: Path) -> list[Path]:
@@ -207,9 +220,11 @@ def _open(path: Path) -> Checkpoint:
     return Checkpoint(path, content["step"], content["facts"])
 
 
-def _prune(folder: Path, keep_last: int) -> None:
+def _prune(folder: Path, keep_last: int, step: int) -> None:
     best = (folder / "best").readlink().name if (folder / "best").is_symlink() else None
-    for path in _all(folder)[:-keep_last]:
+    # one that is newer than what was just written was found damaged when the run was resumed; it counts for nothing
+    usable = [path for path in _all(folder) if path.name <= _name(step)]
+    for path in usable[:-keep_last]:
         if path.name != best:
             # renamed first, so that what is left of an interrupted removal is not taken for a checkpoint
             gone = path.rename(folder / f".old_{path.name}")

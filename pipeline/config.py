@@ -41,7 +41,7 @@ class Run(Section):
     seed: int = _field(0, "weights, order of the data, augmentation and dropout all follow from it", ge=0, lt=2**63)
     deterministic: bool = _field(False, "refuse GPU kernels that do not repeat exactly (CPU runs always repeat)")
     timeout: int = _field(600, "seconds a process waits for the others before it gives up with an error", ge=10)
-    threads: int = _field(1, "CPU threads a process; never inherited, since results depend on it bit for bit", ge=1)
+    threads: int = _field(1, "CPU threads a process; never inherited, since results depend on it bit for bit", ge=1, le=1024)
 
 
 class Data(Section):
@@ -63,7 +63,7 @@ class Data(Section):
         "global", "`unit`: to [0, 1]; `global`: one mean and deviation; `feature`: one for each feature; from the training part"
     )
     resident_limit_mb: int = _field(4096, "prepared parts up to this size are moved to the device once", ge=0)
-    shift: int = _field(0, "augmentation: training images move by up to this many pixels each way", ge=0)
+    shift: int = _field(0, "augmentation: training images move by up to this many pixels each way", ge=0, le=32)
 
 
 class Model(Section):
@@ -165,6 +165,8 @@ class Config(Section):
             yield "train.batch", f"{train.batch} cannot be cut into train.gradient_shards = {shards} equal parts"
         if shards and train.accumulate > 1:
             yield "train.accumulate", "exact mode computes a batch shard by shard already; leave it at 1"
+        if any("@" in address for address in self.data.mirrors):
+            yield "data.mirrors", "an address must hold no user or password: it is written to the run folder"
         if train.early_stopping and not self.data.validation:
             yield "train.early_stopping", "needs a validation part; set data.validation"
         if self.model.dropout and self.model.layers == 1:

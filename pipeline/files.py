@@ -30,6 +30,16 @@ REMEDIES = {
 }
 
 
+def path(text: str) -> Path:
+    """A path as a user writes it, ``~`` included. Raises UserError if there is no such user or it cannot be a path."""
+    try:
+        if "\0" in text:
+            raise RuntimeError("it holds a NUL character")
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{text!r}: not a path: {error}") from None
+
+
 def sha256(path: Path) -> str:
     """The hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:

@@ -83,10 +83,16 @@ def _join(backend: str, timeout: timedelta) -> None:
     The store of a launcher with static rendezvous outlives a restart of its processes (torch 2.15), and with it the
     addresses of those that died; so each attempt has names of its own in it.
     """
-    store, rank, number = next(rendezvous("env://", timeout=timeout))
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    own = dist.PrefixStore(f"attempt_{attempt}", store)  # type: ignore[attr-defined]  # in no stub
-    dist.init_process_group(backend, store=own, rank=rank, world_size=number, timeout=timeout)
+    try:
+        store, rank, number = next(rendezvous("env://", timeout=timeout))
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        own = dist.PrefixStore(f"attempt_{attempt}", store)  # type: ignore[attr-defined]  # in no stub
+        dist.init_process_group(backend, store=own, rank=rank, world_size=number, timeout=timeout)
+    except RuntimeError as error:
+        raise LostContactError(
+            f"process {os.environ['RANK']} did not find the others within run.timeout = {timeout.seconds} s "
+            f"({' '.join(str(error).split())[:200]}); start the same command again"
+        ) from error
 
 
 def _on_cpu() -> bool:
@@ -172,8 +178,8 @@ def assert_same(facts: dict[str, str], error: type[Exception], remedy: str) -> N
 
 
 class StopSignal:
-    """SIGTERM, SIGINT and SIGUSR1 ask for a stop, and so does ``failed``, when it says so; all processes learn of it
-    at the same step.
+    """SIGTERM, SIGINT and SIGUSR1 ask for a stop, and so do ``failed``, when it says so, and the death of the launcher;
+    all processes learn of it at the same step.
 
     The handler only sets a flag. Now and then an all-reduce of the flags is started, and its result is read the next
     time, so that no step waits for it. How many questions lie between follows from how long they are apart in the
@@ -185,6 +191,8 @@ class StopSignal:
 
     def __init__(self, failed: Callable[[], bool]) -> None:
         self.failed = failed
+        launched = {"TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION"} & os.environ.keys()
+        self._launcher = os.getppid() if launched else None
         self.received: signal.Signals | None = None
         self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         self._group: Any = dist.new_group(backend="gloo") if dist.is_initialized() else None
@@ -220,8 +228,9 @@ class StopSignal:
 
     @property
     def wanted(self) -> bool:
-        """Whether this process wants to stop."""
-        return self.received is not None or self.failed()
+        """Whether this process wants to stop: it was told to, a part of it failed, or its launcher died."""
+        orphaned = self._launcher is not None and self._launcher != os.getppid()
+        return self.received is not None or self.failed() or orphaned
 
     def __enter__(self) -> Self:
         return self

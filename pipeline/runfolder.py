@@ -53,7 +53,8 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
     """
     path = folder / "config.yaml"
     if path.exists():
-        changed = config.differences(config.load(path), settings, PLACES)
+        begun = config.load(path)
+        changed = config.differences(begun, settings, PLACES)
         if changed:
             raise RunError(
                 f"{folder}: this run was begun with another configuration:\n  "
@@ -62,7 +63,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
             )
     elif any(entry.name != ".lock" and not entry.name.startswith(".config.yaml.") for entry in folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run (no config.yaml); name another folder: run.dir=runs/NAME")
-    else:
+    if not path.exists() or begun != settings:  # new, or moved: evaluate and export look where it says
         with files.disk_errors("the run folder", folder):
             files.write_text(path, config.dump(settings))
     attempt = environment() | {"processes": processes}

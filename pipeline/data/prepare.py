@@ -117,7 +117,7 @@ def folder_of(data: config.Data) -> Path:
     """The prepared folder of a configuration: its name holds a key of everything that decides the content."""
     canonical = json.dumps(_settings(data), sort_keys=True, separators=(",", ":"))
     key = hashlib.sha256(canonical.encode()).hexdigest()[:12]
-    return Path(data.prepared).expanduser() / f"{data.source}-{data.view}-{key}"
+    return files.path(data.prepared) / f"{data.source}-{data.view}-{key}"
 
 
 def _settings(data: config.Data) -> dict[str, str | int | float]:

@@ -66,7 +66,7 @@ def checksums(data: config.Data) -> dict[Path, str]:
 
 def root_of(data: config.Data) -> Path:
     """``data.root`` as an absolute path."""
-    return Path(data.root).expanduser().resolve()
+    return files.path(data.root).resolve()
 
 
 def _digits(data: config.Data) -> Source:

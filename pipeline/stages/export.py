@@ -17,7 +17,7 @@ def export(folder: Path) -> None:
     settings = runfolder.settings_of(folder)
     with runfolder.writer(folder):
         model, found, prepared = best_of(folder, settings)
-        manifest, test = prepared.manifest, prepared.part("test")
+        manifest, test, test_scores = prepared.manifest, prepared.part("test"), _measured(folder)
         facts = {
             "class_names": list(manifest.class_names),
             "length": manifest.length,
@@ -27,7 +27,7 @@ def export(folder: Path) -> None:
             "image": manifest.image,
             "order": manifest.order,
             "step": found.step,
-            "test": _measured(folder, found.step),
+            "test": test_scores if test_scores and test_scores["step"] == found.step else None,
             "configuration": settings.model_dump(mode="json", include={"optim", "train"}),
         }
         examples = exporting.Examples(test.values, None)
@@ -50,10 +50,9 @@ def export(folder: Path) -> None:
 def summary(folder: Path) -> None:
     """Print what a run gave, where it lies and what to type next."""
     settings = runfolder.settings_of(folder)
-    path = folder / "eval" / "metrics.json"
-    if not path.is_file():
+    measured = _measured(folder)
+    if measured is None:
         raise RunError(f"{folder}: not evaluated yet; type: make eval RUN={folder}")
-    measured = json.loads(path.read_text())
     print(f"{measured['split']} accuracy  {measured['accuracy']:.4f} on {measured['count']} examples")
     print(f"run folder     {folder}")
     print(f"pictures       {folder / 'eval'}")
@@ -62,12 +61,13 @@ def summary(folder: Path) -> None:
     print(f"next           {other}read {folder / 'export' / 'README.md'} to use the model")
 
 
-def _measured(folder: Path, step: int) -> dict[str, Any] | None:
-    """Accuracy of these weights on the test part, if it was measured."""
+def _measured(folder: Path) -> dict[str, Any] | None:
+    """What the evaluation on the test part gave, if there was one. Raises RunError if its file is damaged."""
     path = folder / "eval" / "metrics.json"
-    if not path.is_file():
+    try:
+        measured = json.loads(path.read_text())
+        return {name: measured[name] for name in ("split", "step", "count", "accuracy", "loss")}
+    except FileNotFoundError:
         return None
-    measured = json.loads(path.read_text())
-    if measured["step"] != step:
-        return None
-    return {name: measured[name] for name in ("count", "accuracy", "loss")}
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{path}: cannot be read; type: make eval RUN={folder}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipeline import engine, tracking
+from pipeline import engine, processes, tracking
 from pipeline.config import Config
-from pipeline.errors import Stopped
+from pipeline.errors import Stopped, UserError
 from pipeline.progress import Progress
 from pipeline.record import Record
 
@@ -30,7 +31,9 @@ class Selection:
 
     def after(self, value: float, step: int, monitor: str) -> Selection:
         """What it becomes with one more evaluation."""
-        better = self.value is None or (value > self.value if monitor == "valid/accuracy" else value < self.value)
+        better = math.isfinite(value) and (
+            self.value is None or (value > self.value if monitor == "valid/accuracy" else value < self.value)
+        )
         return Selection(value, step) if better else replace(self, stale=self.stale + 1)
 
     def describe(self, monitor: str) -> str:
@@ -46,10 +49,14 @@ class Log:
     ) -> None:
         self.main, self.per_epoch, self.progress = accelerator.is_main_process, steps_per_epoch, progress
         self.batch, self.monitor = settings.train.batch, settings.train.monitor
-        if self.main:
+        self._error: UserError | None = None
+
+        def open_record() -> None:
             self.record = Record(folder / "metrics.jsonl")
             # of the resumed step everything is there but its evaluation, which is made again
             self.record.keep(lambda record: record["step"] < step or (record["step"] == step and "valid/loss" not in record))
+
+        processes.on_main(accelerator, open_record)
         resolved = settings.model_dump(mode="json")
         self.tracker = tracking.start(accelerator, settings.track, folder, resolved, "train", folder.name)
         self.since, self.step = time.perf_counter(), step
@@ -89,6 +96,16 @@ class Log:
         self._write(step, "test", {"watched_accuracy": accuracy})
         self.progress.say(f"step {step}  accuracy on the first {len(rows.labels)} test examples {accuracy:.2%}")
 
+    @property
+    def failed(self) -> bool:
+        """Whether a record could not be written. The other processes must learn of it before ``check`` raises."""
+        return self._error is not None
+
+    def check(self) -> None:
+        """Raise the error of a record that could not be written."""
+        if self._error is not None:
+            raise self._error
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave what is done in this block out of the examples a second."""
@@ -97,7 +114,10 @@ class Log:
         self.since += time.perf_counter() - began
 
     def _write(self, step: int, part: str, numbers: dict[str, float]) -> None:
-        if self.main:
+        if self.main and not self.failed:
             values = {f"{part}/{name}": number for name, number in numbers.items()}
-            self.record.append({"step": step, "epoch": step / self.per_epoch, "time": time.time()} | values)
+            try:
+                self.record.append({"step": step, "epoch": step / self.per_epoch, "time": time.time()} | values)
+            except UserError as error:
+                self._error = error
             self.tracker.log(values, step)

@@ -40,6 +40,9 @@ def prepare(settings: Config, file: str) -> None:
     for name, info in manifest.parts.items():
         counts = "  ".join(f"{label}: {count}" for label, count in zip(manifest.class_names, info.class_counts, strict=True))
         print(f"  {name:5}  {info.count} examples of {manifest.length} steps x {manifest.features} values  ({counts})")
+    if manifest.repeated:
+        first = ", ".join(f"test row {twin} = train row {row}" for twin, row in manifest.repeated_rows)
+        print(f"warning: {manifest.repeated} test examples are training examples too, byte for byte: {first}")
     picture = prepared.folder / "samples.png"
     if not picture.exists():
         from pipeline import plots

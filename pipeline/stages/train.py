@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import checkpoint, config, engine, faults, optim, processes, runfolder
+from pipeline import checkpoint, config, engine, faults, files, optim, processes, runfolder
 from pipeline.checkpoint_writer import Writer
 from pipeline.config import Config
 from pipeline.data.batches import Batches, Shift, Store
 from pipeline.data.prepare import Name, Prepared, open_prepared
-from pipeline.errors import CorruptionError, RunError, Stopped, UserError
+from pipeline.errors import CorruptionError, NonFiniteError, RunError, Stopped, UserError
 from pipeline.progress import Progress
 from pipeline.stages.log import Log, Selection
 from pipeline.stages.parts import assert_same_data, make_model
@@ -31,12 +31,11 @@ def train(settings: Config, file: str) -> None:
 
     Raises Stopped after a signal, once the run is saved.
     """
-    folder = Path(settings.run.dir)
+    folder = files.path(settings.run.dir)
     with ExitStack() as stack:
         accelerator = stack.enter_context(
             processes.world(settings.run, settings.train.precision, settings.train.accumulate == 1)
         )
-        slices, mine = slices_of(settings.train, accelerator.process_index, accelerator.num_processes)
         prepared = processes.together(lambda: open_prepared(settings.data, accelerator.is_local_main_process))
         versions = {
             "configuration": config.dump(settings),
@@ -45,6 +44,7 @@ def train(settings: Config, file: str) -> None:
             "version of the code": runfolder.code_digest(),
         }
         processes.assert_same(versions, UserError, "give all processes the same")
+        slices, mine = slices_of(settings.train, accelerator.process_index, accelerator.num_processes)
         processes.on_main(accelerator, lambda: stack.enter_context(runfolder.writer(folder)))
         processes.on_main(accelerator, lambda: runfolder.enter(folder, settings, accelerator.num_processes))
 
@@ -86,7 +86,7 @@ def run(
 
     with (
         Writer(folder / "checkpoints", options.keep_last) as writer,
-        processes.StopSignal(lambda: writer.failed) as stop,
+        processes.StopSignal(lambda: writer.failed or log.failed) as stop,
         Progress(steps, state.step, accelerator.is_main_process) as progress,
         Log(settings, folder, state.step, per_epoch, accelerator, progress) as log,
     ):
@@ -96,19 +96,27 @@ def run(
             nonlocal selection
             step, before = state.step, selection
             last = step == steps
-            if "valid" in store and (step % evaluate_every == 0 or last):
+            evaluates = "valid" in store and (step % evaluate_every == 0 or last)
+            if evaluates or step % save_every == 0 or last:
+                refuse_nonfinite(state)
+            if evaluates:
                 rows = engine.evaluate(state.best_model, store["valid"], accelerator, stop=stop.agreed)
                 selection = log.validation(step, rows, selection) if rows else selection
             early = 0 < options.early_stopping <= selection.stale
             stopped = stop.agreed()
             best = selection.step == step
             if step % save_every == 0 or best or last or early or stopped:
+                refuse_nonfinite(state)
                 compare(state, accelerator)
                 facts = {"selection": asdict(before), "data": prepared.digest, "processes": accelerator.num_processes}
-                taken = checkpoint.snapshot(state, facts)
-                processes.on_main(accelerator, lambda: writer.save(taken))
-                if best:
-                    processes.on_main(accelerator, lambda: writer.mark("best", step))
+
+                def write() -> None:
+                    log.check()
+                    writer.save(checkpoint.snapshot(state, facts))
+                    if best:
+                        writer.mark("best", step)
+
+                processes.on_main(accelerator, write)
             if stopped:
                 processes.on_main(accelerator, writer.wait)
                 raise Stopped(
@@ -141,6 +149,19 @@ def compare(state: engine.State, accelerator: Accelerator) -> None:
         remedy = "its memory or its GPU may be failing; no checkpoint holds these weights: start the same command elsewhere"
         weights = {f"set of weights after step {state.step}": engine.digest(state.model)}
         processes.assert_same(weights, CorruptionError, remedy)
+
+
+def refuse_nonfinite(state: engine.State) -> None:
+    """Raise NonFiniteError in all processes if the weights of one are not finite: no such weights are saved or chosen."""
+
+    def check() -> None:
+        if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
+            raise NonFiniteError(
+                f"the weights after step {state.step} are not finite and were not saved; the same command goes on from "
+                "the checkpoint before them. If they come again, lower optim.lr or set optim.clip in a new run"
+            )
+
+    processes.together(check)
 
 
 def describe(state: engine.State, batches: Batches, steps: int, accelerator: Accelerator) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.processes import StopSignal
 from tests.launching import ROOT, Job, end, launch, losses, reached, run, succeed, wait_until, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
@@ -104,20 +105,21 @@ def test_process_that_hangs_ends_the_job_with_an_error_and_no_orphans(folder: Pa
     assert time.monotonic() - began < 10 + 35, output
     assert "process 0 lost the others: one of them died, hangs for more than run.timeout = 10 s" in output
     assert "pipeline/engine.py" not in output, "no traceback of ours"
-    wait_until(lambda: not of_session(job.pid), "the last process to go")
+    wait_until(lambda: not alive(folder, "hangs"), "the last process to go")
     succeed(*arguments("hangs", *options), cwd=folder, processes=2)
 
 
-def of_session(session: int) -> list[int]:
-    """The processes of a session that are not dead."""
+def alive(folder: Path, name: str) -> list[int]:
+    """The processes of a run that are not dead, launcher included."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            state, *_, own = path.read_text().rpartition(")")[2].split()[:4]
+            words = path.joinpath("cmdline").read_bytes().split(b"\0")
+            state = path.joinpath("stat").read_text().rpartition(")")[2].split()[0]
+            if f"run.dir={name}".encode() in words and path.joinpath("cwd").readlink() == folder and state != "Z":
+                found.append(int(path.name))
         except OSError:
             continue
-        if int(own) == session and state != "Z":
-            found.append(int(path.parent.name))
     return found
 
 
@@ -169,6 +171,17 @@ def test_weights_that_are_not_finite_are_never_saved(folder: Path) -> None:
     assert_as_if_left_alone(folder, "nan")
 
 
+@pytest.mark.parametrize("step", [40, 280])
+def test_weights_that_turn_bad_when_a_checkpoint_is_due_are_not_saved_either(folder: Path, step: int) -> None:
+    """40: a checkpoint is due; 280: the last step, which is evaluated too."""
+    name = f"nan{step}"
+    status, output = run(*arguments(name), cwd=folder, processes=2, PIPELINE_FAULT=f"nan@1:{step}")
+    assert status == 1, output
+    assert output.count(f"the weights after step {step} are not finite and were not saved") == 1, output
+    succeed(*arguments(name), cwd=folder, processes=2)
+    assert_as_if_left_alone(folder, name)
+
+
 @pytest.mark.slow
 def test_one_run_folder_has_one_writer_and_a_dead_one_leaves_no_lock(folder: Path) -> None:
     job = Job(*arguments("shared"), cwd=folder, processes=1)
@@ -192,3 +205,26 @@ def test_processes_with_other_settings_are_refused_before_the_first_step(folder:
     assert [statuses for statuses, _ in ends] == [[2], [2]], ends
     assert "process 1 has another configuration than process 0" in ends[0][1]
     assert not (folder / "mixed").exists()
+
+
+@pytest.mark.slow
+def test_processes_whose_launcher_was_killed_save_and_leave(folder: Path) -> None:
+    job = launch("cpu.yaml", *arguments("orphans", "train.epochs=2000"), cwd=folder)
+    wait_until(lambda: reached(folder / "orphans", 50), "step 50")
+    assert len(alive(folder, "orphans")) == 3, "a launcher and two processes"
+    os.kill(job.pid, signal.SIGKILL)
+    status, output = end(job)
+    assert status == -signal.SIGKILL
+    assert output.count("stopped by a signal and saved after step") == 1, output
+    wait_until(lambda: not alive(folder, "orphans"), "the last process to go")
+
+
+def test_orphans_are_recognised_by_their_new_parent_only_if_a_launcher_started_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variables, wanted in (({}, False), ({"TORCHELASTIC_RUN_ID": "1"}, True)):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with StopSignal(lambda: False) as stop:
+            assert not stop.agreed()
+            monkeypatch.setattr(os, "getppid", lambda: 1)
+            assert stop.agreed() is wanted
+        monkeypatch.undo()
