@@ -47,7 +47,7 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
     from pipeline import config as configuration
     from pipeline.stages import train as stage
 
-    stage.train(configuration.load(config, overrides or ()), str(config))
+    stage.train(configuration.load(config, overrides or ()))
 
 
 @app.command()

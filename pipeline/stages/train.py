@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WATCHED = 2000  # test examples that train.watch_test looks at
 
 
-def train(settings: Config, file: str) -> None:
+def train(settings: Config) -> None:
     """Train the run in ``run.dir``, from its newest checkpoint if it has one; do nothing if it is finished.
 
     Raises Stopped after a signal, once the run is saved.
@@ -56,7 +56,8 @@ def train(settings: Config, file: str) -> None:
                 print(f"{folder}: finished at step {state.step}, nothing to do; next: make eval RUN={folder}")
             return
         limit = settings.data.resident_limit_mb
-        store = {part: Store(prepared.part(part), accelerator.device, limit) for part in prepared.manifest.parts}
+        parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
+        store = {part: Store(prepared.part(part), accelerator.device, limit) for part in parts}
         shift = Shift(prepared.manifest, settings.data.shift, store["train"].home) if settings.data.shift else None
         batches = Batches(store["train"], settings.train.batch, slices, mine, settings.run.seed, shift)
         run(settings, folder, state, batches, store, found, prepared, accelerator)
@@ -189,7 +190,7 @@ def resume(folder: Path, state: engine.State, prepared: Prepared, accelerator: A
         if found and not checkpoint.is_finished(found):
             print(f"{folder}: resuming after step {found.step}")
         if found and found.facts["processes"] != accelerator.num_processes:
-            print(f"{folder}: was on {found.facts['processes']} processes, goes on with {accelerator.num_processes}")
+            print(f"{folder}: number of processes was {found.facts['processes']}, goes on with {accelerator.num_processes}")
     return found
 
 

@@ -136,7 +136,7 @@ def test_exact_mode_survives_kills_and_other_numbers_of_processes(folder: Path) 
         statuses, _ = job.wait()
         assert -signal.SIGKILL in statuses
     output = succeed(*arguments("exact", *exact), cwd=folder, processes=4)
-    assert "was on 1 process" in output
+    assert "number of processes was 1, goes on with 4" in output
     assert_as_if_left_alone(folder, "exact", "exact_alone")
 
 
@@ -147,7 +147,7 @@ def test_plain_mode_goes_on_with_another_number_of_processes_and_says_so(folder:
     job.signal(signal.SIGTERM)
     job.wait()
     output = succeed(*arguments("fewer"), cwd=folder, processes=2)
-    assert "was on 3 processes, goes on with 2" in output
+    assert "number of processes was 3, goes on with 2" in output
     assert len(losses(folder / "fewer")) == 280
 
 
