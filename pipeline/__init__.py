@@ -9,6 +9,7 @@ Each module imports only from those above it:
     data.idx        the strict reader of idx files
     data.download   torchvision's download, from every mirror, with checksums
     data.sources    raw examples: torchvision's MNIST family, scikit-learn's digits
+    data.series     series of unequal lengths, as every reader of the user's files gives them
     data.derive     view, split, statistics
     data.prepare    verified raw examples -> prepared/
     data.batches    prepared/ -> this process's batches, in an order given by (seed, epoch)

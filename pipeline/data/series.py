@@ -1,0 +1,62 @@
+"""Series of unequal lengths, end to end, as every reader of the user's own files gives them.
+
+Shapes: N series, S steps of all of them together, F channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is what in a file: the columns of a table, the arrays of an archive. "" means that there is none.
+
+    ``layout``: ``long`` has a row a step, ``wide`` a row a series. ``channels``: in the order of the model's features;
+    empty: all columns with no other role. ``labelled``: whether labels must be there (not so for prediction).
+    """
+
+    layout: str = "long"
+    id: str = "id"
+    time: str = "time"
+    label: str = "label"
+    group: str = ""
+    channels: tuple[str, ...] = ()
+    labelled: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Some or all series of a file, in the order of the file, with words for labels and NaN for what is missing.
+
+    ``unit`` and ``rows`` name a series in messages: ``line 17``, ``row 3 (from 0)``. A reader may give a file as several
+    blocks of this kind, so that no file has to fit into memory; all blocks of a file have the same ``channels``.
+    """
+
+    values: Array  # (S, F) float32
+    offsets: Array  # (N + 1) int64; series n is values[offsets[n] : offsets[n + 1]]
+    channels: tuple[str, ...]  # (F)
+    ids: tuple[str, ...]  # (N)
+    labels: tuple[str, ...] | None  # (N)
+    groups: tuple[str, ...] | None  # (N); series of one group never stand on both sides of a split
+    times: Array | None  # (N) float64 or datetime64: when each series begins, for a split in order of time
+    unit: str
+    rows: Array  # (N) int64
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Array:
+        """(N) int64, the steps of each series."""
+        return np.diff(self.offsets)
+
+    def place(self, number: int) -> str:
+        """Where series ``number`` stands in its file, as a message says it."""
+        return f"{self.unit} {self.rows[number]}"
