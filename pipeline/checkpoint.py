@@ -10,9 +10,11 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -137,6 +139,14 @@ def restore(checkpoint: Checkpoint, state: State) -> None:
     if state.scaler is not None:
         state.scaler.load_state_dict(content["scaler"])
     state.step = checkpoint.step
+
+
+def digest(model: nn.Module) -> str:
+    """The SHA-256 of all weights."""
+    total = sha256()
+    for tensor in model.state_dict().values():
+        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def load_weights(checkpoint: Checkpoint, model: nn.Module, averaged: bool = True) -> None:

@@ -5,13 +5,11 @@ Shapes: B batch (global), b slice, T time steps, F features, C classes, N exampl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import reduce
-from hashlib import sha256
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +38,8 @@ EVALUATION_BLOCK = 250  # rows; the same whatever the number of processes
 class State:
     """What training changes. ``forward`` is ``model`` as it is called in training: wrapped for DDP where there are
     several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps. ``autocast`` is
-    entered around each forward pass: made once, as Accelerate makes a new one at every call."""
+    entered around each forward pass: made once, as Accelerate makes a new one at every call. ``nonfinite`` (1), on the
+    device, becomes 1 when a gradient is not finite."""
 
     model: RecurrentClassifier
     forward: nn.Module
@@ -49,6 +48,7 @@ class State:
     ema: RecurrentClassifier | None = None
     step: int = 0
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    nonfinite: Tensor = field(default_factory=lambda: torch.zeros(1))
 
     @property
     def best_model(self) -> RecurrentClassifier:
@@ -56,21 +56,27 @@ class State:
         return self.ema or self.model
 
 
+Answer = tuple[Tensor, Slice]  # logits (b, C) without a graph, and the slice that they answer
+
+
 @dataclass(frozen=True)
 class Report:
-    """One optimiser step. ``loss`` and ``correct`` are this process's shares, on the device; reading them waits for it."""
+    """One optimiser step. ``loss`` is this process's share, ``answers`` the pairs of logits and slice that it is made of,
+    all on the device; reading them as numbers waits for it. ``grad_norm``: at steps that are logged and where it clips."""
 
     step: int
     lr: float
     count: int
     loss: Tensor
-    correct: Tensor
-    grad_norm: Tensor
+    answers: list[Answer]
+    grad_norm: Tensor | None
 
     def numbers(self) -> dict[str, float]:
         """The step's loss and accuracy over the global batch, and the gradient's norm before clipping. Collective."""
-        loss, correct = reduce_sum(torch.stack([self.loss.double(), self.correct.double()])).tolist()
-        return {"loss": loss, "accuracy": correct / self.count, "grad_norm": float(self.grad_norm)}
+        hits = [((logits.argmax(1) == part.labels) * part.weights).sum() for logits, part in self.answers]
+        loss, correct = reduce_sum(torch.stack([self.loss.double(), reduce(add, hits).double()])).tolist()
+        numbers = {"loss": loss, "accuracy": correct / self.count}
+        return numbers if self.grad_norm is None else numbers | {"grad_norm": float(self.grad_norm)}
 
 
 def make_state(
@@ -85,7 +91,8 @@ def make_state(
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by _slice_loss
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
-    return State(model, forward, optimizer, accelerator.scaler, ema, autocast=autocast)
+    nonfinite = torch.zeros(1, device=accelerator.device)
+    return State(model, forward, optimizer, accelerator.scaler, ema, autocast=autocast, nonfinite=nonfinite)
 
 
 def train(
@@ -107,14 +114,16 @@ def train(
         lr = lr_at(state.step, steps, optim)
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        loss, correct = gradient(state, batches, train.label_smoothing, seed, accelerator, parameters)
+        loss, answers = gradient(state, batches, train.label_smoothing, seed, accelerator, parameters)
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))  # get_total_norm, at half its cost
-        if optim.clip:
-            nn.utils.clip_grads_with_norm_(parameters, optim.clip, norm)
-        updated = _update(state, norm, train, batches)
+        norm = None
+        if optim.clip or (state.step + 1) % train.log_every == 0 or state.step + 1 == steps:
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))  # get_total_norm, at half its cost
+            if optim.clip:
+                nn.utils.clip_grads_with_norm_(parameters, optim.clip, norm)
+        updated = _update(state, grads, train, batches)
         _forget_gradients(parameters)
         if not updated:
             continue
@@ -124,7 +133,7 @@ def train(
                 torch._foreach_lerp_(list(state.ema.parameters()), list(state.model.parameters()), 1 - decay)
         count = batches.count(state.step)
         state.step += 1
-        yield Report(state.step, lr, count, loss, correct, norm)
+        yield Report(state.step, lr, count, loss, answers, norm)
 
 
 def _settle_buckets(state: State, batches: Batches) -> None:
@@ -137,7 +146,7 @@ def _settle_buckets(state: State, batches: Batches) -> None:
         state.optimizer.zero_grad()
 
 
-def _update(state: State, norm: Tensor, train: config.Train, batches: Batches) -> bool:
+def _update(state: State, grads: list[Tensor], train: config.Train, batches: Batches) -> bool:
     """Take one optimiser step; False if fp16 overflowed, in which case the same step is tried again at a lower scale."""
     if state.scaler is not None:
         before = state.scaler.get_scale()
@@ -151,9 +160,13 @@ def _update(state: State, norm: Tensor, train: config.Train, batches: Batches) -
             _refuse(state, batches)
         state.scaler.update(1.0)  # no scale helps this batch; the next one starts from here
         return True
-    if math.isfinite(norm.item()):  # gradients, and so their norm, are the same on all processes
+    # what GradScaler checks with: one kernel for all, and no product where the factor is 1
+    torch._amp_foreach_non_finite_check_and_unscale_(grads, state.nonfinite, torch.ones_like(state.nonfinite))
+    if not state.nonfinite.item():  # gradients are the same on all processes, and so is this
         state.optimizer.step()
-    elif train.on_nonfinite == "stop":
+        return True
+    state.nonfinite.zero_()
+    if train.on_nonfinite == "stop":
         _refuse(state, batches)
     return True
 
@@ -172,61 +185,59 @@ def _refuse(state: State, batches: Batches) -> None:
     )
 
 
-def _slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Tensor]:
-    """The share of one slice in the mean loss over the ``count`` examples of the global batch, and its number of hits."""
+def _slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Answer]:
+    """The share of one slice in the mean loss over the ``count`` examples of the global batch, and the logits."""
     if state.model.dropout:
         torch.manual_seed(mix(seed, state.step, part.number))
     with state.autocast:
         logits = state.forward(part.values).float()  # (b, C)
-    losses = functional.cross_entropy(logits, part.labels, reduction="none", label_smoothing=smoothing)  # (b)
-    hits = logits.detach().argmax(1) == part.labels
     if part.padded:
-        losses, hits = losses * part.weights, hits & part.weights.bool()
-    return losses.sum() / count, hits.sum()
+        losses = functional.cross_entropy(logits, part.labels, reduction="none", label_smoothing=smoothing)  # (b)
+        loss = (losses * part.weights).sum()
+    else:
+        loss = functional.cross_entropy(logits, part.labels, reduction="sum", label_smoothing=smoothing)
+    return loss / count, (logits.detach(), part)
 
 
 def _plain_gradient(
     state: State, batches: Batches, smoothing: float, seed: int, accelerator: Accelerator, parameters: list[nn.Parameter]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, list[Answer]]:
     """Leave the mean gradient over the global batch in ``grad``; DDP averages over W, so each share is scaled by W."""
-    count, shares, correct = batches.count(state.step), [], []
+    count, shares, answers = batches.count(state.step), [], []
     for part in batches.slices(state.step):
         last = part.number == batches.mine[-1]
         with nullcontext() if last else accelerator.no_sync(state.forward):
-            share, hits = _slice_loss(state, part, count, smoothing, seed)
+            share, answer = _slice_loss(state, part, count, smoothing, seed)
             scaled = share * accelerator.num_processes if accelerator.num_processes > 1 else share
             (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
         shares.append(share.detach())
-        correct.append(hits)
-    return reduce(add, shares), reduce(add, correct)
+        answers.append(answer)
+    return reduce(add, shares), answers
 
 
 def _exact_gradient(
     state: State, batches: Batches, smoothing: float, seed: int, accelerator: Accelerator, parameters: list[nn.Parameter]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, list[Answer]]:
     """Leave in ``grad`` the sum over the V shards in one fixed binary tree: the same bits for every W that divides V.
 
     (The idea of virtual workers: Or et al., VirtualFlow, 2021; Li et al., EasyScale, 2023.)
     """
-    count = batches.count(state.step)
-    leaves = []
+    count, leaves, answers = batches.count(state.step), [], []
     for part in batches.slices(state.step):
-        share, hits = _slice_loss(state, part, count, smoothing, seed)
+        share, answer = _slice_loss(state, part, count, smoothing, seed)
         grads = torch.autograd.grad(share if state.scaler is None else state.scaler.scale(share), parameters)
-        # the loss and the hits travel in the same vector as the gradient, and so in the same tree
-        leaves.append(torch.cat([*(grad.reshape(-1) for grad in grads), share.detach()[None], hits.float()[None]]))
+        # the loss travels in the same vector as the gradient, and so in the same tree
+        leaves.append(torch.cat([*(grad.reshape(-1) for grad in grads), share.detach()[None]]))
+        answers.append(answer)
     total = _tree_sum(leaves)
     if dist.is_initialized():
         totals = [torch.empty_like(total) for _ in range(accelerator.num_processes)]
         dist.all_gather(totals, total)
         total = _tree_sum(totals)
-    gradient, loss, correct = total[:-2], total[-2], total[-1]
-    for parameter, piece in zip(
-        parameters, torch.split(gradient, [parameter.numel() for parameter in parameters]), strict=True
-    ):
+    pieces = torch.split(total[:-1], [parameter.numel() for parameter in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.grad = piece.view_as(parameter)
-    main = float(accelerator.is_main_process)  # the totals are on every process; reports hold shares
-    return loss * main, correct * main
+    return total[-1] * float(accelerator.is_main_process), answers  # the total is on every process; reports hold shares
 
 
 def _tree_sum(leaves: list[Tensor]) -> Tensor:
@@ -286,11 +297,3 @@ def evaluate(
     # every column but one process's is zero, so that the sum is exact
     labels, predictions, confidence, losses = reduce_sum(table).cpu().numpy()
     return Rows(labels.astype(np.int64), predictions.astype(np.int64), confidence, losses)
-
-
-def digest(model: nn.Module) -> str:
-    """The SHA-256 of all weights."""
-    total = sha256()
-    for tensor in model.state_dict().values():
-        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
-    return total.hexdigest()

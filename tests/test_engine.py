@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline import engine
+from pipeline import checkpoint, engine
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches, Store
 from pipeline.data.prepare import Part
@@ -33,7 +33,7 @@ PLAIN = Optim(name="sgd", lr=0.5, momentum=0.0)
 def train(
     state: State, batches: Batches, accelerator: Accelerator, optim: Optim = PLAIN, seed: int = 0, **options: Any
 ) -> Iterator[engine.Report]:
-    settings = Train(**({"batch": batches.batch, "epochs": 2} | options))
+    settings = Train(**({"batch": batches.batch, "epochs": 2, "log_every": 1} | options))
     return engine.train(state, batches, settings, optim, seed, accelerator)
 
 
@@ -180,6 +180,14 @@ def test_averaged_weights_follow_their_formula(
 def test_without_an_average_the_weights_themselves_are_the_best(state: MakeState) -> None:
     made = state(PLAIN, Train())
     assert made.ema is None and made.best_model is made.model
+
+
+def test_the_norm_is_computed_where_it_is_logged_and_nowhere_else(
+    state: MakeState, batches: MakeBatches, accelerator: Accelerator
+) -> None:
+    reports = train(state(PLAIN, Train()), batches(COUNT, BATCH), accelerator, log_every=3)
+    seen = {report.step: report.grad_norm is not None for report in reports}
+    assert [step for step, there in seen.items() if there] == [*range(3, max(seen), 3), max(seen)]
 
 
 @pytest.mark.parametrize("mode", [{}, {"accumulate": 4}, {"gradient_shards": 4}])
@@ -419,11 +427,11 @@ def test_an_evaluation_that_is_told_to_stop_ends_after_its_block_without_a_resul
 
 def test_a_digest_tells_any_two_weights_apart(model: MakeModel) -> None:
     made = model()
-    first = engine.digest(made)
-    assert engine.digest(deepcopy(made)) == first == engine.digest(model())
+    first = checkpoint.digest(made)
+    assert checkpoint.digest(deepcopy(made)) == first == checkpoint.digest(model())
     with torch.no_grad():
         made.head.bias[0] = torch.nextafter(made.head.bias[0], torch.tensor(9.0))
-    assert engine.digest(made) != first
+    assert checkpoint.digest(made) != first
 
 
 def test_evaluating_between_steps_does_not_change_training(

@@ -84,7 +84,8 @@ class Batches:
         mine = slice(begin + self.mine.start * self.size, begin + self.mine.stop * self.size)
         rows = self._order[mine]
         values, labels = self.shift.take(self.store, rows, self._shifts[mine]) if self.shift else self.store.take(rows)
-        pieces = (torch.split(column, self.size) for column in (rows, values, labels))
+        columns = (rows, values, labels)
+        pieces = (torch.split(column, self.size) for column in columns) if len(self.mine) > 1 else ((x,) for x in columns)
         for number, own, x, y in zip(self.mine, *pieces, strict=True):
             start, stop = number * self.size, (number + 1) * self.size
             weights = self._ones

@@ -148,7 +148,7 @@ def compare(state: engine.State, accelerator: Accelerator) -> None:
     """Raise CorruptionError if the processes, whose weights must be the same bit for bit, have other ones."""
     if accelerator.num_processes > 1:
         remedy = "its memory or its GPU may be failing; no checkpoint holds these weights: start the same command elsewhere"
-        weights = {f"set of weights after step {state.step}": engine.digest(state.model)}
+        weights = {f"set of weights after step {state.step}": checkpoint.digest(state.model)}
         processes.assert_same(weights, CorruptionError, remedy)
 
 
