@@ -5,6 +5,7 @@ Each module imports only from those above it:
     errors          what a user can put right
     files           files that are either whole or absent
     yamlfile        YAML text -> plain values and the line of every key
+    explain         what is wrong with a configuration, as one line a key
     config          YAML file + overrides -> validated, immutable sections
     data.idx        the strict reader of idx files
     data.download   torchvision's download, from every mirror, with checksums
@@ -12,6 +13,7 @@ Each module imports only from those above it:
     data.series     series of unequal lengths, as every reader of the user's files gives them
     data.derive     view, split, statistics
     data.prepare    verified raw examples -> prepared/
+    data.augment    random distortion of training images
     data.batches    prepared/ -> this process's batches, in an order given by (seed, epoch)
     model           RecurrentClassifier
     optim           parameter groups, lr_at(step)

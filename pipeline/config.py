@@ -6,9 +6,7 @@ overrides on top and reports every fault at once, each with its file and line.
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline import yamlfile
+from pipeline import explain, yamlfile
 from pipeline.errors import ConfigError
 
 Interval = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* epochs?$")]
@@ -54,8 +52,8 @@ class Data(Section):
     root: str = _field("data", "the folder of the raw files (idx, plain or gzip)")
     mirrors: tuple[str, ...] = _field((), "addresses tried before torchvision's own", strict=False)
     prepared: str = _field("prepared", "where `prepare` puts its folders, one for each way of preparing")
-    view: Literal["rows", "columns", "pixels", "permuted_pixels"] = _field(
-        "rows", "how an image becomes a sequence: a step is a row, a column or one pixel"
+    view: Literal["rows", "columns", "rows_columns", "pixels", "permuted_pixels"] = _field(
+        "rows", "how an image becomes a sequence: a step is a row, a column, the two side by side, or one pixel"
     )
     validation: Part = _field(0.1, "held out of training, stratified: a share (0.1), a count (5000), or 0 for none")
     seed: int = _field(0, "of the split and of the pixel permutation", ge=0, lt=2**32)
@@ -64,6 +62,15 @@ class Data(Section):
     )
     resident_limit_mb: int = _field(4096, "prepared parts up to this size are moved to the device once", ge=0)
     shift: int = _field(0, "augmentation: training images move by up to this many pixels each way", ge=0, le=32)
+    rotate: float = _field(0.0, "augmentation: training images turn by up to this many degrees each way", ge=0, le=180)
+    zoom: float = _field(0.0, "augmentation: each side grows or shrinks by up to this share", ge=0, lt=1)
+    shear: float = _field(0.0, "augmentation: rows slide by up to this many pixels a row", ge=0, le=1)
+    elastic: float = _field(0.0, "augmentation: points of a coarse grid move by up to this many pixels each way", ge=0, le=32)
+
+    @property
+    def warps(self) -> bool:
+        """Whether training images are turned, zoomed, sheared or bent."""
+        return bool(self.rotate or self.zoom or self.shear or self.elastic)
 
 
 class Model(Section):
@@ -182,13 +189,13 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     values, lines = yamlfile.read(path)
     if not isinstance(values, dict | None):
         raise ConfigError(
-            f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {_without_secret(repr(values))}"
+            f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {explain.without_secret(repr(values))}"
         )
     values = {name: {} if section is None else section for name, section in (values or {}).items()}
     places = {key: f"{path}:{line}" for key, line in lines.items()}
     for text in overrides:
         key, value = _override(text)
-        places[key] = f"command line: {_without_secret(text)}"
+        places[key] = f"command line: {explain.without_secret(text)}"
         section = values.setdefault(key[0], {})
         places.setdefault(key[:1], places[key])
         if isinstance(section, dict):
@@ -198,65 +205,20 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_faults(error, places, str(path)))) from None
+        raise ConfigError(
+            "\n".join(
+                explain.faults(error, places, str(path), {name: list(section.model_fields) for name, section in _sections()})
+            )
+        ) from None
 
 
 def _override(text: str) -> tuple[yamlfile.Key, Any]:
     name, equals, value = text.partition("=")
     key = tuple(name.split("."))
-    place = f"command line: {_without_secret(text)}"
+    place = f"command line: {explain.without_secret(text)}"
     if not equals or len(key) != 2 or not all(key):
         raise ConfigError(f"{place}: expected section.key=value, such as optim.lr=0.001")
     return key, yamlfile.parse(value, place)[0]
-
-
-def _without_secret(text: str) -> str:
-    """``text`` up to what looks like the name of a secret: messages end in logs, and its value must not."""
-    name = re.search(r"(?:key|token|secret|passw|credential)[^=:\s]*", text, re.IGNORECASE)
-    return text if name is None or name.end() == len(text) else f"{text[: name.end()]}=***"
-
-
-def _faults(error: ValidationError, places: dict[yamlfile.Key, str], path: str) -> Iterator[str]:
-    """One line a key: its place, its name, what was expected, the nearest valid key."""
-    expected: dict[yamlfile.Key, list[str]] = {}
-    for fault in error.errors():
-        if fault["type"] == "disagreement":
-            for name, problem in fault["ctx"]["faults"]:
-                expected.setdefault(tuple(name.split(".")), []).append(problem)
-            continue
-        key = tuple(str(part) for part in fault["loc"][:2])
-        if fault["type"] == "extra_forbidden":
-            problem = "unknown key" + _nearest(key)
-        else:
-            kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
-                "String should", "text that should"
-            )
-            given = "nothing" if fault["input"] is None else _without_secret(repr(fault["input"]))
-            problem = f"expected {kind.strip()}, got {given}"
-        expected.setdefault(key, []).append(problem)
-    order = {key: number for number, key in enumerate(places)}
-    for key in sorted(expected, key=lambda key: order.get(key, len(order))):
-        place = places.get(key) or places.get(key[:1]) or path
-        yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(expected[key]))}"
-
-
-_KINDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text (in quotes, if it looks like a number)",
-    "bool_type": "true or false",
-    "model_type": "a section of key: value lines",
-    "tuple_type": "a list, such as [a, b]",
-}
-
-
-def _nearest(key: yamlfile.Key) -> str:
-    sections = {name: list(section.model_fields) for name, section in _sections()}
-    known = sections.get(key[0], []) if len(key) == 2 else list(sections)
-    near = [f"{name}.{key[-1]}" for name, inner in sections.items() if key[-1] in inner]
-    near = near or [".".join((*key[:-1], name)) for name in difflib.get_close_matches(key[-1], known, 1)]
-    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(known)}"
 
 
 def _sections() -> Iterator[tuple[str, type[Section]]]:

@@ -19,6 +19,7 @@ SOURCES = {
     "smoke": ("digits", "rows"),
     "mnist": ("mnist", "rows"),
     "mnist_seed": ("mnist", "rows"),
+    "mnist_best": ("mnist", "rows_columns"),
     "mnist_pixels": ("mnist", "pixels"),
     "mnist_permuted": ("mnist", "permuted_pixels"),
     "fashion_mnist": ("fashion_mnist", "rows"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.data.augment import Warp, places
 from pipeline.data.prepare import Manifest, Part
 
 
@@ -61,8 +62,18 @@ class Batches:
     Each example stands exactly once in an epoch, whatever the number of processes.
     """
 
-    def __init__(self, store: Store, batch: int, slices: int, mine: range, seed: int, shift: Shift | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        batch: int,
+        slices: int,
+        mine: range,
+        seed: int,
+        shift: Shift | None = None,
+        warp: Warp | None = None,
+    ) -> None:
         assert batch % slices == 0
+        self.warp = warp
         self.store, self.batch, self.mine, self.seed, self.shift = store, batch, mine, seed, shift
         self.size = batch // slices
         self.steps_per_epoch = -(-store.count // batch)
@@ -84,6 +95,8 @@ class Batches:
         mine = slice(begin + self.mine.start * self.size, begin + self.mine.stop * self.size)
         rows = self._order[mine]
         values, labels = self.shift.take(self.store, rows, self._shifts[mine]) if self.shift else self.store.take(rows)
+        if self.warp:
+            values = self.warp(values, self._warps[mine].to(values.device))
         columns = (rows, values, labels)
         pieces = (torch.split(column, self.size) for column in columns) if len(self.mine) > 1 else ((x,) for x in columns)
         for number, own, x, y in zip(self.mine, *pieces, strict=True):
@@ -103,6 +116,8 @@ class Batches:
             self._order = order.to(self.store.home)
             if self.shift:
                 self._shifts = torch.randint(self.shift.choices, order.shape, generator=random).to(self.store.home)
+            if self.warp:
+                self._warps = self.warp.draw(len(order), random).to(self.store.home)
             self._epoch = epoch
         return place
 
@@ -123,9 +138,7 @@ class Shift:
         down, right = (move.reshape(-1, 1) for move in torch.meshgrid(moves, moves, indexing="ij"))  # (choices, 1)
         row, column = order // width - down, order % width - right  # (choices, P)
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order))  # of an image's flat pixel in the sequence
-        self.source = place[(row.clamp(0, height - 1) * width + column.clamp(0, width - 1))].to(home)  # (choices, P)
+        self.source = places(manifest)[row.clamp(0, height - 1) * width + column.clamp(0, width - 1)].to(home)  # (choices, P)
         self.inside = inside.to(home)
         self.background = manifest.value_range[0]
 

@@ -18,6 +18,11 @@ def view(data: config.Data, height: int, width: int) -> tuple[Array | None, int,
         return None, height, width
     if data.view == "columns":
         return pixels.reshape(height, width).T.ravel(), width, height
+    if data.view == "rows_columns":
+        if height != width:
+            raise DataError(f"data.view=rows_columns needs square images, and these have {height} x {width} pixels; use rows")
+        square = pixels.reshape(height, width)
+        return np.concatenate([square, square.T], 1).ravel(), height, 2 * height
     if data.view == "pixels":
         return pixels, height * width, 1
     # The raw stream of a bit generator is the same in every version of numpy; `permutation` is not promised to be.

@@ -12,6 +12,7 @@ from torch import Tensor
 from pipeline import checkpoint
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config
+from pipeline.data.augment import places
 from pipeline.data.prepare import Prepared, open_prepared
 from pipeline.errors import RunError
 from pipeline.model import RecurrentClassifier
@@ -55,7 +56,5 @@ def images_of(prepared: Prepared, values: Tensor) -> NDArray[Any]:
     manifest = prepared.manifest
     if manifest.image is None:
         return values.numpy()
-    flat = values.reshape(len(values), -1)
-    if manifest.order is not None:
-        flat = flat[:, torch.tensor(manifest.order).argsort()]
+    flat = values.reshape(len(values), -1)[:, places(manifest)]
     return flat.reshape(-1, *manifest.image).numpy()

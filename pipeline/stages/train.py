@@ -13,6 +13,7 @@ import torch
 from pipeline import checkpoint, config, engine, faults, files, optim, processes, runfolder
 from pipeline.checkpoint_writer import Writer
 from pipeline.config import Config
+from pipeline.data.augment import Warp
 from pipeline.data.batches import Batches, Shift, Store
 from pipeline.data.prepare import Name, Prepared, open_prepared
 from pipeline.errors import CorruptionError, NonFiniteError, RunError, Stopped, UserError
@@ -59,7 +60,8 @@ def train(settings: Config) -> None:
         parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
         store = {part: Store(prepared.part(part), accelerator.device, limit) for part in parts}
         shift = Shift(prepared.manifest, settings.data.shift, store["train"].home) if settings.data.shift else None
-        batches = Batches(store["train"], settings.train.batch, slices, mine, settings.run.seed, shift)
+        warp = Warp(prepared.manifest, settings.data, accelerator.device) if settings.data.warps else None
+        batches = Batches(store["train"], settings.train.batch, slices, mine, settings.run.seed, shift, warp)
         run(settings, folder, state, batches, store, found, prepared, accelerator)
 
 

@@ -1,0 +1,76 @@
+"""Random distortion of training images, on the device and on the whole batch.
+
+Shapes: b examples, T time steps, F features, P = T * F values of a sequence, h x w pixels of an image.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline import config
+from pipeline.data.prepare import Manifest
+
+
+def places(manifest: Manifest) -> Tensor:
+    """Where each pixel of a flattened image stands in its flattened sequence, (h * w) int64."""
+    assert manifest.image is not None
+    pixels = math.prod(manifest.image)
+    if manifest.order is None:
+        return torch.arange(pixels)
+    order, result = torch.tensor(manifest.order), torch.empty(pixels, dtype=torch.int64)
+    result[order] = torch.arange(len(order))  # a view may hold a pixel twice: either place will do
+    return result
+
+
+class Warp:
+    """Each image turned, zoomed, sheared and bent by its own random amounts (Simard et al., Best Practices for
+    Convolutional Neural Networks Applied to Visual Document Analysis, 2003), in any view, by one bilinear sampling.
+
+    Up to ``rotate`` degrees each way, by a factor in 1 +- ``zoom`` for each axis, sheared by up to ``shear`` pixels a
+    pixel, and its points of a coarse grid moved by up to ``elastic`` pixels, what lies between them smoothly along.
+    """
+
+    GRID = 5  # points a side: a stroke of a digit bends, and does not tear
+
+    def __init__(self, manifest: Manifest, data: config.Data, device: torch.device) -> None:
+        assert manifest.image is not None
+        self.height, self.width = manifest.image
+        self.background = float(manifest.value_range[0])
+        self.data = data
+        self.places = places(manifest).to(device)
+        self.order = None if manifest.order is None else torch.tensor(manifest.order, device=device)
+        # in units of grid_sample, whose coordinates go from -1 to 1 over the whole image
+        pixel = torch.tensor([2 / self.width, 2 / self.height], device=device)
+        self.reach = data.elastic * pixel[:, None, None]
+
+    def draw(self, count: int, random: torch.Generator) -> Tensor:
+        """Uniform numbers in [-1, 1) that decide what happens to each of ``count`` examples, (count, K)."""
+        bends = 2 * self.GRID**2 if self.data.elastic else 0
+        return torch.rand(count, 4 + bends, generator=random) * 2 - 1
+
+    def __call__(self, values: Tensor, drawn: Tensor) -> Tensor:
+        """Sequences (b, T, F) distorted as ``drawn`` (b, K) says, float32."""
+        images = values.reshape(len(values), -1).index_select(1, self.places).float() - self.background
+        grid = functional.affine_grid(self._matrices(drawn), [len(values), 1, self.height, self.width], align_corners=False)
+        if self.data.elastic:
+            bends = drawn[:, 4:].reshape(-1, 2, self.GRID, self.GRID) * self.reach
+            smooth = functional.interpolate(bends, (self.height, self.width), mode="bicubic", align_corners=True)
+            grid = grid + smooth.permute(0, 2, 3, 1)
+        images = functional.grid_sample(images.reshape(-1, 1, self.height, self.width), grid, align_corners=False)
+        flat = images.reshape(len(values), -1) + self.background
+        return (flat if self.order is None else flat.index_select(1, self.order)).reshape(values.shape)
+
+    def _matrices(self, drawn: Tensor) -> Tensor:
+        """(b, 2, 3): from a place in the result to its place in the image, both in units of half an image."""
+        angle = drawn[:, 0] * math.radians(self.data.rotate)
+        across, down = 1 + drawn[:, 1] * self.data.zoom, 1 + drawn[:, 2] * self.data.zoom
+        shear, tall = drawn[:, 3] * self.data.shear, self.height / self.width
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        # rotation x shear x zoom in pixels; ``tall`` turns units of half a height into those of half a width
+        first = torch.stack([cos * across, (cos * shear - sin) * down * tall, zero], 1)
+        second = torch.stack([sin * across / tall, (sin * shear + cos) * down, zero], 1)
+        return torch.stack([first, second], 1)

@@ -1,0 +1,138 @@
+"""What augment.py promises: an image is turned, zoomed, sheared and bent by its own draw, in any view."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.config import Data
+from pipeline.data import derive
+from pipeline.data.augment import Warp, places
+from pipeline.data.batches import Batches, Shift, Store
+from pipeline.data.prepare import Part
+from pipeline.errors import DataError
+
+CPU = torch.device("cpu")
+SIDE = 6
+VIEWS = ("rows", "columns", "rows_columns", "pixels", "permuted_pixels")
+
+
+def manifest(view: str, height: int = SIDE, width: int = SIDE) -> Any:
+    order, length, features = derive.view(Data(view=view), height, width)
+    pixels = None if order is None else tuple(order.tolist())
+    return SimpleNamespace(image=(height, width), order=pixels, value_range=(7, 255), length=length, features=features)
+
+
+def images(count: int, height: int = SIDE, width: int = SIDE) -> Tensor:
+    random = torch.Generator().manual_seed(0)
+    return torch.randint(7, 256, (count, height, width), dtype=torch.uint8, generator=random)
+
+
+def sequences(pictures: Tensor, made: Any) -> Tensor:
+    flat = pictures.reshape(len(pictures), -1)
+    flat = flat if made.order is None else flat[:, torch.tensor(made.order)]
+    return flat.reshape(-1, made.length, made.features)
+
+
+def warped(pictures: Tensor, drawn: Tensor, view: str = "rows", **amounts: float) -> Tensor:
+    """The images after a warp of their sequences."""
+    made = manifest(view, *pictures.shape[1:])
+    moved = Warp(made, Data(view=view, **amounts), CPU)(sequences(pictures, made), drawn)
+    flat = moved.reshape(len(pictures), -1)
+    if view == "rows_columns":
+        rows, columns = moved[:, :, :SIDE], moved[:, :, SIDE:]
+        assert torch.equal(rows, columns.mT), "both halves show the same image"
+    return flat[:, places(made)].reshape(pictures.shape)
+
+
+def drawn(*numbers: float) -> Tensor:
+    return torch.tensor([numbers])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_an_image_whose_draw_is_zero_stays_as_it_is(view: str) -> None:
+    amounts = {"rotate": 30.0, "zoom": 0.3, "shear": 0.3, "elastic": 2.0}
+    result = warped(images(3), torch.zeros(3, 54), view, **amounts)
+    torch.testing.assert_close(result, images(3).float(), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_quarter_turn_is_a_quarter_turn(view: str, sign: int) -> None:
+    result = warped(images(2), drawn(sign, 0, 0, 0).repeat(2, 1), view, rotate=90.0)
+    torch.testing.assert_close(result, torch.rot90(images(2), sign, (1, 2)).float(), rtol=0, atol=0.01)
+
+
+def test_a_turn_of_an_image_that_is_not_square_keeps_its_proportions() -> None:
+    picture = torch.full((1, 4, 8), 7, dtype=torch.uint8)
+    picture[0, 1:3, 2:6] = 200  # two high and four wide, in the middle
+    turned = warped(picture, drawn(1, 0, 0, 0), rotate=90.0)[0]
+    expected = torch.full((4, 8), 7.0)
+    expected[:, 3:5] = 200
+    torch.testing.assert_close(turned, expected, rtol=0, atol=0.01)
+
+
+def test_a_zoom_grows_or_shrinks_about_the_middle() -> None:
+    picture = torch.full((1, 8, 8), 7, dtype=torch.uint8)
+    picture[0, 2:6, 2:6] = 207
+    narrow = warped(picture, drawn(0, 1, 0, 0), zoom=0.5)[0]  # read from places half as far again from the middle
+    assert narrow.sum(0).argmax() in (3, 4) and narrow[3, 2] < 207 and narrow[2, 3] == pytest.approx(207, abs=0.01)
+    wide = warped(picture, drawn(0, -1, 0, 0), zoom=0.5)[0]
+    assert wide[3, 1:-1].tolist() == pytest.approx([207.0] * 6, abs=0.01) and wide[3, 0] > 150 and (wide[1] < 8).all()
+
+
+def test_a_shear_moves_rows_against_each_other() -> None:
+    picture = torch.full((1, 7, 7), 7, dtype=torch.uint8)
+    picture[0, :, 3] = 255
+    result = warped(picture, drawn(0, 0, 0, 1), shear=1.0)[0]
+    assert [int(row.argmax()) for row in result] == [6, 5, 4, 3, 2, 1, 0]
+
+
+def test_all_points_of_the_grid_moved_alike_shift_the_image() -> None:
+    bends = torch.zeros(1, 2, Warp.GRID, Warp.GRID)
+    bends[0, 0] = 1  # every point reads one step of two pixels further right
+    result = warped(images(1), torch.cat([torch.zeros(1, 4), bends.reshape(1, -1)], 1), elastic=2.0)[0]
+    torch.testing.assert_close(result[:, :-2], images(1)[0, :, 2:].float(), rtol=0, atol=0.01)
+    assert (result[:, -2:] == 7).all(), "what comes in is background"
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_each_example_has_its_own_draw_whatever_the_slices_and_another_in_every_epoch(resident: bool) -> None:
+    made = manifest("rows_columns")
+    store = Store(Part(sequences(images(30), made), torch.zeros(30).long(), torch.arange(30)), CPU, 1 if resident else 0)
+    data = Data(view="rows_columns", rotate=20.0, elastic=1.0)
+
+    def epochs(slices: int) -> Tensor:
+        batches = Batches(store, 12, slices, range(slices), 2, Shift(made, 1, CPU), Warp(made, data, CPU))
+        return torch.cat([piece.values for step in range(6) for piece in batches.slices(step)])
+
+    whole = epochs(1)
+    assert whole.dtype == torch.float32
+    assert all(torch.equal(epochs(slices), whole) for slices in (2, 3, 4)), "bit for bit"
+    assert len(torch.unique(whole, dim=0)) == 2 * 36, "the padding of the last batch is drawn for too"
+
+
+def test_a_row_and_the_column_of_its_number_stand_side_by_side() -> None:
+    made = manifest("rows_columns")
+    assert (made.length, made.features) == (SIDE, 2 * SIDE)
+    picture = images(1)
+    values = sequences(picture, made)[0]
+    for step in range(SIDE):
+        assert torch.equal(values[step], torch.cat([picture[0, step], picture[0, :, step]]))
+
+
+def test_images_that_are_not_square_have_no_row_and_column_of_a_number() -> None:
+    with pytest.raises(DataError, match=r"square images.*5 x 4 pixels; use rows"):
+        derive.view(Data(view="rows_columns"), 5, 4)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_places_lead_from_a_sequence_back_to_its_image(view: str) -> None:
+    made = manifest(view)
+    flat = sequences(images(2), made).reshape(2, -1)
+    assert np.array_equal(flat[:, places(made)].reshape(2, SIDE, SIDE), images(2))
