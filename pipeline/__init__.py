@@ -13,6 +13,7 @@ Each module imports only from those above it:
     data.derive     view, split, statistics
     data.prepare    verified raw examples -> prepared/
     data.batches    prepared/ -> this process's batches, in an order given by (seed, epoch)
+    masked          layers and means over the valid steps of series of unequal lengths
     model           RecurrentClassifier
     optim           parameter groups, lr_at(step)
     metrics         exact measures from one row an example
@@ -27,6 +28,7 @@ Each module imports only from those above it:
     progress        a bar on a terminal, lines elsewhere
     plots           every picture
     onnx_graph      the model as an ONNX graph of native recurrent nodes
+    onnx_file       the reader of such files, which refuses all others
     model_card      README.md beside an exported model
     export          checkpoint -> files that other software loads, each checked against the original
     stages          prepare, train, evaluate, export: the only place where the parts meet
