@@ -17,6 +17,7 @@ Each module imports only from those above it:
     model           RecurrentClassifier
     optim           parameter groups, lr_at(step)
     metrics         exact measures from one row an example
+    balance         weights against classes of unequal size
     faults          faults on purpose, for tests
     processes       this process among the others: launch, world, agreement, signals
     engine          train(): a generator of reports; evaluate()
