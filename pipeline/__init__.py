@@ -5,6 +5,7 @@ Each module imports only from those above it:
     errors          what a user can put right
     files           files that are either whole or absent
     yamlfile        YAML text -> plain values and the line of every key
+    config_errors   what is said of a wrong configuration
     config          YAML file + overrides -> validated, immutable sections
     data.idx        the strict reader of idx files
     data.download   torchvision's download, from every mirror, with checksums

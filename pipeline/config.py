@@ -6,9 +6,7 @@ overrides on top and reports every fault at once, each with its file and line.
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline import yamlfile
+from pipeline import config_errors, yamlfile
+from pipeline.config_errors import without_secret
 from pipeline.errors import ConfigError
 
 Interval = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* epochs?$")]
@@ -181,14 +180,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(path)
     values, lines = yamlfile.read(path)
     if not isinstance(values, dict | None):
-        raise ConfigError(
-            f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {_without_secret(repr(values))}"
-        )
+        raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {without_secret(repr(values))}")
     values = {name: {} if section is None else section for name, section in (values or {}).items()}
     places = {key: f"{path}:{line}" for key, line in lines.items()}
     for text in overrides:
         key, value = _override(text)
-        places[key] = f"command line: {_without_secret(text)}"
+        places[key] = f"command line: {without_secret(text)}"
         section = values.setdefault(key[0], {})
         places.setdefault(key[:1], places[key])
         if isinstance(section, dict):
@@ -198,65 +195,17 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_faults(error, places, str(path)))) from None
+        known = {name: list(section.model_fields) for name, section in _sections()}
+        raise ConfigError("\n".join(config_errors.faults(error, places, str(path), known))) from None
 
 
 def _override(text: str) -> tuple[yamlfile.Key, Any]:
     name, equals, value = text.partition("=")
     key = tuple(name.split("."))
-    place = f"command line: {_without_secret(text)}"
+    place = f"command line: {without_secret(text)}"
     if not equals or len(key) != 2 or not all(key):
         raise ConfigError(f"{place}: expected section.key=value, such as optim.lr=0.001")
     return key, yamlfile.parse(value, place)[0]
-
-
-def _without_secret(text: str) -> str:
-    """``text`` up to what looks like the name of a secret: messages end in logs, and its value must not."""
-    name = re.search(r"(?:key|token|secret|passw|credential)[^=:\s]*", text, re.IGNORECASE)
-    return text if name is None or name.end() == len(text) else f"{text[: name.end()]}=***"
-
-
-def _faults(error: ValidationError, places: dict[yamlfile.Key, str], path: str) -> Iterator[str]:
-    """One line a key: its place, its name, what was expected, the nearest valid key."""
-    expected: dict[yamlfile.Key, list[str]] = {}
-    for fault in error.errors():
-        if fault["type"] == "disagreement":
-            for name, problem in fault["ctx"]["faults"]:
-                expected.setdefault(tuple(name.split(".")), []).append(problem)
-            continue
-        key = tuple(str(part) for part in fault["loc"][:2])
-        if fault["type"] == "extra_forbidden":
-            problem = "unknown key" + _nearest(key)
-        else:
-            kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
-                "String should", "text that should"
-            )
-            given = "nothing" if fault["input"] is None else _without_secret(repr(fault["input"]))
-            problem = f"expected {kind.strip()}, got {given}"
-        expected.setdefault(key, []).append(problem)
-    order = {key: number for number, key in enumerate(places)}
-    for key in sorted(expected, key=lambda key: order.get(key, len(order))):
-        place = places.get(key) or places.get(key[:1]) or path
-        yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(expected[key]))}"
-
-
-_KINDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text (in quotes, if it looks like a number)",
-    "bool_type": "true or false",
-    "model_type": "a section of key: value lines",
-    "tuple_type": "a list, such as [a, b]",
-}
-
-
-def _nearest(key: yamlfile.Key) -> str:
-    sections = {name: list(section.model_fields) for name, section in _sections()}
-    known = sections.get(key[0], []) if len(key) == 2 else list(sections)
-    near = [f"{name}.{key[-1]}" for name, inner in sections.items() if key[-1] in inner]
-    near = near or [".".join((*key[:-1], name)) for name in difflib.get_close_matches(key[-1], known, 1)]
-    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(known)}"
 
 
 def _sections() -> Iterator[tuple[str, type[Section]]]:
