@@ -73,10 +73,16 @@ class Model(Section):
     layers: int = _field(1, "stacked layers", ge=1)
     bidirectional: bool = _field(False, "read the sequence from both ends")
     dropout: float = _field(0.0, "between layers", ge=0, lt=1)
-    pooling: Literal["last", "mean", "max"] = _field("last", "over the valid steps; `last` is each direction's final state")
+    pooling: Literal["last", "mean", "max", "attention"] = _field(
+        "last", "over the valid steps; `last`: each direction's final state; `attention`: a mean with learned weights"
+    )
     init: Literal["pytorch", "orthogonal"] = _field(
         "pytorch", "`orthogonal`: recurrent weights orthogonal, input weights Glorot, LSTM forget bias 1"
     )
+    projection: int = _field(0, "width of a linear layer between the features and the recurrence; 0: none", ge=0)
+    layer_norm: bool = _field(False, "normalise the outputs of each recurrent layer over its units")
+    conv: int = _field(0, "channels of a convolutional branch beside the recurrence, as in LSTM-FCN; 0: none", ge=0)
+    head_dropout: float = _field(0.0, "before the head", ge=0, lt=1)
 
 
 class Optim(Section):
@@ -169,7 +175,7 @@ class Config(Section):
         if train.early_stopping and not self.data.validation:
             yield "train.early_stopping", "needs a validation part; set data.validation"
         if self.model.dropout and self.model.layers == 1:
-            yield "model.dropout", "acts between layers; set model.layers to 2 or more"
+            yield "model.dropout", "acts between layers; set model.layers to 2 or more, or model.head_dropout"
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from pipeline import masked
+from pipeline import config, engine, masked
+from pipeline.data.batches import Batches
 from pipeline.model import CELLS, RecurrentClassifier
 from tests.conftest import C, F, T
 
@@ -260,6 +262,21 @@ def test_a_model_says_whether_training_it_draws_random_numbers(model: Make) -> N
         before = torch.get_rng_state()
         made(values())
         assert made.stochastic == stochastic == (not torch.equal(torch.get_rng_state(), before))
+
+
+def test_dropout_before_the_head_follows_from_seed_and_step_alone(
+    state: Callable[..., engine.State], batches: Callable[..., Batches], accelerator: Accelerator
+) -> None:
+    """So a resumed run drops what one left alone drops."""
+
+    def weights(noise: int) -> Tensor:
+        settings, training = config.Optim(), config.Train(epochs=2, batch=5)
+        made = state(settings, training, head_dropout=0.5)
+        for _ in engine.train(made, batches(10, 5), training, settings, 3, accelerator):
+            torch.rand(noise)
+        return torch.cat([parameter.detach().reshape(-1) for parameter in made.model.parameters()])
+
+    assert torch.equal(weights(0), weights(7))
 
 
 @pytest.mark.parametrize("extra", [{"layers": 2}, *EXTRAS])
