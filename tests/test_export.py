@@ -175,6 +175,19 @@ def test_the_result_and_the_card_hold_what_the_comparison_found(unequal: bool, t
     assert "/home" not in card
 
 
+def test_the_card_says_what_the_model_is_made_of(tmp_path: Path) -> None:
+    plain = "# LSTM classifier of digits\n\nIt reads a sequence and gives a logit for each of 3 classes: 1 layer of 8 units, "
+    everything = "# bidirectional GRU-FCN classifier of digits\n\nIt reads a sequence and gives a logit for each of 3 classes: "
+    everything += "a projection to 6 features, 2 layers of 8 units a direction with layer normalisation, `attention` pooling, "
+    everything += "beside it a convolutional branch of 4 channels,\n"
+    chosen = {"cell": "gru", "bidirectional": True, "layers": 2, "pooling": "attention", **EVERYTHING}
+    for extra, expected in (({}, plain + "`last` pooling,\n"), (chosen, everything)):
+        model, arguments = build(**extra)
+        export(model, arguments, FACTS, examples(), ["safetensors"], 1e-4, tmp_path)
+        assert (tmp_path / "README.md").read_text().startswith(expected)
+        assert load(tmp_path)[0].state_dict().keys() == model.state_dict().keys()
+
+
 def test_the_card_says_how_an_image_becomes_a_sequence(tmp_path: Path) -> None:
     model, arguments = build()
     order = torch.randperm(T * F).tolist()
