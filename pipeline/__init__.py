@@ -5,7 +5,7 @@ Each module imports only from those above it:
     errors          what a user can put right
     files           files that are either whole or absent
     yamlfile        YAML text -> plain values and the line of every key
-    explain         what is wrong with a configuration, as one line a key
+    config_errors   what is said of a wrong configuration
     config          YAML file + overrides -> validated, immutable sections
     data.idx        the strict reader of idx files
     data.download   torchvision's download, from every mirror, with checksums
@@ -15,9 +15,11 @@ Each module imports only from those above it:
     data.prepare    verified raw examples -> prepared/
     data.augment    random distortion of training images
     data.batches    prepared/ -> this process's batches, in an order given by (seed, epoch)
+    masked          layers and means over the valid steps of series of unequal lengths
     model           RecurrentClassifier
     optim           parameter groups, lr_at(step)
     metrics         exact measures from one row an example
+    balance         weights against classes of unequal size
     faults          faults on purpose, for tests
     processes       this process among the others: launch, world, agreement, signals
     engine          train(): a generator of reports; evaluate()
@@ -29,6 +31,7 @@ Each module imports only from those above it:
     progress        a bar on a terminal, lines elsewhere
     plots           every picture
     onnx_graph      the model as an ONNX graph of native recurrent nodes
+    onnx_file       the reader of such files, which refuses all others
     model_card      README.md beside an exported model
     export          checkpoint -> files that other software loads, each checked against the original
     stages          prepare, train, evaluate, export: the only place where the parts meet

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline import explain, yamlfile
+from pipeline import config_errors, yamlfile
+from pipeline.config_errors import without_secret
 from pipeline.errors import ConfigError
 
 Interval = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* epochs?$")]
@@ -81,10 +82,16 @@ class Model(Section):
     layers: int = _field(1, "stacked layers", ge=1)
     bidirectional: bool = _field(False, "read the sequence from both ends")
     dropout: float = _field(0.0, "between layers", ge=0, lt=1)
-    pooling: Literal["last", "mean", "max"] = _field("last", "over the valid steps; `last` is each direction's final state")
+    pooling: Literal["last", "mean", "max", "attention"] = _field(
+        "last", "over the valid steps; `last`: each direction's final state; `attention`: a mean with learned weights"
+    )
     init: Literal["pytorch", "orthogonal"] = _field(
         "pytorch", "`orthogonal`: recurrent weights orthogonal, input weights Glorot, LSTM forget bias 1"
     )
+    projection: int = _field(0, "width of a linear layer between the features and the recurrence; 0: none", ge=0)
+    layer_norm: bool = _field(False, "normalise the outputs of each recurrent layer over its units")
+    conv: int = _field(0, "channels of a convolutional branch beside the recurrence, as in LSTM-FCN; 0: none", ge=0)
+    head_dropout: float = _field(0.0, "before the head", ge=0, lt=1)
 
 
 class Optim(Section):
@@ -177,7 +184,7 @@ class Config(Section):
         if train.early_stopping and not self.data.validation:
             yield "train.early_stopping", "needs a validation part; set data.validation"
         if self.model.dropout and self.model.layers == 1:
-            yield "model.dropout", "acts between layers; set model.layers to 2 or more"
+            yield "model.dropout", "acts between layers; set model.layers to 2 or more, or model.head_dropout"
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -188,14 +195,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(path)
     values, lines = yamlfile.read(path)
     if not isinstance(values, dict | None):
-        raise ConfigError(
-            f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {explain.without_secret(repr(values))}"
-        )
+        raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {without_secret(repr(values))}")
     values = {name: {} if section is None else section for name, section in (values or {}).items()}
     places = {key: f"{path}:{line}" for key, line in lines.items()}
     for text in overrides:
         key, value = _override(text)
-        places[key] = f"command line: {explain.without_secret(text)}"
+        places[key] = f"command line: {without_secret(text)}"
         section = values.setdefault(key[0], {})
         places.setdefault(key[:1], places[key])
         if isinstance(section, dict):
@@ -205,17 +210,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(
-                explain.faults(error, places, str(path), {name: list(section.model_fields) for name, section in _sections()})
-            )
-        ) from None
+        known = {name: list(section.model_fields) for name, section in _sections()}
+        raise ConfigError("\n".join(config_errors.faults(error, places, str(path), known))) from None
 
 
 def _override(text: str) -> tuple[yamlfile.Key, Any]:
     name, equals, value = text.partition("=")
     key = tuple(name.split("."))
-    place = f"command line: {explain.without_secret(text)}"
+    place = f"command line: {without_secret(text)}"
     if not equals or len(key) != 2 or not all(key):
         raise ConfigError(f"{place}: expected section.key=value, such as optim.lr=0.001")
     return key, yamlfile.parse(value, place)[0]

@@ -187,7 +187,7 @@ def _refuse(state: State, batches: Batches) -> None:
 
 def _slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Answer]:
     """The share of one slice in the mean loss over the ``count`` examples of the global batch, and the logits."""
-    if state.model.dropout:
+    if state.model.stochastic:
         torch.manual_seed(mix(seed, state.step, part.number))
     with state.autocast:
         logits = state.forward(part.values).float()  # (b, C)

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.export import Dim
 
-from pipeline import files, model_card, onnx_graph
+from pipeline import files, model_card, onnx_file, onnx_graph
 from pipeline.errors import UserError
 from pipeline.model import RecurrentClassifier
 
@@ -114,7 +114,7 @@ def _onnx(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run
     facts = config["facts"]
     texts = {"class_names": facts["class_names"], "format_version": config["format_version"], "facts": facts}
     onnx_graph.write(model, path, {name: json.dumps(value) for name, value in texts.items()})
-    return onnx_graph.read(path)
+    return onnx_file.read(path)
 
 
 def _pt2(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:

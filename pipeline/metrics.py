@@ -49,6 +49,24 @@ def expected_calibration_error(bins: dict[str, NDArray[np.float64]]) -> float:
     return _ratio(float(np.sum(bins["counts"] * np.abs(bins["accuracy"] - bins["confidence"]))), float(np.sum(bins["counts"])))
 
 
+def scores(
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], losses: NDArray[np.float64], classes: int
+) -> dict[str, float]:
+    """What a checkpoint may be chosen by, of N examples: ``loss`` (the mean), ``accuracy``, ``balanced_accuracy`` (the mean
+    recall of the classes that have examples) and ``macro_f1`` (the mean F1 of all C classes; 0 for one that is neither
+    a label nor a prediction). The sum over examples has one order, so that the result does not depend on how many
+    processes computed the rows."""
+    matrix = confusion_matrix(labels, predictions, classes)
+    hits, support, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    present = support > 0
+    return {
+        "loss": float(losses.sum()) / len(labels),
+        "accuracy": int(hits.sum()) / len(labels),
+        "balanced_accuracy": float((hits[present] / support[present]).mean()),
+        "macro_f1": float((2 * hits / np.maximum(support + predicted, 1)).mean()),
+    }
+
+
 def summary(
     labels: NDArray[np.int64],
     predictions: NDArray[np.int64],
@@ -56,20 +74,13 @@ def summary(
     losses: NDArray[np.float64],
     class_names: list[str],
 ) -> dict[str, Any]:
-    """All measures of N examples as JSON-able numbers. The sum over examples has one order, so that the
-    result does not depend on how many processes computed the rows."""
+    """All measures of N examples as JSON-able numbers: ``scores``, and what is worth a look after training."""
     matrix = confusion_matrix(labels, predictions, len(class_names))
-    count = len(labels)
-    classes = per_class(matrix, class_names)
-    present = [row for row in classes.values() if row["support"]]
     return {
-        "count": count,
-        "loss": float(losses.sum()) / count,
-        "accuracy": int(np.trace(matrix)) / count,
-        "balanced_accuracy": sum(row["recall"] for row in present) / len(present),
-        "macro_f1": sum(row["f1"] for row in classes.values()) / len(classes),
+        "count": len(labels),
+        **scores(labels, predictions, losses, len(class_names)),
         "expected_calibration_error": expected_calibration_error(calibration(labels == predictions, confidence)),
-        "per_class": classes,
+        "per_class": per_class(matrix, class_names),
         "confusion_matrix": matrix.tolist(),
     }
 

@@ -1,6 +1,6 @@
 """RecurrentClassifier: sequences of raw values -> one logit a class.
 
-Shapes: B batch, T time steps, F features, H hidden size, D directions, C classes.
+Shapes: B batch, T time steps, F features, P projection, H hidden size, D directions, K convolution channels, C classes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from pipeline import masked
+from pipeline.masked import Attention, Convolutions
 
 CELLS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -21,6 +24,12 @@ class RecurrentClassifier(nn.Module):
     state outside every checkpoint. A backward direction is a module of its own that reads each sequence
     reversed by its length, so that no PackedSequence is needed (it disables cuDNN's persistent kernels).
     Input normalisation, ``(values - mean) * scale`` for each feature, is part of the model and of its state.
+
+    What a configuration does not ask for does not exist: neither its parameters nor its random numbers. If asked for,
+    ``projection`` P is the width of a linear layer between the normalised features and the recurrence; ``layer_norm``
+    normalises each output of each recurrent module (Ba et al., 2016, but outside of the cell, whose fused kernels stay);
+    ``conv`` K adds a convolutional branch of that many channels, whose result stands beside the pooled state before
+    the head (LSTM-FCN; Karim et al., 2018); ``head_dropout`` acts on what the head reads.
 
     ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section.
     ``recurrent`` holds the recurrent modules layer by layer, forward before backward.
@@ -38,28 +47,40 @@ class RecurrentClassifier(nn.Module):
         layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
-        pooling: Literal["last", "mean", "max"] = "last",
+        pooling: Literal["last", "mean", "max", "attention"] = "last",
         init: Literal["pytorch", "orthogonal"] = "pytorch",
+        projection: int = 0,
+        layer_norm: bool = False,
+        conv: int = 0,
+        head_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.cell, self.hidden, self.pooling, self.dropout = cell, hidden, pooling, dropout
+        self.cell, self.hidden, self.pooling = cell, hidden, pooling
+        self.dropout, self.head_dropout = dropout, head_dropout
         self.directions = 2 if bidirectional else 1
         width = hidden * self.directions
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         make: Any = CELLS[cell]
         self.recurrent = nn.ModuleList(
-            make(width if index >= self.directions else features, hidden, batch_first=True)
+            make(width if index >= self.directions else projection or features, hidden, batch_first=True)
             for index in range(layers * self.directions)
         )
-        self.head = nn.Linear(width, classes)
+        self.head = nn.Linear(width + conv, classes)
+        # after the modules that every model has, so that those start with the same random numbers in every model
+        self.projection = nn.Linear(features, projection) if projection else None
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in self.recurrent) if layer_norm else None
+        self.attention = Attention(width) if pooling == "attention" else None
+        self.convolutions = Convolutions(features, conv) if conv else None
         if init == "orthogonal":
             self._orthogonal_init()
 
     @torch.no_grad()
     def _orthogonal_init(self) -> None:
         """Orthogonal recurrent weights (Saxe et al., 2014), one block a gate; Glorot input weights (Glorot and
-        Bengio, 2010); biases zero but an LSTM's forget gate, which starts at 1 (Jozefowicz et al., 2015)."""
+        Bengio, 2010); biases zero but an LSTM's forget gate, which starts at 1 (Jozefowicz et al., 2015).
+        Projection and attention, linear and before a tanh, are Glorot's too. Convolutions stay torch's: the
+        normalisation after them takes out their scale."""
         for name, parameter in self.recurrent.named_parameters():
             if "weight" in name:
                 fill = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
@@ -69,6 +90,17 @@ class RecurrentClassifier(nn.Module):
                 parameter.zero_()
                 if self.cell == "lstm" and "bias_ih" in name:  # torch's gates are i, f, g, o, and its two biases add up
                     parameter[self.hidden : 2 * self.hidden] = 1
+        linear = [self.projection, *(self.attention.children() if self.attention is not None else ())]
+        for module in linear:
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    module.bias.zero_()
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a forward pass in training mode draws random numbers, from torch's global generator."""
+        return bool(self.dropout or self.head_dropout)
 
     def set_normalization(self, mean: Tensor, scale: Tensor) -> None:
         """Make the model see ``(values - mean) * scale``; both are (F)."""
@@ -86,41 +118,41 @@ class RecurrentClassifier(nn.Module):
         """Logits (B, C) of ``values`` (B, T, F), in the units of the data set, any real dtype.
 
         ``lengths`` (B), int64, from 1 to T: the valid steps of each sequence; what follows them is padding and
-        does not change the result. None: all T steps are valid.
+        changes neither the result nor its gradient, NaN included. None: all T steps are valid.
         """
         values = values.to(self.mean.dtype) if values.is_floating_point() else values  # integers are cast by the subtraction
-        x = (values - self.mean) * self.scale  # (B, T, F)
-        steps = None if lengths is None else torch.arange(x.shape[1], device=x.device)  # (T)
+        valid = None if lengths is None else masked.mask(lengths, values.shape[1])  # (B, T, 1)
+        features = masked.zero_padding((values - self.mean) * self.scale, valid)  # (B, T, F)
+        x = features if self.projection is None else self.projection(features)  # (B, T, P)
         for index in range(0, len(self.recurrent), self.directions):
             if index and self.dropout:
                 x = functional.dropout(x, self.dropout, self.training)
-            outputs = [self.recurrent[index](x)[0]]  # (B, T, H)
+            outputs = [self._read(index, x)]  # (B, T, H)
             if self.directions == 2:
-                outputs.append(_reverse(self.recurrent[index + 1](_reverse(x, lengths, steps))[0], lengths, steps))
+                outputs.append(masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths))
             x = torch.cat(outputs, 2) if self.directions == 2 else outputs[0]  # (B, T, D*H)
-        logits: Tensor = self.head(self._pool(x, lengths, steps))
+        pooled = self._pool(x, lengths, valid)  # (B, D*H)
+        if self.convolutions is not None:
+            pooled = torch.cat([pooled, self.convolutions(features, valid)], 1)  # (B, D*H + K)
+        if self.head_dropout:
+            pooled = functional.dropout(pooled, self.head_dropout, self.training)
+        logits: Tensor = self.head(pooled)
         return logits
 
-    def _pool(self, x: Tensor, lengths: Tensor | None, steps: Tensor | None) -> Tensor:
-        """(B, T, D*H) -> (B, D*H). The final state of the backward direction stands at the first step."""
-        if self.pooling == "last":
-            last = x[:, -1] if lengths is None else x[torch.arange(x.shape[0], device=x.device), lengths - 1]
-            if self.directions == 1:
-                return last
-            half = x.shape[2] // 2
-            return torch.cat([last[:, :half], x[:, 0, half:]], 1)
-        if lengths is None or steps is None:
-            return x.mean(1) if self.pooling == "mean" else x.amax(1)
-        valid = (steps < lengths[:, None])[:, :, None]  # (B, T, 1)
-        if self.pooling == "mean":
-            return x.masked_fill(~valid, 0).sum(1) / lengths[:, None]
-        return x.masked_fill(~valid, -torch.inf).amax(1)
+    def _read(self, index: int, x: Tensor) -> Tensor:
+        """The outputs (B, T, H) of one recurrent module."""
+        outputs: Tensor = self.recurrent[index](x)[0]
+        return outputs if self.norms is None else self.norms[index](outputs)
 
-
-def _reverse(x: Tensor, lengths: Tensor | None, steps: Tensor | None) -> Tensor:
-    """(B, T, F) with the first ``lengths`` steps of each sequence in reverse order, the padding where it was."""
-    if lengths is None or steps is None:
-        return x.flip(1)
-    last = lengths[:, None] - 1  # (B, 1)
-    source = torch.where(steps <= last, last - steps, steps)  # (B, T)
-    return x.gather(1, source[:, :, None].expand_as(x))
+    def _pool(self, x: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
+        """(B, T, D*H) -> (B, D*H)."""
+        match self.pooling:
+            case "last":
+                return masked.last(x, lengths, self.directions)
+            case "mean":
+                return masked.mean(x, valid)
+            case "max":
+                return masked.largest(x, valid)
+        assert self.attention is not None
+        pooled: Tensor = self.attention(x, valid)
+        return pooled

@@ -16,6 +16,7 @@ def render(
     facts: dict[str, Any] = config["facts"]
     features, classes, steps = model.mean.shape[0], model.head.out_features, facts["length"]
     kind = ("bidirectional " if model.directions == 2 else "") + ("RNN" if model.cell == "rnn" else model.cell.upper())
+    kind += "-FCN" if model.convolutions is not None else ""  # as Karim et al., 2018, call an LSTM beside convolutions
     source, test = facts.get("source", "its data set"), facts.get("test")
     low, high = facts.get("value_range") or ("?", "?")
     reading = ""
@@ -25,14 +26,12 @@ def render(
         reading += f"`image.reshape(-1){order}.reshape({steps}, {features})`"
         reading += ", with `order` from `config.json`.\n" if order else ".\n"
     reading += f"A step is one {_STEPS[facts['view']]}.\n" if facts.get("view") in _STEPS else ""
-    layers = len(model.recurrent) // model.directions
-    size = f"{layers} layer{'s' * (layers > 1)} of {model.hidden} units" + (" a direction" if model.directions == 2 else "")
     shown = {**config["arguments"], **{key: value for key, value in facts.items() if isinstance(value, str | int | float)}}
     for section in ("optim", "train"):
         shown |= {f"{section}.{key}": value for key, value in facts.get("configuration", {}).get(section, {}).items()}
     return f"""# {kind} classifier of {source}
 
-It reads a sequence and gives a logit for each of {classes} classes: {size}, `{model.pooling}` pooling,
+It reads a sequence and gives a logit for each of {classes} classes: {_parts(model)},
 {sum(p.numel() for p in model.parameters()):,} parameters. Normalisation of the input is part of the model.
 
 Classes, by index: {", ".join(f"{i} = `{name}`" for i, name in enumerate(facts["class_names"]))}.
@@ -75,6 +74,19 @@ Run these beside the files, with sequences of your own in place of the zeros.
 - Sequences longer than {steps} steps are computed exactly, but it was not trained on them.
 - `model.pt2` runs on the CPU and calls PyTorch's own recurrent operator; decomposing that operator fixes the number of steps.
 """
+
+
+def _parts(model: RecurrentClassifier) -> str:
+    """What the model is made of, in the order of the data's way through it."""
+    layers = len(model.recurrent) // model.directions
+    parts = [f"a projection to {model.projection.out_features} features"] if model.projection is not None else []
+    size = f"{layers} layer{'s' * (layers > 1)} of {model.hidden} units" + (" a direction" if model.directions == 2 else "")
+    parts.append(size + (" with layer normalisation" if model.norms is not None else ""))
+    parts.append(f"`{model.pooling}` pooling")
+    if model.convolutions is not None:
+        channels = model.head.in_features - model.hidden * model.directions
+        parts.append(f"beside it a convolutional branch of {channels} channels")
+    return ", ".join(parts)
 
 
 def _accuracy(test: dict[str, Any] | None) -> str:

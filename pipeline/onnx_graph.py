@@ -4,12 +4,13 @@ The graph is written node by node instead of traced: a traced bidirectional laye
 nodes, or a loop, while ONNX's own LSTM, GRU and RNN read both directions and unequal lengths in one node. Nor does
 it then depend on the tracer's version or on an example's shape.
 
-Shapes: B batch, T time steps, F features, H hidden size, D directions, C classes. Inside, time comes first.
+Shapes: B batch, T time steps, F features, P projection, H hidden size, D directions, K convolution channels, C classes.
+Inside, time comes first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from pipeline.masked import KERNELS, Attention, Convolutions
 from pipeline.model import RecurrentClassifier
 
 OPSET, IR_VERSION = 17, 8  # the oldest pair with every operator used here: read by each onnxruntime since 1.12
@@ -35,18 +37,23 @@ def write(model: RecurrentClassifier, path: Path, metadata: dict[str, str]) -> N
     graph = _Graph()
     x = graph.add("Transpose", ["values"], perm=[1, 0, 2])  # (T, B, F)
     x = graph.add("Sub", [x, graph.constant("mean", model.mean)])
-    x = graph.add("Mul", [x, graph.constant("scale", model.scale)])
+    features = graph.add("Mul", [x, graph.constant("scale", model.scale)])
+    x = features if model.projection is None else graph.linear("projection", model.projection, features)  # (T, B, P)
     lengths32 = graph.add("Cast", ["lengths"], to=TensorProto.INT32)
     outputs = final = ""
     for index in range(0, len(model.recurrent), model.directions):
-        layer = list(model.recurrent[index : index + model.directions])
+        modules, name = slice(index, index + model.directions), f"layer_{index // model.directions}"
         x = graph.join(outputs) if index else x
-        outputs, final = graph.recurrent(model.cell, layer, index // model.directions, x, lengths32)
+        outputs, final = graph.recurrent(name, model.cell, list(model.recurrent[modules]), x, lengths32)
+        if model.norms is not None:
+            outputs, final = graph.normalise(f"{name}_norm", list(model.norms[modules]), outputs, final)
     if model.pooling == "last":
         pooled = graph.add("Transpose", [final], perm=[1, 0, 2])  # (B, D, H)
         pooled = graph.add("Reshape", [pooled, graph.constant("flat", np.array([0, -1]))])
     else:
-        pooled = graph.pool(model.pooling, graph.join(outputs))
+        pooled = graph.pool(model.pooling, model.attention, graph.join(outputs))
+    if model.convolutions is not None:
+        pooled = graph.add("Concat", [pooled, graph.convolve(model.convolutions, features)], axis=1)  # (B, D*H + K)
     head = [pooled, graph.constant("head_weight", model.head.weight), graph.constant("head_bias", model.head.bias)]
     graph.add("Gemm", head, output="logits", transB=1)
     inputs = [
@@ -63,20 +70,6 @@ def write(model: RecurrentClassifier, path: Path, metadata: dict[str, str]) -> N
     helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     onnx.save(proto, path)
-
-
-def read(path: Path) -> Callable[[Tensor, Tensor], Tensor]:
-    """The model in an ONNX file, as onnxruntime runs it on one thread: ``values``, ``lengths`` -> ``logits``."""
-    import onnxruntime  # only where it is used: its import is slow, and ``load`` of an exported model needs none
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def run(values: Tensor, lengths: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["logits"], {"values": values.numpy(), "lengths": lengths.numpy()})[0])
-
-    return run
 
 
 class _Graph:
@@ -96,46 +89,95 @@ class _Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], output, **attributes))
         return output
 
-    def recurrent(self, cell: str, layer: list[nn.Module], index: int, x: str, lengths32: str) -> tuple[str, str]:
+    def recurrent(self, name: str, cell: str, layer: list[nn.Module], x: str, lengths32: str) -> tuple[str, str]:
         """One layer, all directions: its outputs (T, D, B, H) and its final states (D, B, H)."""
         operator, order = GATES[cell]
 
-        def gates(name: str) -> Tensor:
+        def gates(parameter: str) -> Tensor:
             """A parameter of every direction, its gates in ONNX's order: (D, G*H, ...)."""
-            blocks = (module.get_parameter(name).detach().chunk(len(order)) for module in layer)
+            blocks = (module.get_parameter(parameter).detach().chunk(len(order)) for module in layer)
             return torch.stack([torch.cat([block[gate] for gate in order]) for block in blocks])
 
         inputs = [
             x,
-            self.constant(f"layer_{index}_W", gates("weight_ih_l0")),
-            self.constant(f"layer_{index}_R", gates("weight_hh_l0")),
-            self.constant(f"layer_{index}_B", torch.cat([gates("bias_ih_l0"), gates("bias_hh_l0")], 1)),
+            self.constant(f"{name}_W", gates("weight_ih_l0")),
+            self.constant(f"{name}_R", gates("weight_hh_l0")),
+            self.constant(f"{name}_B", torch.cat([gates("bias_ih_l0"), gates("bias_hh_l0")], 1)),
             lengths32,
         ]
-        outputs, final = f"layer_{index}_Y", f"layer_{index}_Y_h"
+        outputs, final = f"{name}_Y", f"{name}_Y_h"
         attributes: dict[str, object] = {"direction": "bidirectional" if len(layer) == 2 else "forward"}
         if cell == "gru":
             attributes["linear_before_reset"] = 1  # torch multiplies by the reset gate after the matrix product
         attributes["hidden_size"] = layer[0].hidden_size
-        self.nodes.append(helper.make_node(operator, inputs, [outputs, final], f"layer_{index}", **attributes))
+        self.nodes.append(helper.make_node(operator, inputs, [outputs, final], name, **attributes))
         return outputs, final
+
+    def normalise(self, name: str, norms: list[nn.Module], outputs: str, final: str) -> tuple[str, str]:
+        """Outputs (T, D, B, H) and final states (D, B, H) of a layer, each direction normalised by its own module."""
+
+        def constant(key: str) -> str:
+            return self.constant(f"{name}_{key}", torch.stack([norm.get_parameter(key) for norm in norms])[:, None])
+
+        weight, bias = constant("weight"), constant("bias")  # (D, 1, H)
+        one = self.constant(f"{name}_one", torch.ones_like(norms[0].get_parameter("weight")))
+
+        def normalised(x: str) -> str:
+            x = self.add("LayerNormalization", [x, one], axis=-1, epsilon=norms[0].eps)  # its scale knows no directions
+            return self.add("Add", [self.add("Mul", [x, weight]), bias])
+
+        return normalised(outputs), normalised(final)
+
+    def linear(self, name: str, layer: nn.Linear, x: str) -> str:
+        """(..., inputs) -> (..., outputs)."""
+        x = self.add("MatMul", [x, self.constant(f"{name}_weight", layer.weight.T)])
+        return x if layer.bias is None else self.add("Add", [x, self.constant(f"{name}_bias", layer.bias)])
 
     def join(self, outputs: str) -> str:
         """(T, D, B, H) -> (T, B, D*H)."""
         x = self.add("Transpose", [outputs], perm=[0, 2, 1, 3])  # (T, B, D, H)
-        return self.add("Reshape", [x, self.constant(f"{outputs}_shape", np.array([0, 0, -1]))])
+        return self.add("Reshape", [x, self.constant(f"{x}_shape", np.array([0, 0, -1]))])
 
-    def pool(self, pooling: str, x: str) -> str:
-        """(T, B, D*H) -> (B, D*H) over the valid steps. What a runtime leaves in Y past a sequence's end is not used."""
-        zero, one = self.constant("zero", np.array(0)), self.constant("one", np.array(1))
-        last = self.constant("last_axis", np.array([-1]))
-        time = self.add("Gather", [self.add("Shape", [x]), zero])
+    @cached_property
+    def valid(self) -> str:
+        """(T, B, 1), True at the valid steps."""
+        zero, one, last = (self.constant(f"valid_{name}", np.array(name)) for name in (0, 1, [-1]))
+        time = self.add("Gather", [self.add("Shape", ["values"]), one])
         steps = self.add("Unsqueeze", [self.add("Range", [zero, time, one]), last])  # (T, 1)
-        valid = self.add("Unsqueeze", [self.add("Less", [steps, "lengths"]), last])  # (T, B, 1)
-        filler = np.array(0 if pooling == "mean" else -np.inf, np.float32)
-        x = self.add("Where", [valid, x, self.constant("filler", filler)])
-        if pooling == "max":
-            return self.add("ReduceMax", [x], axes=[0], keepdims=0)
-        total = self.add("ReduceSum", [x, self.constant("time_axis", np.array([0]))], keepdims=0)
-        count = self.add("Unsqueeze", [self.add("Cast", ["lengths"], to=TensorProto.FLOAT), last])  # (B, 1)
-        return self.add("Div", [total, count])
+        return self.add("Unsqueeze", [self.add("Less", [steps, "lengths"]), last])
+
+    def padded(self, x: str, filler: float = 0.0) -> str:
+        """``x`` (T, B, W) with ``filler`` past the end of each series: what a runtime leaves there is not used."""
+        return self.add("Where", [self.valid, x, self.constant(f"{x}_filler", np.array(filler, np.float32))])
+
+    def total(self, x: str) -> str:
+        """(T, B, W) -> (B, W), the sum over the steps."""
+        return self.add("ReduceSum", [x, self.constant(f"{x}_axis", np.array([0]))], keepdims=0)
+
+    def mean(self, x: str) -> str:
+        """(T, B, W) -> (B, W), the mean over the valid steps."""
+        column = self.constant(f"{x}_column", np.array([-1]))
+        count = self.add("Unsqueeze", [self.add("Cast", ["lengths"], to=TensorProto.FLOAT), column])  # (B, 1)
+        return self.add("Div", [self.total(self.padded(x)), count])
+
+    def pool(self, pooling: str, attention: Attention | None, x: str) -> str:
+        """(T, B, D*H) -> (B, D*H) over the valid steps."""
+        if pooling == "mean":
+            return self.mean(x)
+        if attention is None:
+            return self.add("ReduceMax", [self.padded(x, -np.inf)], axes=[0], keepdims=0)
+        score = self.add("Tanh", [self.linear("attention_key", attention.key, x)])
+        score = self.linear("attention_query", attention.query, score)  # (T, B, 1)
+        weights = self.add("Softmax", [self.padded(score, -np.inf)], axis=0)
+        return self.total(self.add("Mul", [weights, self.padded(x)]))
+
+    def convolve(self, branch: Convolutions, x: str) -> str:
+        """(T, B, F) -> (B, K), the convolutional branch."""
+        for index, (kernel, convolve, norm) in enumerate(zip(KERNELS, branch.filters, branch.norms, strict=True)):
+            x = self.add("Transpose", [self.padded(x)], perm=[1, 2, 0])  # (B, F, T)
+            weights = [self.constant(f"conv_{index}_{key}", convolve.get_parameter(key)) for key in ("weight", "bias")]
+            x = self.add("Conv", [x, *weights], pads=[(kernel - 1) // 2, kernel // 2])
+            x = self.add("Transpose", [x], perm=[2, 0, 1])  # (T, B, channels)
+            scales = [self.constant(f"conv_{index}_norm_{key}", norm.get_parameter(key)) for key in ("weight", "bias")]
+            x = self.add("Relu", [self.add("LayerNormalization", [x, *scales], axis=-1, epsilon=norm.eps)])
+        return self.mean(x)

@@ -171,9 +171,9 @@ DISAGREEMENTS = {
         "train.accumulate: exact mode computes a batch shard by shard already; leave it at 1"
     ],
     "train: {early_stopping: 3}\ndata: {validation: 0}": ["train.early_stopping: needs a validation part; set data.validation"],
-    "model: {dropout: 0.1}": ["model.dropout: acts between layers; set model.layers to 2 or more"],
+    "model: {dropout: 0.1}": ["model.dropout: acts between layers; set model.layers to 2 or more, or model.head_dropout"],
     "model: {dropout: 0.1}\ntrain: {batch: 3, accumulate: 2}": [
-        "model.dropout: acts between layers; set model.layers to 2 or more",
+        "model.dropout: acts between layers; set model.layers to 2 or more, or model.head_dropout",
         "train.batch: 3 cannot be cut into train.accumulate = 2 equal parts",
     ],
 }

@@ -18,13 +18,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pipeline import export as export_module
-from pipeline import onnx_graph
+from pipeline import onnx_file, onnx_graph
 from pipeline.export import Examples, ExportError, export, load
 from pipeline.model import RecurrentClassifier
 
 T, F, C = 7, 5, 3
 FORMATS = ("safetensors", "onnx", "pt2")
-KINDS = list(product(("lstm", "gru", "rnn"), (False, True), ("last", "mean", "max")))
+KINDS = list(product(("lstm", "gru", "rnn"), (False, True), ("last", "mean", "max", "attention")))
+EVERYTHING: dict[str, Any] = {"projection": 6, "layer_norm": True, "conv": 4}
 STACKS = [(cell, bidirectional, pooling, 1 + bidirectional) for cell, bidirectional, pooling in KINDS]
 STACKS += [("lstm", True, "last", 1), ("gru", False, "max", 2), ("rnn", False, "last", 2)]
 NATIVE = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
@@ -82,33 +83,52 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RecurrentC
     return folder, model, export(model, arguments, FACTS, examples(), FORMATS, 1e-4, folder)
 
 
+SIZES = ((1, 1), (1, T), (3, 20), (64, T), (5, 1), (17, 40))
+
+
+def assert_same_logits(run: Any, model: RecurrentClassifier) -> None:
+    """At every batch size and length, whatever the padding holds and whichever neighbours a series has."""
+    for size, steps in SIZES:
+        values, lengths = batch(size, steps)
+        expected = model.eval()(values, lengths).detach()
+        torch.testing.assert_close(run(values, lengths), expected, rtol=0, atol=2e-6)
+        past = torch.arange(steps) >= lengths[:, None]
+        for padding in (1e30, float("nan")):
+            logits = run(values.masked_fill(past[:, :, None], padding), lengths)
+            torch.testing.assert_close(logits, expected, rtol=0, atol=2e-6)
+        alone = run(values[-1:, : int(lengths[-1])].contiguous(), lengths[-1:])
+        torch.testing.assert_close(alone[0], expected[-1], rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize(("cell", "bidirectional", "pooling", "layers"), STACKS)
+@pytest.mark.parametrize("extra", [{}, EVERYTHING])
 def test_onnx_computes_the_models_logits_with_one_native_node_a_layer(
-    cell: str, bidirectional: bool, pooling: str, layers: int, tmp_path: Path
+    cell: str, bidirectional: bool, pooling: str, layers: int, extra: dict[str, Any], tmp_path: Path
 ) -> None:
-    model, _ = build(cell=cell, bidirectional=bidirectional, pooling=pooling, layers=layers)
+    model, _ = build(cell=cell, bidirectional=bidirectional, pooling=pooling, layers=layers, **extra)
     path = tmp_path / "model.onnx"
     onnx_graph.write(model, path, {})
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     operators = [node.op_type for node in onnx.load(path).graph.node]
     assert operators.count(NATIVE[cell]) == layers
     assert not {"Loop", "Scan", "If", "LSTM", "GRU", "RNN"} - {NATIVE[cell]} & set(operators)
-    run = onnx_graph.read(path)
-    for size, steps in ((1, 1), (1, T), (3, 20), (64, T), (5, 1), (17, 40)):
-        values, lengths = batch(size, steps)
-        torch.testing.assert_close(run(values, lengths), model.eval()(values, lengths).detach(), rtol=0, atol=1e-6)
+    assert operators.count("Conv") == (3 if extra else 0)
+    assert_same_logits(onnx_file.read(path), model)
 
 
-@pytest.mark.parametrize(("cell", "bidirectional", "pooling"), [*KINDS[::2], ("gru", True, "last"), ("rnn", True, "last")])
+PT2 = [(*kind, {}) for kind in (*KINDS[::5], ("gru", True, "last"), ("rnn", True, "last"))]
+PT2 += [("lstm", True, pooling, EVERYTHING) for pooling in ("last", "mean", "max", "attention")]
+PT2 += [("rnn", False, "last", EVERYTHING)]
+
+
+@pytest.mark.parametrize(("cell", "bidirectional", "pooling", "extra"), PT2)
 def test_pt2_computes_the_models_logits_at_any_batch_size_and_length(
-    cell: str, bidirectional: bool, pooling: str, tmp_path: Path
+    cell: str, bidirectional: bool, pooling: str, extra: dict[str, Any], tmp_path: Path
 ) -> None:
-    model, arguments = build(cell=cell, bidirectional=bidirectional, pooling=pooling)
+    model, arguments = build(cell=cell, bidirectional=bidirectional, pooling=pooling, **extra)
     export(model, arguments, FACTS, examples(), ["pt2"], 1e-5, tmp_path / "export")
     run: Any = torch.export.load(tmp_path / "export" / "model.pt2").module()
-    for size, steps in ((1, 1), (1, T), (3, 20), (64, T), (5, 1), (17, 40)):
-        values, lengths = batch(size, steps)
-        torch.testing.assert_close(run(values, lengths), model.eval()(values, lengths), rtol=0, atol=1e-6)
+    assert_same_logits(run, model)
 
 
 def test_tracing_leaves_torchs_own_operators_as_they_were() -> None:
@@ -126,7 +146,7 @@ def test_padding_has_no_effect_in_any_exported_file(exported: tuple[Path, Recurr
     program: Any = torch.export.load(folder / "model.pt2").module()
     values, lengths = batch(9, T)
     noisy = torch.where((torch.arange(T) < lengths[:, None])[:, :, None], values, 1e6)
-    for run in (onnx_graph.read(folder / "model.onnx"), program, load(folder)[0]):
+    for run in (onnx_file.read(folder / "model.onnx"), program, load(folder)[0]):
         assert torch.equal(run(values, lengths), run(noisy, lengths))
 
 
@@ -153,6 +173,19 @@ def test_the_result_and_the_card_hold_what_the_comparison_found(unequal: bool, t
         for text in ("`två`", "50.00%", "300", "0 to 255", "one row, from the top", "| step | 1234 |", "| optim.lr | 0.01 |")
     )
     assert "/home" not in card
+
+
+def test_the_card_says_what_the_model_is_made_of(tmp_path: Path) -> None:
+    plain = "# LSTM classifier of digits\n\nIt reads a sequence and gives a logit for each of 3 classes: 1 layer of 8 units, "
+    everything = "# bidirectional GRU-FCN classifier of digits\n\nIt reads a sequence and gives a logit for each of 3 classes: "
+    everything += "a projection to 6 features, 2 layers of 8 units a direction with layer normalisation, `attention` pooling, "
+    everything += "beside it a convolutional branch of 4 channels,\n"
+    chosen = {"cell": "gru", "bidirectional": True, "layers": 2, "pooling": "attention", **EVERYTHING}
+    for extra, expected in (({}, plain + "`last` pooling,\n"), (chosen, everything)):
+        model, arguments = build(**extra)
+        export(model, arguments, FACTS, examples(), ["safetensors"], 1e-4, tmp_path)
+        assert (tmp_path / "README.md").read_text().startswith(expected)
+        assert load(tmp_path)[0].state_dict().keys() == model.state_dict().keys()
 
 
 def test_the_card_says_how_an_image_becomes_a_sequence(tmp_path: Path) -> None:
@@ -265,9 +298,9 @@ def test_a_prediction_that_differs_within_the_tolerance_is_refused(monkeypatch: 
     with torch.no_grad():
         model.head.weight.zero_()
         model.head.bias.copy_(torch.tensor([0.0, 1e-6, 0.0]))
-    read = onnx_graph.read
+    read = onnx_file.read
     shift = torch.tensor([2e-6, 0.0, 0.0])
-    monkeypatch.setattr(onnx_graph, "read", lambda path: lambda values, lengths: read(path)(values, lengths) + shift)
+    monkeypatch.setattr(onnx_file, "read", lambda path: lambda values, lengths: read(path)(values, lengths) + shift)
     with pytest.raises(ExportError, match="70 of 70 predictions differ"):
         export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, tmp_path / "export")
 

@@ -48,6 +48,29 @@ def test_measures_are_those_of_scikit_learn_with_a_class_absent(seed: int) -> No
     json.dumps(summary, allow_nan=False)
 
 
+@pytest.mark.parametrize("count", [1, 2, 7, 500])
+@pytest.mark.filterwarnings("ignore:y_pred contains classes", "ignore:A single label was found")
+def test_what_a_checkpoint_is_chosen_by_is_what_scikit_learn_says(count: int) -> None:
+    labels, guesses, confidence, losses = example(count, count)
+    every = list(range(CLASSES))
+    found = metrics.scores(labels, guesses, losses, CLASSES)
+    assert found == {
+        "loss": pytest.approx(losses.mean()),
+        "accuracy": pytest.approx(sklearn_metrics.accuracy_score(labels, guesses)),
+        "balanced_accuracy": pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, guesses)),
+        "macro_f1": pytest.approx(sklearn_metrics.f1_score(labels, guesses, labels=every, average="macro", zero_division=0)),
+    }
+    assert found.items() <= metrics.summary(labels, guesses, confidence, losses, NAMES).items(), "one number, one value"
+
+
+def test_a_majority_does_not_hide_behind_balanced_measures() -> None:
+    labels = np.array([0] * 98 + [1] * 2)
+    found = metrics.scores(labels, np.zeros(100, np.int64), np.ones(100), 2)
+    assert found["accuracy"] == 0.98
+    assert found["balanced_accuracy"] == 0.5
+    assert found["macro_f1"] == pytest.approx((2 * 98 / (98 + 100) + 0) / 2)
+
+
 def test_counts_of_parts_add_up_to_those_of_the_whole() -> None:
     labels, guesses, *_ = example(9)
     whole = metrics.confusion_matrix(labels, guesses, CLASSES)

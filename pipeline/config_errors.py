@@ -1,14 +1,14 @@
-"""What is wrong with a configuration, as one line a key."""
+"""What is said of a wrong configuration: a line a fault, with its place, what was expected and the nearest valid key."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from pipeline.yamlfile import Key
+from pipeline import yamlfile
 
 
 def without_secret(text: str) -> str:
@@ -17,9 +17,14 @@ def without_secret(text: str) -> str:
     return text if name is None or name.end() == len(text) else f"{text[: name.end()]}=***"
 
 
-def faults(error: ValidationError, places: dict[Key, str], path: str, known: dict[str, list[str]]) -> Iterator[str]:
-    """One line a key: its place, its name, what was expected, the nearest of the ``known`` keys of each section."""
-    expected: dict[Key, list[str]] = {}
+def faults(
+    error: ValidationError, places: Mapping[yamlfile.Key, str], path: str, known: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """One line a key: its place (``path`` if it is not in ``places``), its name, what was expected, the nearest valid key.
+
+    ``known``: the keys of each section.
+    """
+    expected: dict[yamlfile.Key, list[str]] = {}
     for fault in error.errors():
         if fault["type"] == "disagreement":
             for name, problem in fault["ctx"]["faults"]:
@@ -52,8 +57,8 @@ _KINDS = {
 }
 
 
-def _nearest(key: Key, sections: dict[str, list[str]]) -> str:
-    known = sections.get(key[0], []) if len(key) == 2 else list(sections)
+def _nearest(key: yamlfile.Key, sections: Mapping[str, Sequence[str]]) -> str:
+    known = list(sections.get(key[0], [])) if len(key) == 2 else list(sections)
     near = [f"{name}.{key[-1]}" for name, inner in sections.items() if key[-1] in inner]
     near = near or [".".join((*key[:-1], name)) for name in difflib.get_close_matches(key[-1], known, 1)]
     return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(known)}"
