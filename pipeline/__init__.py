@@ -10,6 +10,16 @@ Each module imports only from those above it:
     data.download   torchvision's download, from every mirror, with checksums
     data.sources    raw examples: torchvision's MNIST family, scikit-learn's digits
     data.series     series of unequal lengths, as every reader of the user's files gives them
+    data.cells      words, numbers and messages that all readers of the user's files share
+    data.table      a table of rows in blocks, whatever file it is in
+    data.csvfile    CSV as a table
+    data.parquet    Parquet as a table
+    data.layouts    long and wide tables -> series
+    data.archive    the strict reader of the arrays in an .npz file
+    data.npz        .npz -> series
+    data.tsfile     .ts -> series
+    data.arff       ARFF -> series
+    data.readers    the user's own files -> series, whatever their format
     data.derive     view, split, statistics
     data.prepare    verified raw examples -> prepared/
     data.batches    prepared/ -> this process's batches, in an order given by (seed, epoch)
