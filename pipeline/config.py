@@ -6,32 +6,24 @@ overrides on top and reports every fault at once, each with its file and line.
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline import yamlfile
+from pipeline import config_errors, yamlfile
+from pipeline.config_data import EMNIST_SPLITS as EMNIST_SPLITS
+from pipeline.config_data import Data as Data
+from pipeline.config_data import Part
+from pipeline.config_data import Section as Section
+from pipeline.config_data import field as _field
+from pipeline.config_errors import without_secret
 from pipeline.errors import ConfigError
 
 Interval = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* epochs?$")]
-Part = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
-EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
-
-
-class Section(BaseModel):
-    """What all sections have in common: strict types, no unknown keys, no changes."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _field(default: Any, what: str, **limits: Any) -> Any:
-    return Field(default, description=what, **limits)
 
 
 class Run(Section):
@@ -42,28 +34,6 @@ class Run(Section):
     deterministic: bool = _field(False, "refuse GPU kernels that do not repeat exactly (CPU runs always repeat)")
     timeout: int = _field(600, "seconds a process waits for the others before it gives up with an error", ge=10)
     threads: int = _field(1, "CPU threads a process; never inherited, since results depend on it bit for bit", ge=1, le=1024)
-
-
-class Data(Section):
-    """Raw data and how it is prepared."""
-
-    source: Literal["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"] = _field(
-        "digits", "`digits` is embedded; the others are read from `root` or downloaded to it"
-    )
-    emnist_split: EMNIST_SPLITS = _field("balanced", "which part of EMNIST")
-    root: str = _field("data", "the folder of the raw files (idx, plain or gzip)")
-    mirrors: tuple[str, ...] = _field((), "addresses tried before torchvision's own", strict=False)
-    prepared: str = _field("prepared", "where `prepare` puts its folders, one for each way of preparing")
-    view: Literal["rows", "columns", "pixels", "permuted_pixels"] = _field(
-        "rows", "how an image becomes a sequence: a step is a row, a column or one pixel"
-    )
-    validation: Part = _field(0.1, "held out of training, stratified: a share (0.1), a count (5000), or 0 for none")
-    seed: int = _field(0, "of the split and of the pixel permutation", ge=0, lt=2**32)
-    normalize: Literal["none", "unit", "global", "feature"] = _field(
-        "global", "`unit`: to [0, 1]; `global`: one mean and deviation; `feature`: one for each feature; from the training part"
-    )
-    resident_limit_mb: int = _field(4096, "prepared parts up to this size are moved to the device once", ge=0)
-    shift: int = _field(0, "augmentation: training images move by up to this many pixels each way", ge=0, le=32)
 
 
 class Model(Section):
@@ -97,6 +67,7 @@ class Train(Section):
 
     epochs: int = _field(10, "passes over the training part", ge=1)
     batch: int = _field(64, "examples an optimiser step, over all processes together", ge=1)
+    bucket: bool = _field(False, "batches of similar length, for less padding; no effect where all lengths are equal")
     accumulate: int = _field(1, "parts a batch is computed in, to save memory", ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = _field("fp32", "of the forward and backward pass")
     label_smoothing: float = _field(0.0, "share of the target spread over all classes", ge=0, lt=1)
@@ -156,6 +127,7 @@ class Config(Section):
         return self
 
     def _disagreements(self) -> Iterator[tuple[str, str]]:
+        yield from self.data.disagreements()
         train, shards = self.train, self.train.gradient_shards
         if train.batch % train.accumulate:
             yield "train.batch", f"{train.batch} cannot be cut into train.accumulate = {train.accumulate} equal parts"
@@ -181,14 +153,12 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(path)
     values, lines = yamlfile.read(path)
     if not isinstance(values, dict | None):
-        raise ConfigError(
-            f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {_without_secret(repr(values))}"
-        )
+        raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {without_secret(repr(values))}")
     values = {name: {} if section is None else section for name, section in (values or {}).items()}
     places = {key: f"{path}:{line}" for key, line in lines.items()}
     for text in overrides:
         key, value = _override(text)
-        places[key] = f"command line: {_without_secret(text)}"
+        places[key] = f"command line: {without_secret(text)}"
         section = values.setdefault(key[0], {})
         places.setdefault(key[:1], places[key])
         if isinstance(section, dict):
@@ -198,65 +168,17 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_faults(error, places, str(path)))) from None
+        known = {name: list(section.model_fields) for name, section in _sections()}
+        raise ConfigError("\n".join(config_errors.faults(error, places, str(path), known))) from None
 
 
 def _override(text: str) -> tuple[yamlfile.Key, Any]:
     name, equals, value = text.partition("=")
     key = tuple(name.split("."))
-    place = f"command line: {_without_secret(text)}"
+    place = f"command line: {without_secret(text)}"
     if not equals or len(key) != 2 or not all(key):
         raise ConfigError(f"{place}: expected section.key=value, such as optim.lr=0.001")
     return key, yamlfile.parse(value, place)[0]
-
-
-def _without_secret(text: str) -> str:
-    """``text`` up to what looks like the name of a secret: messages end in logs, and its value must not."""
-    name = re.search(r"(?:key|token|secret|passw|credential)[^=:\s]*", text, re.IGNORECASE)
-    return text if name is None or name.end() == len(text) else f"{text[: name.end()]}=***"
-
-
-def _faults(error: ValidationError, places: dict[yamlfile.Key, str], path: str) -> Iterator[str]:
-    """One line a key: its place, its name, what was expected, the nearest valid key."""
-    expected: dict[yamlfile.Key, list[str]] = {}
-    for fault in error.errors():
-        if fault["type"] == "disagreement":
-            for name, problem in fault["ctx"]["faults"]:
-                expected.setdefault(tuple(name.split(".")), []).append(problem)
-            continue
-        key = tuple(str(part) for part in fault["loc"][:2])
-        if fault["type"] == "extra_forbidden":
-            problem = "unknown key" + _nearest(key)
-        else:
-            kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
-                "String should", "text that should"
-            )
-            given = "nothing" if fault["input"] is None else _without_secret(repr(fault["input"]))
-            problem = f"expected {kind.strip()}, got {given}"
-        expected.setdefault(key, []).append(problem)
-    order = {key: number for number, key in enumerate(places)}
-    for key in sorted(expected, key=lambda key: order.get(key, len(order))):
-        place = places.get(key) or places.get(key[:1]) or path
-        yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(expected[key]))}"
-
-
-_KINDS = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "string_type": "text (in quotes, if it looks like a number)",
-    "bool_type": "true or false",
-    "model_type": "a section of key: value lines",
-    "tuple_type": "a list, such as [a, b]",
-}
-
-
-def _nearest(key: yamlfile.Key) -> str:
-    sections = {name: list(section.model_fields) for name, section in _sections()}
-    known = sections.get(key[0], []) if len(key) == 2 else list(sections)
-    near = [f"{name}.{key[-1]}" for name, inner in sections.items() if key[-1] in inner]
-    near = near or [".".join((*key[:-1], name)) for name in difflib.get_close_matches(key[-1], known, 1)]
-    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(known)}"
 
 
 def _sections() -> Iterator[tuple[str, type[Section]]]:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from pipeline import engine
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches, Store
-from pipeline.data.prepare import Part
+from pipeline.data.prepared import Part
 from pipeline.engine import State
 from pipeline.errors import NonFiniteError
 from pipeline.model import RecurrentClassifier

@@ -16,7 +16,8 @@ from torch import Tensor
 from pipeline.config import Data
 from pipeline.data import derive
 from pipeline.data.batches import Batches, Shift, Slice, Store, block, mix
-from pipeline.data.prepare import Part, prepare
+from pipeline.data.prepare import prepare
+from pipeline.data.prepared import Part
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH = 5, 4

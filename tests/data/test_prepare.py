@@ -16,7 +16,8 @@ from pipeline import files
 from pipeline.config import Data
 from pipeline.data import prepare as preparing
 from pipeline.data import sources
-from pipeline.data.prepare import folder_of, open_prepared, prepare
+from pipeline.data.prepare import prepare
+from pipeline.data.prepared import folder_of, open_prepared
 from pipeline.errors import DataError, UserError
 from tests.data.rawfiles import examples, put, small_disk
 
