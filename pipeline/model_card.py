@@ -25,6 +25,7 @@ def render(
         reading += f"`image.reshape(-1){order}.reshape({steps}, {features})`"
         reading += ", with `order` from `config.json`.\n" if order else ".\n"
     reading += f"A step is one {_STEPS[facts['view']]}.\n" if facts.get("view") in _STEPS else ""
+    reading += _series(facts["series"]) if facts.get("series") else ""
     layers = len(model.recurrent) // model.directions
     size = f"{layers} layer{'s' * (layers > 1)} of {model.hidden} units" + (" a direction" if model.directions == 2 else "")
     shown = {**config["arguments"], **{key: value for key, value in facts.items() if isinstance(value, str | int | float)}}
@@ -75,6 +76,26 @@ Run these beside the files, with sequences of your own in place of the zeros.
 - Sequences longer than {steps} steps are computed exactly, but it was not trained on them.
 - `model.pt2` runs on the CPU and calls PyTorch's own recurrent operator; decomposing that operator fixes the number of steps.
 """
+
+
+def _series(series: dict[str, Any]) -> str:
+    """What the features of a series are, and what was done to each series before the model saw it."""
+    reading = f"The features are {', '.join(f'`{name}`' for name in series['features'])}.\n"
+    if series["max_length"]:
+        reading += f"A series of more than {series['max_length']} steps: {_KEPT[series['truncate']]}.\n"
+    reading += f"A missing value: {_MISSING[series['missing']]}.\n"
+    if series["resample"]:
+        reading += f"Then each series was brought to {series['resample']} steps by linear interpolation.\n"
+    return reading
+
+
+_KEPT = {"error": "there was none", "start": "its first steps were kept", "end": "its last steps were kept"}
+_MISSING = {
+    "error": "there was none",
+    "mean": "replaced by its channel's number in `series.fill` of `config.json`",
+    "forward": "replaced by the one before it in its series, or by its channel's number in `series.fill` of `config.json`",
+    "mask": "replaced by its channel's number in `series.fill` of `config.json`, and marked by 1 in `CHANNEL missing`",
+}
 
 
 def _accuracy(test: dict[str, Any] | None) -> str:

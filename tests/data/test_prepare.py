@@ -190,6 +190,18 @@ def test_the_real_digits(tmp_path):
     assert len(prepared.digest) == 64
 
 
+def test_the_digits_have_the_key_the_bytes_and_the_digest_that_earlier_versions_gave_them(tmp_path):
+    prepared = prepare(digits(tmp_path))
+    assert (prepared.folder.name, prepared.digest[:16]) == ("digits-rows-11e5ffde10c2", "af5d9e438078f2c7")
+    checksums = {path.name: files.sha256(path)[:16] for path in prepared.folder.iterdir()}
+    assert checksums == {
+        "manifest.json": "3c0fc97ad5825d13",
+        "test.safetensors": "b15297e2d11bbd7c",
+        "train.safetensors": "b4e580156732e391",
+        "valid.safetensors": "b931253ad35ca265",
+    }
+
+
 def test_data_prepared_from_another_place_is_the_same_data_and_other_content_is_not(tmp_path, mnist):
     here = prepare(mnist())
     put(tmp_path / "elsewhere", examples(), suffix="")  # the same examples, in unpacked files
