@@ -17,7 +17,7 @@ def render(
     features, classes, steps = model.mean.shape[0], model.head.out_features, facts["length"]
     kind = ("bidirectional " if model.directions == 2 else "") + ("RNN" if model.cell == "rnn" else model.cell.upper())
     source, test = facts.get("source", "its data set"), facts.get("test")
-    low, high = facts.get("value_range") or ("?", "?")
+    low, high = [f"{bound:.5g}" for bound in facts.get("value_range") or ()] or ("?", "?")
     reading = ""
     if image := facts.get("image"):
         order = "[order]" if facts.get("order") else ""

@@ -55,6 +55,8 @@ def draw_examples(path: Path, prepared: Prepared, part: Part, rows: Sequence[int
     values, _, lengths = Store(part, torch.device("cpu"), 0).take(torch.tensor(rows, dtype=torch.int64))
     manifest = prepared.manifest
     if manifest.image is None:
+        mean, scale = prepared.normalization("feature")
+        values = (values - mean) * scale  # or the channel of the widest range would hide the others
         steps = [values.shape[1]] * len(values) if lengths is None else lengths.tolist()
         plots.sample_grid(path, [x[:most].numpy() for x, most in zip(values, steps, strict=True)], titles, lines=True)
         return
