@@ -37,10 +37,11 @@ def unknown(path: Path, wanted: str, there: Iterable[str], what: str, key: str) 
 
 def choose(path: Path, channels: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:
     """The places in ``channels`` of those ``wanted``; of all, if none is named. Raises DataError for an unknown one."""
+    places = {name: place for place, name in enumerate(channels)}
     for name in wanted:
-        if name not in channels:
+        if name not in places:
             raise unknown(path, name, channels, "channel", "data.channels")
-    return [channels.index(name) for name in wanted or channels]
+    return [places[name] for name in wanted or channels]
 
 
 def numbered(count: int) -> tuple[str, ...]:

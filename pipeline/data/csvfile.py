@@ -6,7 +6,6 @@ A line is a row: a cell may stand in quotes, but not go on in the next line. So 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +30,10 @@ def open_csv(path: Path) -> Table:
     if not header.strip():
         raise fault(path, "line 1", "is empty; begin the file with a line that names the columns")
     separator = max(SEPARATORS, key=header.count)
-    names = tuple(name.strip() for name in next(csv.reader(io.StringIO(header), delimiter=separator)))
+    try:
+        names = tuple(name.strip() for name in next(csv.reader([header], delimiter=separator)))
+    except csv.Error as error:
+        raise fault(path, "line 1", f"is no header ({error}); end each line with a line feed, and name the columns") from None
     check_names(path, names, "line 1")
 
     def read(wanted: Wanted) -> Iterator[pl.DataFrame]:
@@ -116,7 +118,8 @@ def _quotes(table: Table, first: int, text: Array, ends: Array, separator: str) 
 
 def _parse(table: Table, wanted: Wanted, lines: Array, block: bytes, separator: str) -> pl.DataFrame:
     def cells(numbers: type[pl.DataType]) -> pl.DataFrame:
-        kinds = {str(place): numbers if place in wanted.numbers else pl.String for place in range(len(table.names))}
+        kinds: dict[str, type[pl.DataType]] = dict.fromkeys(map(str, range(len(table.names))), pl.String)
+        kinds |= dict.fromkeys(map(str, wanted.numbers), numbers)
         used = sorted({*wanted.roles.values(), *wanted.numbers})
         quote = '"' if b'"' in block else None
         return pl.read_csv(block, has_header=False, separator=separator, quote_char=quote, schema=kinds, columns=used)

@@ -41,7 +41,7 @@ def _long(table: Table, channels: tuple[str, ...], wanted: Wanted, labelled: boo
     blocks = frames(table, wanted, labelled)
     if table.size <= IN_MEMORY:
         frame = pl.concat(blocks)
-        first = frame.select(pl.int_range(pl.len()).first().over("id")).to_series().to_numpy()
+        first = frame.select(pl.col("row").first().over("id")).to_series().to_numpy()
         if (np.diff(first) < 0).any():
             frame = frame[np.argsort(first, kind="stable")]
         yield _group(table, frame, channels, wanted)
@@ -111,6 +111,8 @@ def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[st
     wanted, width = Wanted(roles, tuple(place for step in places for place in step)), len(channels)
     seen: set[str] = set()
     for frame in frames(table, wanted, columns.labelled):
+        if "id" not in roles:
+            frame = frame.with_columns(id=pl.int_range(len(seen), len(seen) + len(frame)).cast(pl.String))
         stored = values(table, frame, wanted).reshape(len(frame), len(places), width)
         rows, lengths = frame["row"].to_numpy(), np.full(len(frame), len(places))
         filled = frame.select(pl.col(str(number)).is_not_null() for number in range(len(wanted.numbers)))
@@ -123,7 +125,7 @@ def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[st
             )
         kept = stored[np.arange(len(places)) < lengths[:, None]]
         series = _series(table, frame, rows, kept, np.append(0, np.cumsum(lengths)), channels)
-        yield _new(table, series, seen, wanted, "give each series an id of its own") if "id" in roles else series
+        yield _new(table, series, seen, wanted, "give each series an id of its own")
 
 
 def _steps(table: Table, others: dict[str, int], wanted: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
@@ -159,9 +161,7 @@ def _steps(table: Table, others: dict[str, int], wanted: tuple[str, ...]) -> tup
 def _series(table: Table, heads: pl.DataFrame, rows: Array, stored: Array, offsets: Array, channels: tuple[str, ...]) -> Series:
     """Series whose words stand in ``heads``, a frame with a row for each of them."""
 
-    def words(role: str) -> tuple[str, ...] | None:
-        return tuple(heads[role]) if role in heads.columns else None
-
+    label, group = (tuple(heads[role].to_list()) if role in heads.columns else None for role in ("label", "group"))
     times = heads["time"].to_numpy() if "time" in heads.columns else None
-    ids = words("id") or tuple(map(str, rows.tolist()))
-    return Series(stored, offsets.astype(np.int64), channels, ids, words("label"), words("group"), times, table.unit, rows)
+    ids = tuple(heads["id"].to_list())
+    return Series(stored, offsets.astype(np.int64), channels, ids, label, group, times, table.unit, rows)

@@ -58,10 +58,12 @@ def _role(table: Table, role: str, place: int, kind: pl.DataType) -> pl.Expr:
         whole = (column == column.floor()) & (column.abs() <= EXACT)
         word = pl.when(whole).then(column.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(column.cast(pl.String))
         column = pl.when(column.is_not_nan()).then(word)  # 3.0 is the class 3
-    elif kind.is_integer() or isinstance(kind, pl.String | pl.Boolean | pl.Categorical | pl.Enum):
+    elif kind.is_integer() or isinstance(kind, pl.Boolean):
+        column = column.cast(pl.String)
+    elif isinstance(kind, pl.String | pl.Categorical | pl.Enum):
         column = tidy(column.cast(pl.String))
     else:
-        raise fault(table.path, f"column {table.names[place]!r}", f"holds {kind}; {role} is text, a number or a date of time")
+        raise fault(table.path, f"column {table.names[place]!r}", f"holds {kind}; {role} must be text or a number")
     return column.alias(role)
 
 

@@ -46,11 +46,12 @@ class Table:
 
 def check_names(path: Path, names: tuple[str, ...], place: str) -> None:
     """Raise DataError if a column has no name, or two have the same."""
-    for number, name in enumerate(names):
-        if not name:
-            raise cells.fault(path, place, f"column {number + 1} has no name; give each column a name of its own")
-        if name in names[:number]:
-            raise cells.fault(path, place, f"two columns are named {name!r}; give each column a name of its own")
+    seen: set[str] = set()
+    for number, name in enumerate(names, 1):
+        if not name or name in seen:
+            problem = f"the name {name!r} of column {number} was there before" if name else f"column {number} has no name"
+            raise cells.fault(path, place, f"{problem}; give each column a name of its own")
+        seen.add(name)
 
 
 def tidy(word: pl.Expr) -> pl.Expr:

@@ -32,16 +32,23 @@ def text(value: float) -> str:
     return "" if np.isnan(value) else repr(float(value))
 
 
-def long_frame(series: list[np.ndarray], words: Sequence[str] = WORDS) -> pl.DataFrame:
+Words = Sequence[str] | None
+
+
+def labels(words: Words, n: int) -> dict[str, object]:
+    return {} if words is None else {"label": words[n]}
+
+
+def long_frame(series: list[np.ndarray], words: Words = WORDS) -> pl.DataFrame:
     rows = [
-        {"id": f"s{n}", "time": t, **dict(zip(names(len(step)), step.tolist(), strict=True)), "label": words[n]}
+        {"id": f"s{n}", "time": t, **dict(zip(names(len(step)), step.tolist(), strict=True)), **labels(words, n)}
         for n, one in enumerate(series)
         for t, step in enumerate(one)
     ]
     return pl.DataFrame(rows).with_columns(pl.selectors.float().fill_nan(None))
 
 
-def wide_frame(series: list[np.ndarray], words: Sequence[str] = WORDS) -> pl.DataFrame:
+def wide_frame(series: list[np.ndarray], words: Words = WORDS) -> pl.DataFrame:
     """Columns NAME_0 ... of several channels, plain ones of a single channel; empty cells at the end of a shorter series."""
     longest = max(len(one) for one in series)
     rows = []
@@ -51,7 +58,7 @@ def wide_frame(series: list[np.ndarray], words: Sequence[str] = WORDS) -> pl.Dat
             for step in range(longest):
                 key = f"{name}_{step}" if one.shape[1] > 1 else f"step{step}"
                 cells[key] = float(one[step, channel]) if step < len(one) else None
-        rows.append(cells | {"label": words[n]})
+        rows.append(cells | labels(words, n))
     return pl.DataFrame(rows).with_columns(pl.selectors.float().fill_nan(None))
 
 
@@ -69,28 +76,29 @@ def parquet(path: Path, frame: pl.DataFrame) -> Path:
     return path
 
 
-def ts(path: Path, series: list[np.ndarray], words: Sequence[str] = WORDS, header: str = "") -> Path:
-    lines = [
-        ":".join([*(",".join(text(value) or "?" for value in channel) for channel in one.T), word])
-        for one, word in zip(series, words, strict=True)
-    ]
-    path.write_text("\n".join([header or f"@classLabel true {' '.join(dict.fromkeys(words))}", "@data", *lines]) + "\n")
+def ts(path: Path, series: list[np.ndarray], words: Words = WORDS, header: str = "") -> Path:
+    lines = [":".join(",".join(text(value) or "?" for value in channel) for channel in one.T) for one in series]
+    if words is not None:
+        lines = [f"{line}:{word}" for line, word in zip(lines, words, strict=True)]
+    header = header or ("@classLabel false" if words is None else f"@classLabel true {' '.join(dict.fromkeys(words))}")
+    path.write_text("\n".join([header, "@data", *lines]) + "\n")
     return path
 
 
-def arff(path: Path, series: list[np.ndarray], words: Sequence[str] = WORDS) -> Path:
+def arff(path: Path, series: list[np.ndarray], words: Words = WORDS) -> Path:
     longest = max(len(one) for one in series)
     head = ["% made by a test", "@relation 'a test'", *(f"@attribute 'step {step}' numeric" for step in range(longest))]
-    rows = [
-        ",".join([*(text(value) or "?" for value in one[:, 0]), *["?"] * (longest - len(one)), word])
-        for one, word in zip(series, words, strict=True)
-    ]
-    path.write_text("\n".join([*head, f"@attribute target {{{','.join(dict.fromkeys(words))}}}", "", "@data", *rows]) + "\n")
+    rows = [",".join([*(text(value) or "?" for value in one[:, 0]), *["?"] * (longest - len(one))]) for one in series]
+    if words is not None:
+        head.append(f"@attribute target {{{','.join(dict.fromkeys(words))}}}")
+        rows = [f"{row},{word}" for row, word in zip(rows, words, strict=True)]
+    path.write_text("\n".join([*head, "", "@data", *rows]) + "\n")
     return path
 
 
 def npz(path: Path, **arrays: object) -> Path:
-    np.savez(path, **{name: np.asarray(array) for name, array in arrays.items()})
+    with path.open("wb") as file:
+        np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
     return path
 
 
@@ -102,13 +110,13 @@ def keyed(path: Path, series: list[np.ndarray], words: Sequence[str] = WORDS) ->
     return npz(path, **{f"s{n}": one for n, one in enumerate(series)}, labels=list(words))
 
 
-WRITERS: dict[str, tuple[str, str, Callable[[Path, list[np.ndarray]], Path]]] = {
+WRITERS: dict[str, tuple[str, str, Callable[..., Path]]] = {
     "ts": ("ts", "long", ts),
     "arff": ("arff", "long", arff),
-    "long csv": ("csv", "long", lambda path, series: csv(path, long_frame(series))),
-    "wide csv": ("csv", "wide", lambda path, series: csv(path, wide_frame(series))),
-    "long parquet": ("parquet", "long", lambda path, series: parquet(path, long_frame(series))),
-    "wide parquet": ("parquet", "wide", lambda path, series: parquet(path, wide_frame(series))),
+    "long csv": ("csv", "long", lambda path, *series: csv(path, long_frame(*series))),
+    "wide csv": ("csv", "wide", lambda path, *series: csv(path, wide_frame(*series))),
+    "long parquet": ("parquet", "long", lambda path, *series: parquet(path, long_frame(*series))),
+    "wide parquet": ("parquet", "wide", lambda path, *series: parquet(path, wide_frame(*series))),
     "npz end to end": ("npz", "long", packed),
     "npz by key": ("npz", "long", keyed),
 }
