@@ -5,13 +5,32 @@ Each module imports only from those above it:
     errors          what a user can put right
     files           files that are either whole or absent
     yamlfile        YAML text -> plain values and the line of every key
+    config_data     the section on data, and what all sections are made of
     config_errors   what is said of a wrong configuration
     config          YAML file + overrides -> validated, immutable sections
     data.idx        the strict reader of idx files
     data.download   torchvision's download, from every mirror, with checksums
-    data.sources    raw examples: torchvision's MNIST family, scikit-learn's digits
+    data.split      which examples are held out: stratified, whole groups, the latest
+    data.imagefolder  images in a folder a class
+    data.sources    raw examples: torchvision's MNIST family, scikit-learn's digits, images of the user's own
     data.series     series of unequal lengths, as every reader of the user's files gives them
-    data.derive     view, split, statistics
+    data.cells      words, numbers and messages that all readers of the user's files share
+    data.table      a table of rows in blocks, whatever file it is in
+    data.csvfile    CSV as a table
+    data.parquet    Parquet as a table
+    data.layouts    long and wide tables -> series
+    data.archive    the strict reader of the arrays in an .npz file
+    data.npz        .npz -> series
+    data.tsfile     .ts -> series
+    data.arff       ARFF -> series
+    data.readers    the user's own files -> series, whatever their format
+    data.derive     view, examples in two parts, statistics
+    data.clean      cut, fill and resample a series, by the policies of the configuration
+    data.spool      all series of a file, in a temporary file, to be used in any order
+    data.shards     parts of series on disk, written as streams
+    data.prepared   prepared/ as it lies on the disk: manifest, parts, whether it is whole
+    data.build      series -> the parts of prepared/, in bounded memory
+    data.report     what a prepared folder holds, in numbers
     data.prepare    verified raw examples -> prepared/
     data.augment    random distortion of training images
     data.batches    prepared/ -> this process's batches, in an order given by (seed, epoch)

@@ -11,26 +11,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline import config_errors, yamlfile
+from pipeline.config_data import EMNIST_SPLITS as EMNIST_SPLITS
+from pipeline.config_data import Data as Data
+from pipeline.config_data import Part
+from pipeline.config_data import Section as Section
+from pipeline.config_data import field as _field
 from pipeline.config_errors import without_secret
 from pipeline.errors import ConfigError
 
 Interval = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* epochs?$")]
-Part = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
-EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
-
-
-class Section(BaseModel):
-    """What all sections have in common: strict types, no unknown keys, no changes."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _field(default: Any, what: str, **limits: Any) -> Any:
-    return Field(default, description=what, **limits)
 
 
 class Run(Section):
@@ -41,37 +34,6 @@ class Run(Section):
     deterministic: bool = _field(False, "refuse GPU kernels that do not repeat exactly (CPU runs always repeat)")
     timeout: int = _field(600, "seconds a process waits for the others before it gives up with an error", ge=10)
     threads: int = _field(1, "CPU threads a process; never inherited, since results depend on it bit for bit", ge=1, le=1024)
-
-
-class Data(Section):
-    """Raw data and how it is prepared."""
-
-    source: Literal["digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist"] = _field(
-        "digits", "`digits` is embedded; the others are read from `root` or downloaded to it"
-    )
-    emnist_split: EMNIST_SPLITS = _field("balanced", "which part of EMNIST")
-    root: str = _field("data", "the folder of the raw files (idx, plain or gzip)")
-    mirrors: tuple[str, ...] = _field((), "addresses tried before torchvision's own", strict=False)
-    prepared: str = _field("prepared", "where `prepare` puts its folders, one for each way of preparing")
-    view: Literal["rows", "columns", "rows_columns", "pixels", "permuted_pixels"] = _field(
-        "rows", "how an image becomes a sequence: a step is a row, a column, the two side by side, or one pixel"
-    )
-    validation: Part = _field(0.1, "held out of training, stratified: a share (0.1), a count (5000), or 0 for none")
-    seed: int = _field(0, "of the split and of the pixel permutation", ge=0, lt=2**32)
-    normalize: Literal["none", "unit", "global", "feature"] = _field(
-        "global", "`unit`: to [0, 1]; `global`: one mean and deviation; `feature`: one for each feature; from the training part"
-    )
-    resident_limit_mb: int = _field(4096, "prepared parts up to this size are moved to the device once", ge=0)
-    shift: int = _field(0, "augmentation: training images move by up to this many pixels each way", ge=0, le=32)
-    rotate: float = _field(0.0, "augmentation: training images turn by up to this many degrees each way", ge=0, le=180)
-    zoom: float = _field(0.0, "augmentation: each side grows or shrinks by up to this share", ge=0, lt=1)
-    shear: float = _field(0.0, "augmentation: rows slide by up to this many pixels a row", ge=0, le=1)
-    elastic: float = _field(0.0, "augmentation: points of a coarse grid move by up to this many pixels each way", ge=0, le=32)
-
-    @property
-    def warps(self) -> bool:
-        """Whether training images are turned, zoomed, sheared or bent."""
-        return bool(self.rotate or self.zoom or self.shear or self.elastic)
 
 
 class Model(Section):
@@ -111,6 +73,7 @@ class Train(Section):
 
     epochs: int = _field(10, "passes over the training part", ge=1)
     batch: int = _field(64, "examples an optimiser step, over all processes together", ge=1)
+    bucket: bool = _field(False, "batches of similar length, for less padding; no effect where all lengths are equal")
     accumulate: int = _field(1, "parts a batch is computed in, to save memory", ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = _field("fp32", "of the forward and backward pass")
     label_smoothing: float = _field(0.0, "share of the target spread over all classes", ge=0, lt=1)
@@ -170,6 +133,7 @@ class Config(Section):
         return self
 
     def _disagreements(self) -> Iterator[tuple[str, str]]:
+        yield from self.data.disagreements()
         train, shards = self.train, self.train.gradient_shards
         if train.batch % train.accumulate:
             yield "train.batch", f"{train.batch} cannot be cut into train.accumulate = {train.accumulate} equal parts"

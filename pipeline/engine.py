@@ -31,7 +31,7 @@ from pipeline.processes import gather, reduce_sum
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-EVALUATION_BLOCK = 250  # rows; the same whatever the number of processes
+EVALUATION_BLOCK, EVALUATION_STEPS = 250, 2**20  # at most so many rows, and steps; the same for every number of processes
 
 
 @dataclass
@@ -190,7 +190,7 @@ def _slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: i
     if state.model.stochastic:
         torch.manual_seed(mix(seed, state.step, part.number))
     with state.autocast:
-        logits = state.forward(part.values).float()  # (b, C)
+        logits = state.forward(part.values, part.lengths).float()  # (b, C)
     if part.padded:
         losses = functional.cross_entropy(logits, part.labels, reduction="none", label_smoothing=smoothing)  # (b)
         loss = (losses * part.weights).sum()
@@ -277,16 +277,17 @@ def evaluate(
     model.eval()
     table = torch.zeros(4, count, dtype=torch.float64, device=accelerator.device)
     seen = 0
-    blocks = -(-count // EVALUATION_BLOCK)
+    size = max(1, min(EVALUATION_BLOCK, EVALUATION_STEPS // store.longest))
+    blocks = -(-count // size)
     for first in range(0, blocks, accelerator.num_processes):
         number = first + accelerator.process_index
         if number < blocks:
-            rows, real = block(count, EVALUATION_BLOCK, number, store.home)
-            values, labels = store.take(rows)
-            logits = model(values).double()  # (b, C)
+            rows, real = block(count, size, number, store.home)
+            values, labels, lengths = store.take(rows)
+            logits = model(values, lengths).double()  # (b, C)
             confidence, predictions = logits.softmax(1).max(1)
             losses = functional.cross_entropy(logits, labels, reduction="none")
-            start = number * EVALUATION_BLOCK
+            start = number * size
             table[:, start : start + real] = torch.stack([labels.double(), predictions.double(), confidence, losses])[:, :real]
             seen += real
         if stop():

@@ -18,7 +18,7 @@ def render(
     kind = ("bidirectional " if model.directions == 2 else "") + ("RNN" if model.cell == "rnn" else model.cell.upper())
     kind += "-FCN" if model.convolutions is not None else ""  # as Karim et al., 2018, call an LSTM beside convolutions
     source, test = facts.get("source", "its data set"), facts.get("test")
-    low, high = facts.get("value_range") or ("?", "?")
+    low, high = [f"{bound:.5g}" for bound in facts.get("value_range") or ()] or ("?", "?")
     reading = ""
     if image := facts.get("image"):
         order = "[order]" if facts.get("order") else ""
@@ -26,6 +26,7 @@ def render(
         reading += f"`image.reshape(-1){order}.reshape({steps}, {features})`"
         reading += ", with `order` from `config.json`.\n" if order else ".\n"
     reading += f"A step is one {_STEPS[facts['view']]}.\n" if facts.get("view") in _STEPS else ""
+    reading += _series(facts["series"]) if facts.get("series") else ""
     shown = {**config["arguments"], **{key: value for key, value in facts.items() if isinstance(value, str | int | float)}}
     for section in ("optim", "train"):
         shown |= {f"{section}.{key}": value for key, value in facts.get("configuration", {}).get(section, {}).items()}
@@ -87,6 +88,26 @@ def _parts(model: RecurrentClassifier) -> str:
         channels = model.head.in_features - model.hidden * model.directions
         parts.append(f"beside it a convolutional branch of {channels} channels")
     return ", ".join(parts)
+
+
+def _series(series: dict[str, Any]) -> str:
+    """What the features of a series are, and what was done to each series before the model saw it."""
+    reading = f"The features are {', '.join(f'`{name}`' for name in series['features'])}.\n"
+    if series["max_length"]:
+        reading += f"A series of more than {series['max_length']} steps: {_KEPT[series['truncate']]}.\n"
+    reading += f"A missing value: {_MISSING[series['missing']]}.\n"
+    if series["resample"]:
+        reading += f"Then each series was brought to {series['resample']} steps by linear interpolation.\n"
+    return reading
+
+
+_KEPT = {"error": "there was none", "start": "its first steps were kept", "end": "its last steps were kept"}
+_MISSING = {
+    "error": "there was none",
+    "mean": "replaced by its channel's number in `series.fill` of `config.json`",
+    "forward": "replaced by the one before it in its series, or by its channel's number in `series.fill` of `config.json`",
+    "mask": "replaced by its channel's number in `series.fill` of `config.json`, and marked by 1 in `CHANNEL missing`",
+}
 
 
 def _accuracy(test: dict[str, Any] | None) -> str:

@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 MOST_COUNTED = 20  # classes; numbers in the cells of more would be too small to read
+MOST_CHANNELS = 40  # drawn in a data report
 
 
 def sample_grid(path: Path, images: Sequence[Array] | Array, titles: Sequence[str], lines: bool = False) -> None:
@@ -59,6 +60,40 @@ def _sequence(axes: Axes, values: Array, low: float, high: float) -> None:
     axes.set_ylim(low - margin, high + margin)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def data_report(path: Path, report: Mapping[str, Any], lengths: Sequence[Array]) -> None:
+    """A data report: examples of each class, lengths, and the range of each channel, by part.
+
+    ``report`` is that of ``data.report``; ``lengths`` are the steps of each example, (N), of each part.
+    """
+    channels = report["channels"][:MOST_CHANNELS]
+    classes = list(next(iter(report["classes"].values())))
+    panels = 2 + bool(channels)
+    figure = _figure(7.5, 1.0 + 2.1 * panels + 0.12 * len(channels))
+    grid = figure.subplots(panels, 1, squeeze=False, height_ratios=[1, 1, 0.6 + 0.08 * len(channels)][:panels]).ravel()
+    for number, (part, color) in enumerate(zip(report["parts"], (BLUE, ORANGE, GREEN), strict=False)):
+        counts = np.array([report["classes"][part][name] for name in classes])
+        grid[0].bar(np.arange(len(classes)) + 0.27 * (number - 1), counts, 0.27, color=color, label=part)
+        bins = np.linspace(min(map(np.min, lengths)) - 0.5, max(map(np.max, lengths)) + 0.5, 41)
+        grid[1].hist(lengths[number], bins, color=color, histtype="step", linewidth=1.5, density=True)
+    upright = 90 if len(classes) > MOST_COUNTED or max(map(len, classes)) > 8 else 0
+    grid[0].set_xticks(np.arange(len(classes)), classes, rotation=upright, fontsize=8)
+    grid[0].set(xlabel="class", ylabel="examples")
+    grid[0].legend(frameon=False, fontsize=9)
+    grid[1].set(xlabel="steps", ylabel="density")
+    for row, channel in enumerate(channels):
+        grid[2].plot([channel["least"], channel["most"]], [row, row], color=GREY, linewidth=1)
+        grid[2].errorbar(channel["mean"], row, xerr=channel["deviation"], color=BLUE, marker="o", markersize=3, linewidth=2.5)
+    if channels:
+        notes = [channel["name"] + f"\n{channel['missing']} missing" * bool(channel["missing"]) for channel in channels]
+        grid[2].set_yticks(range(len(channels)), notes, fontsize=7)
+        grid[2].invert_yaxis()
+        grid[2].set_xscale("symlog")
+        grid[2].set_xlabel("least to most, mean and deviation, in the training part")
+    for axes in grid:
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
 
 
 def confusion(path: Path, matrix: Array, class_names: Sequence[str]) -> None:

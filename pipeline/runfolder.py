@@ -22,7 +22,14 @@ from filelock import FileLock, Timeout
 from pipeline import config, files
 from pipeline.errors import RunError
 
-PLACES = ("run.dir", "data.root", "data.prepared", "data.mirrors")  # where things lie, not what they are
+PLACES = (
+    "run.dir",
+    "data.root",
+    "data.path",
+    "data.test_path",
+    "data.prepared",
+    "data.mirrors",
+)  # where things lie, not what they are
 PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "safetensors", "onnx", "onnxruntime")
 
 

@@ -13,7 +13,7 @@ from accelerate.state import AcceleratorState, GradientState
 
 from pipeline import config, engine, optim
 from pipeline.data.batches import Batches, Shift, Store
-from pipeline.data.prepare import Part
+from pipeline.data.prepared import Part
 from pipeline.model import RecurrentClassifier
 
 T, F, C = 5, 3, 4  # steps, features and classes of the tiny data

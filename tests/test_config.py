@@ -284,3 +284,17 @@ def test_loading_a_configuration_needs_no_network_and_makes_nothing(file: Any) -
     path = file("run: {dir: there}\n")
     config.load(path)
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("data", "resolved"), [("", "global"), ("{source: csv, path: x}", "feature"), ("{normalize: unit}", "unit")]
+)
+def test_normalize_auto_becomes_what_it_stands_for(file: Any, data: str, resolved: str) -> None:
+    loaded = config.load(file(f"data: {data}"))
+    assert loaded.data.normalize == resolved
+    assert config.load(file(config.dump(loaded))) == loaded
+
+
+def test_a_run_begun_when_global_was_the_default_goes_on(file: Any) -> None:
+    begun = config.load(file("data: {normalize: global}"))
+    assert config.differences(begun, config.load(file(""))) == []

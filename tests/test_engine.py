@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn import functional
 from pipeline import checkpoint, engine
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches, Store
-from pipeline.data.prepare import Part
+from pipeline.data.prepared import Part
 from pipeline.engine import State
 from pipeline.errors import NonFiniteError
 from pipeline.model import RecurrentClassifier
@@ -394,6 +394,50 @@ def test_a_row_has_the_same_bits_whatever_follows_it(model: MakeModel, part: Mak
         shorter = evaluate(made, Part(data.values[:count], data.labels[:count], data.index[:count]), accelerator)
         for one, other in zip(fields(whole), fields(shorter), strict=True):
             np.testing.assert_array_equal(one[:count], other)
+
+
+def ragged(part: Part) -> Part:
+    """The examples of a part as series of 1 to T steps."""
+    lengths = torch.arange(len(part.labels)) % T + 1
+    values = torch.cat([one[:steps] for one, steps in zip(part.values, lengths, strict=True)])
+    return Part(values, part.labels, part.index, torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]))
+
+
+def test_an_evaluation_of_series_is_that_of_each_series_by_itself(
+    model: MakeModel, part: MakePart, accelerator: Accelerator
+) -> None:
+    made, data = model(bidirectional=True, pooling="mean"), ragged(part(300))
+    rows = engine.evaluate(made, Store(data, CPU, 1), accelerator)
+    assert rows is not None and data.offsets is not None
+    ends = data.offsets.tolist()
+    logits = torch.cat([made(data.values[None, start:stop]) for start, stop in pairwise(ends)])
+    losses = functional.cross_entropy(logits.double(), data.labels, reduction="none").detach()
+    np.testing.assert_allclose(rows.losses, losses, atol=1e-5)
+
+
+def test_a_step_on_series_is_the_plain_loss_of_each_series_by_itself(
+    state: MakeState, part: MakePart, accelerator: Accelerator
+) -> None:
+    made, data = state(PLAIN, Train(), bidirectional=True), ragged(part(24))
+    assert data.offsets is not None
+    ends, before = data.offsets.tolist(), deepcopy(made.model)
+    batches = Batches(Store(data, CPU, 1), 24, 1, range(1), 0, bucket=True)
+    report = next(train(made, batches, accelerator))
+    logits = torch.cat([before(data.values[None, start:stop]) for start, stop in pairwise(ends)])
+    close(report.loss, functional.cross_entropy(logits, data.labels).detach())
+
+
+def test_evaluation_blocks_of_long_series_hold_fewer_rows(
+    model: MakeModel, part: MakePart, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, store = model(), Store(part(60), CPU, 1)
+    whole = engine.evaluate(made, store, accelerator)
+    sizes: list[int] = []
+    monkeypatch.setattr(engine, "EVALUATION_STEPS", 7 * T)
+    monkeypatch.setattr(store, "take", lambda rows, take=store.take: (sizes.append(len(rows)), take(rows))[1])
+    small = engine.evaluate(made, store, accelerator)
+    assert set(sizes) == {7} and whole is not None and small is not None
+    np.testing.assert_allclose(small.losses, whole.losses, rtol=1e-6)
 
 
 @pytest.mark.parametrize("training", [True, False])

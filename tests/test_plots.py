@@ -54,8 +54,18 @@ def draw_reliability(path: Path) -> None:
     plots.reliability(path, np.array([np.nan, 0.3, 0.6, 0.9]), np.array([np.nan, 0.5, 0.5, 0.88]), counts)
 
 
+def draw_report(path: Path) -> None:
+    random = np.random.default_rng(0)
+    numbers = {"least": -3.0, "mean": 0.5, "most": 1e5, "deviation": 20.0, "constant": False}
+    channels = [numbers | {"name": f"channel {n}", "missing": 5 * (n == 1)} for n in range(4)]
+    counts = {"yes": 20, "no": 3}
+    report = {"parts": {"train": 23, "test": 23}, "classes": {"train": counts, "test": counts}, "channels": channels}
+    plots.data_report(path, report, [random.integers(1, 90, 23) for _ in range(2)])
+
+
 PICTURES: dict[str, tuple[Callable[[Path], None], tuple[float, float]]] = {
     "samples": (draw_samples, (11.5, 5.54)),
+    "report": (draw_report, (7.5, 7.78)),
     "lines": (draw_lines, (11.4, 2.82)),
     "reliability": (draw_reliability, (4.6, 5.4)),
     "curves": (lambda path: plots.curves(path, records(300)), (7.5, 5.7)),

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline import config
-from pipeline.data.prepare import Manifest
+from pipeline.data.prepared import Manifest
 
 
 def places(manifest: Manifest) -> Tensor:

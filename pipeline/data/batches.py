@@ -1,6 +1,6 @@
 """prepared/ -> this process's batches, in an order that is a function of (seed, epoch).
 
-Shapes: N examples of a part, B batch (global), b slice, T time steps, F features, P = T * F.
+Shapes: N examples of a part, B batch (global), b slice, T time steps, S steps of all series of a part, F features, P = T * F.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from pipeline.data.augment import Warp, places
-from pipeline.data.prepare import Manifest, Part
+from pipeline.data.prepared import Manifest, Part
+
+POOL = 50  # batches whose examples are sorted by length together
 
 
 def mix(*numbers: int) -> int:
@@ -30,7 +32,7 @@ def mix(*numbers: int) -> int:
 class Slice:
     """``number`` of the slice in its global batch, ``rows`` (b) of the part, ``values`` (b, T, F), ``labels`` (b),
     ``weights`` (b): 1, or 0 for the padding that gives the last batch of an epoch the shape of the others; ``padded``:
-    whether there is any, which the host knows without asking the device."""
+    whether there is any, which the host knows without asking the device; ``lengths`` (b): the valid steps, None if all are."""
 
     number: int
     rows: Tensor
@@ -38,28 +40,75 @@ class Slice:
     labels: Tensor
     weights: Tensor
     padded: bool
+    lengths: Tensor | None = None
 
 
 class Store:
-    """The values and labels of a part: on the device if they fit ``limit_mb``, else read through a memory map."""
+    """The values and labels of a part: on the device if they fit ``limit_mb``, else read through memory maps.
+
+    Series of unequal lengths are padded with zeros when they are taken, to the longest that is taken with them.
+    """
 
     def __init__(self, part: Part, device: torch.device, limit_mb: int) -> None:
         self.device, self.count = device, len(part.labels)
-        self.resident = part.values.nbytes <= limit_mb * 2**20
-        self.home = device if self.resident else torch.device("cpu")
-        self.values = part.values.to(self.home)  # (N, T, F)
+        self.resident = part.nbytes <= limit_mb * 2**20
+        there = device if self.resident else torch.device("cpu")
+        # rows of unequal lengths lie on the host, which must know the longest of a batch
+        self.home = there if part.offsets is None and not part.rest else torch.device("cpu")
+        shards = [part.values, *part.rest]
+        if part.rest and there.type != "cpu":
+            shards = [torch.cat(shards)]
+        self.shards = [values.to(there) for values in shards]
+        self.values = self.shards[0]  # (N, T, F), or (S, F), of the first shard
         self.labels = part.labels.to(self.home)  # (N)
+        self.lengths = None if part.offsets is None else part.lengths  # (N) on the host
+        self.longest = self.values.shape[1] if self.lengths is None else int(self.lengths.max())
+        starts = torch.arange(self.count) if part.offsets is None else part.offsets[:-1]  # (N) of a series, in S or N
+        sizes = torch.tensor([len(values) for values in self.shards])
+        self._ends = sizes.cumsum(0)
+        self._starts, self._firsts = starts, (self._ends - sizes).tolist()
 
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Values (b, T, F) and labels (b) of ``rows`` (b), which lie where the store does, on the device."""
-        return self.values.index_select(0, rows).to(self.device), self.labels.index_select(0, rows).to(self.device)
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values (b, T, F), labels (b) and lengths (b) of ``rows`` (b), which lie at ``home``, on the device.
+
+        Where all series of the part have T steps, the lengths are None; else T is the most that one of ``rows`` has.
+        """
+        labels = self.labels.index_select(0, rows).to(self.device)
+        lengths = None if self.lengths is None else self.lengths.index_select(0, rows)
+        if len(self.shards) == 1 and lengths is None:
+            return self.values.index_select(0, rows.to(self.values.device)).to(self.device), labels, None
+        most = self.longest if lengths is None else int(lengths.max())
+        starts = self._starts.index_select(0, rows)
+        if len(self.shards) == 1:
+            values = _gather(self.values, starts, lengths, most)
+        else:
+            shape = (len(rows), most, self.values.shape[-1])
+            values = torch.empty(shape, dtype=self.values.dtype)
+            shards = torch.bucketize(starts, self._ends, right=True)  # (b)
+            for number in set(shards.tolist()):
+                mine = (shards == number).nonzero()[:, 0]
+                own = None if lengths is None else lengths.index_select(0, mine)
+                values[mine] = _gather(self.shards[number], starts[mine] - self._firsts[number], own, most)
+        return values.to(self.device), labels, None if lengths is None else lengths.to(self.device)
+
+
+def _gather(values: Tensor, starts: Tensor, lengths: Tensor | None, most: int) -> Tensor:
+    """Series (b, ``most``, F) that begin at ``starts`` (b) of ``values``, (S, F) with ``lengths`` (b), else (N, T, F)."""
+    if lengths is None:
+        return values.index_select(0, starts.to(values.device))
+    steps = torch.arange(most)
+    padding = steps >= lengths[:, None]  # (b, T)
+    index = (starts[:, None] + steps).masked_fill_(padding, 0).reshape(-1)
+    taken = values.index_select(0, index.to(values.device)).reshape(len(starts), most, -1)
+    return taken.masked_fill_(padding.to(values.device)[:, :, None], 0)
 
 
 class Batches:
     """The training batches of one process.
 
     A global batch is cut into ``slices`` equal slices, of which this process computes those numbered ``mine``.
-    Each example stands exactly once in an epoch, whatever the number of processes.
+    Each example stands exactly once in an epoch, whatever the number of processes. With ``bucket``, where lengths differ,
+    the batches of an epoch are of similar lengths.
     """
 
     def __init__(
@@ -71,10 +120,12 @@ class Batches:
         seed: int,
         shift: Shift | None = None,
         warp: Warp | None = None,
+        bucket: bool = False,
     ) -> None:
         assert batch % slices == 0
         self.warp = warp
         self.store, self.batch, self.mine, self.seed, self.shift = store, batch, mine, seed, shift
+        self.bucket = bucket and store.lengths is not None
         self.size = batch // slices
         self.steps_per_epoch = -(-store.count // batch)
         self._epoch = -1
@@ -90,36 +141,71 @@ class Batches:
         return self._order[offset : offset + self.count(step)].tolist()
 
     def slices(self, step: int) -> Iterator[Slice]:
-        """This process's slices of the global batch of ``step``."""
+        """This process's slices of the global batch of ``step``, each padded to its own longest series."""
         begin, count = self._begin(step) * self.batch, self.count(step)
         mine = slice(begin + self.mine.start * self.size, begin + self.mine.stop * self.size)
         rows = self._order[mine]
-        values, labels = self.shift.take(self.store, rows, self._shifts[mine]) if self.shift else self.store.take(rows)
-        if self.warp:
-            values = self.warp(values, self._warps[mine].to(values.device))
-        columns = (rows, values, labels)
-        pieces = (torch.split(column, self.size) for column in columns) if len(self.mine) > 1 else ((x,) for x in columns)
-        for number, own, x, y in zip(self.mine, *pieces, strict=True):
+        for number, taken in zip(self.mine, self._taken(rows, mine), strict=True):
             start, stop = number * self.size, (number + 1) * self.size
             weights = self._ones
             if padded := stop > count:
                 weights = (torch.arange(start, stop, device=self.store.device) < count).to(torch.float32)
-            yield Slice(number, own, x, y, weights, padded)
+            own, x, y, lengths = taken
+            yield Slice(number, own, x, y, weights, padded, lengths)
+
+    def _taken(self, rows: Tensor, mine: slice) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """Rows, values, labels and lengths of each slice. One gather is for all slices where all lengths are equal."""
+        if self.store.lengths is not None:
+            yield from ((own, *self.store.take(own)) for own in torch.split(rows, self.size))
+            return
+        values, labels = self.shift.take(self.store, rows, self._shifts[mine]) if self.shift else self.store.take(rows)[:2]
+        if self.warp:
+            values = self.warp(values, self._warps[mine].to(values.device))
+        if len(self.mine) == 1:
+            yield rows, values, labels, None
+            return
+        for own, x, y in zip(*(torch.split(column, self.size) for column in (rows, values, labels)), strict=True):
+            yield own, x, y, None
+
+    def padding(self, bucket: bool) -> float:
+        """The share of padding among the steps that the first epoch computes, over all processes; 0 for equal lengths."""
+        if self.store.lengths is None:
+            return 0.0
+        order = self._with_last(self._order_of(torch.Generator().manual_seed(mix(self.seed, 0)), bucket))
+        longest = self.store.lengths[order].reshape(-1, self.size).amax(1)
+        return 1 - float(self.store.lengths.sum()) / (float(longest.sum()) * self.size)
 
     def _begin(self, step: int) -> int:
         """The place of ``step`` in its epoch, whose order is made when it begins."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             random = torch.Generator().manual_seed(mix(self.seed, epoch))
-            padding = torch.zeros(self.steps_per_epoch * self.batch - self.store.count, dtype=torch.int64)
-            order = torch.cat([torch.randperm(self.store.count, generator=random), padding])
-            self._order = order.to(self.store.home)
+            self._order = self._with_last(self._order_of(random, self.bucket)).to(self.store.home)
             if self.shift:
-                self._shifts = torch.randint(self.shift.choices, order.shape, generator=random).to(self.store.home)
+                self._shifts = torch.randint(self.shift.choices, self._order.shape, generator=random).to(self.store.home)
             if self.warp:
-                self._warps = self.warp.draw(len(order), random).to(self.store.home)
+                self._warps = self.warp.draw(len(self._order), random).to(self.store.home)
             self._epoch = epoch
         return place
+
+    def _with_last(self, order: Tensor) -> Tensor:
+        """``order`` and the padding of the last batch."""
+        return torch.cat([order, torch.zeros(self.steps_per_epoch * self.batch - len(order), dtype=torch.int64)])
+
+    def _order_of(self, random: torch.Generator, bucket: bool) -> Tensor:
+        """An epoch's permutation (N). With ``bucket``, pools of it are sorted by length and cut into batches, which are
+        shuffled; the incomplete last batch stays what and where it is."""
+        order = torch.randperm(self.store.count, generator=random)
+        if not bucket:
+            return order
+        assert self.store.lengths is not None
+        whole = len(order) // self.batch
+        sorted_ = [
+            pool[self.store.lengths[pool].argsort(stable=True)]
+            for pool in torch.split(order[: whole * self.batch], POOL * self.batch)
+        ]
+        full = torch.cat([*sorted_, order[:0]]).reshape(whole, self.batch)
+        return torch.cat([full[torch.randperm(whole, generator=random)].reshape(-1), order[whole * self.batch :]])
 
 
 class Shift:

@@ -1,4 +1,4 @@
-"""What preparing derives from raw examples, as pure functions: the view, the split, the statistics."""
+"""What preparing derives from raw examples: the view of an image, examples that stand in two parts, statistics."""
 
 from __future__ import annotations
 
@@ -29,37 +29,6 @@ def view(data: config.Data, height: int, width: int) -> tuple[Array | None, int,
     return np.argsort(np.random.PCG64(data.seed).random_raw(height * width), kind="stable"), height * width, 1
 
 
-def split(labels: Array, class_names: tuple[str, ...], data: config.Data) -> tuple[Array, Array]:
-    """Ascending rows of the training and of the validation part, stratified by label.
-
-    Raises DataError if a class has too few examples or the share leaves a part without every class.
-    """
-    rows, classes = np.arange(len(labels)), len(class_names)
-    _every_class(labels, class_names, 1, "the source's training part has too few examples")
-    if not data.validation:
-        return rows, rows[:0]
-    _every_class(labels, class_names, 2, "to hold out data.validation, each class needs 2 training examples; too few")
-    share, count = data.validation, len(labels)
-    held = share if isinstance(share, int) else math.ceil(share * count)
-    if not classes <= held <= count - classes:
-        raise DataError(
-            f"data.validation = {share}: holds out {held} of {count} training examples; "
-            f"with {classes} classes hold out {classes} to {count - classes}, or 0 for no validation part"
-        )
-    from sklearn.model_selection import train_test_split
-
-    kept, held_out = train_test_split(rows, test_size=held, stratify=labels, random_state=data.seed)
-    _every_class(labels[kept], class_names, 1, f"data.validation = {share} leaves too few training examples")
-    return np.sort(kept), np.sort(held_out)
-
-
-def _every_class(labels: Array, class_names: tuple[str, ...], least: int, problem: str) -> None:
-    counts = np.bincount(labels, minlength=len(class_names))
-    if (counts < least).any():
-        scarce = ", ".join(f"{class_names[row]!r} ({counts[row]})" for row in np.flatnonzero(counts < least))
-        raise DataError(f"{problem} of class {scarce}")
-
-
 def repeated(train: Array, test: Array) -> list[tuple[int, int]]:
     """Each row of ``test`` that equals a row of ``train`` byte for byte, with the first such row of ``train``."""
     rows: dict[bytes, list[int]] = {}
@@ -82,3 +51,45 @@ def statistics(values: Array) -> tuple[tuple[float, ...], tuple[float, ...], flo
 
 def _moments(count: int, total: int, squares: int) -> tuple[float, float]:
     return total / count, math.sqrt((count * squares - total * total) / (count * count))
+
+
+class Moments:
+    """Count, mean, deviation and range of each of F channels over a stream of blocks, in float64, without what is missing.
+
+    The blocks are merged as Chan, Golub and LeVeque (1983) merge samples, which is stable. ``count``, ``missing``: (F) int64;
+    ``mean``, ``low``, ``high``: (F) float64, infinite or 0 where nothing was seen.
+    """
+
+    def __init__(self, features: int) -> None:
+        self.count, self.missing = np.zeros((2, features), np.int64)
+        self.mean, self._squares = np.zeros((2, features))
+        self.low, self.high = np.full(features, np.inf), np.full(features, -np.inf)
+
+    def add(self, values: Array) -> None:
+        """Take in (S, F) float32; NaN is missing."""
+        there = ~np.isnan(values)
+        count = there.sum(0)
+        exact = np.where(there, values, 0).astype(np.float64)
+        mean = exact.sum(0) / np.maximum(count, 1)
+        squares = ((exact - mean) ** 2).sum(0, where=there)
+        total = np.maximum(self.count + count, 1)
+        shift = mean - self.mean
+        self._squares += squares + shift**2 * (self.count * count / total)
+        self.mean += shift * count / total
+        self.count += count
+        self.missing += len(values) - count
+        self.low = np.minimum(self.low, values.min(0, where=there, initial=np.inf))
+        self.high = np.maximum(self.high, values.max(0, where=there, initial=-np.inf))
+
+    @property
+    def std(self) -> Array:
+        """(F) of the population; exactly 0 for a channel whose values are all the same."""
+        return np.where(self.low < self.high, np.sqrt(self._squares / np.maximum(self.count, 1)), 0.0)
+
+    @property
+    def whole(self) -> tuple[float, float]:
+        """Mean and deviation of all values of all channels."""
+        share = self.count / max(1, self.count.sum())
+        mean = float((share * self.mean).sum())
+        spread = float(np.sqrt((share * (self.std**2 + (self.mean - mean) ** 2)).sum()))
+        return mean, spread if self.low.min() < self.high.max() else 0.0

@@ -35,8 +35,9 @@ class Columns:
 class Series:
     """Some or all series of a file, in the order of the file, with words for labels and NaN for what is missing.
 
-    ``unit`` and ``rows`` name a series in messages: ``line 17``, ``row 3 (from 0)``. A reader may give a file as several
-    blocks of this kind, so that no file has to fit into memory; all blocks of a file have the same ``channels``.
+    ``unit`` and ``rows`` name a series in messages: a ``line`` from 1, a ``row`` or a ``series`` from 0. A reader may give a
+    file as several blocks of this kind, so that no file has to fit into memory; all blocks of a file have the same
+    ``channels``.
     """
 
     values: Array  # (S, F) float32
@@ -59,4 +60,5 @@ class Series:
 
     def place(self, number: int) -> str:
         """Where series ``number`` stands in its file, as a message says it."""
-        return f"{self.unit} {self.rows[number]}"
+        start = "" if self.unit == "line" else " (from 0)"
+        return f"{self.unit} {self.rows[number]}{start}"

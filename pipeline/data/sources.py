@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import config, files
-from pipeline.data import download, idx
+from pipeline.data import download, idx, imagefolder
 from pipeline.data.download import Download
 from pipeline.errors import DataError
 
@@ -56,12 +56,21 @@ def read(data: config.Data) -> Raw:
         with files.disk_errors("downloaded data", root), download.one_at_a_time(root):
             found = _complete(source, root, data)
     raw = source.read(found)
-    return replace(raw, files={path.name: files.sha256(path) for path in found.values()})
+    return replace(raw, files={**raw.files, **{path.name: files.sha256(path) for path in found.values()}})
 
 
 def checksums(data: config.Data) -> dict[Path, str]:
-    """The SHA-256 of each raw file that ``read`` would use now; those that are absent are left out."""
+    """The SHA-256 of each raw file, or folder of images, that would be read now; those that are absent are left out."""
+    if data.series:
+        return {path: files.sha256(path) for path in own_files(data) if path.is_file()}
+    if data.source == "images":
+        return {folder: imagefolder.checksum(folder) for folder in imagefolder.folders(data) if folder.is_dir()}
     return {path: files.sha256(path) for path in _find(SOURCES[data.source](data), root_of(data)).values()}
+
+
+def own_files(data: config.Data) -> list[Path]:
+    """The user's file and, if there is one, that of the test part, as absolute paths."""
+    return [files.path(text).resolve() for text in (data.path, data.test_path) if text]
 
 
 def root_of(data: config.Data) -> Path:
@@ -130,6 +139,11 @@ def _emnist(data: config.Data) -> Source:
     return Source(read, names(split), "EMNIST/raw", downloads)
 
 
+def _images(data: config.Data) -> Source:
+    """Images of the user's own, in a folder a class."""
+    return Source(lambda found: Raw(*imagefolder.read(data)))
+
+
 SOURCES: dict[str, Callable[[config.Data], Source]] = {
     "digits": _digits,
     "mnist": partial(_mnist, "MNIST"),
@@ -137,6 +151,7 @@ SOURCES: dict[str, Callable[[config.Data], Source]] = {
     "kmnist": partial(_mnist, "KMNIST"),
     "emnist": _emnist,
     "qmnist": _qmnist,
+    "images": _images,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 
 from pipeline import engine, files, metrics, plots, processes, record, runfolder, tracking
 from pipeline.data.batches import Store
-from pipeline.data.prepare import Part, Prepared
+from pipeline.data.prepared import Part, Prepared
 from pipeline.errors import RunError
-from pipeline.stages.parts import best_of, images_of
+from pipeline.stages.parts import best_of, draw_examples
 
 SHOWN = 10  # examples printed at the end
 MISTAKES = 25  # pictures of confident mistakes
@@ -63,8 +64,11 @@ def write(folder: Path, summary: dict[str, Any], rows: engine.Rows, part: Part, 
         target.mkdir(parents=True, exist_ok=True)
         files.write_json(target / "metrics.json", summary)
         table = zip(part.index.tolist(), rows.labels, rows.predictions, rows.confidence, strict=True)
-        lines = [f"{index},{classes[label]},{classes[guess]},{sure:.6f}" for index, label, guess, sure in table]
-        files.write_text(target / "predictions.csv", "\n".join(["index,label,prediction,probability", *lines, ""]))
+        text = io.StringIO()
+        rows_of_text = csv.writer(text, lineterminator="\n")  # which quotes a class name with a comma
+        rows_of_text.writerow(["index", "label", "prediction", "probability"])
+        rows_of_text.writerows([index, classes[label], classes[guess], f"{sure:.6f}"] for index, label, guess, sure in table)
+        files.write_text(target / "predictions.csv", text.getvalue())
         plots.confusion(target / "confusion.png", np.array(summary["confusion_matrix"]), list(names))
         plots.curves(target / "curves.png", record.read(folder / "metrics.jsonl"))
         plots.reliability(target / "reliability.png", **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
@@ -75,7 +79,7 @@ def write(folder: Path, summary: dict[str, Any], rows: engine.Rows, part: Part, 
         ]
         (target / "mistakes.png").unlink(missing_ok=True)
         if len(wrong):
-            plots.sample_grid(target / "mistakes.png", images_of(prepared, part.values[wrong]), titles)
+            draw_examples(target / "mistakes.png", prepared, part, wrong.tolist(), titles)
         results = folder / "results.csv"
         columns = ("split", "step", "count", "loss", "accuracy", "macro_f1", "expected_calibration_error")
         new = not results.exists()

@@ -6,10 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline import export as exporting
 from pipeline import runfolder
+from pipeline.config import Data
+from pipeline.data.batches import Store
+from pipeline.data.prepared import Manifest
 from pipeline.errors import RunError
 from pipeline.stages.parts import best_of, model_arguments
+
+COMPARED_MB = 256  # of test examples, padded to the longest, that every file is compared on; all of them where they fit
 
 
 def export(folder: Path) -> None:
@@ -22,15 +29,19 @@ def export(folder: Path) -> None:
             "class_names": list(manifest.class_names),
             "length": manifest.length,
             "source": manifest.source,
-            "view": settings.data.view,
+            "view": settings.data.view if manifest.image else None,
             "value_range": list(manifest.value_range),
+            "series": _series_facts(settings.data, manifest),
             "image": manifest.image,
             "order": manifest.order,
             "step": found.step,
             "test": test_scores if test_scores and test_scores["step"] == found.step else None,
             "configuration": settings.model_dump(mode="json", include={"optim", "train"}),
         }
-        examples = exporting.Examples(test.values, None)
+        store = Store(test, torch.device("cpu"), 0)
+        most = max(1, COMPARED_MB * 2**20 // (store.longest * manifest.features * 4))
+        values, _, lengths = store.take(torch.arange(min(store.count, most)))
+        examples = exporting.Examples(values, lengths)
         result = exporting.export(
             model,
             model_arguments(settings, prepared),
@@ -45,6 +56,15 @@ def export(folder: Path) -> None:
         largest = f"largest difference of a logit {check['largest_difference']:.1e}"
         print(f"{folder / 'export' / check['file']}: {differences} from the original's, {largest}")
     print(f"next: {folder / 'export' / 'README.md'} shows how to use them")
+
+
+def _series_facts(data: Data, manifest: Manifest) -> dict[str, Any] | None:
+    """What a program needs to make the model's input of a series: names, policies, what missing values become."""
+    if manifest.series is None:
+        return None
+    policies = data.model_dump(include={"missing", "max_length", "truncate", "resample"})
+    found = manifest.series.model_dump(mode="json", include={"channels", "masked", "fill"})
+    return found | {"features": list(manifest.series.features)} | policies
 
 
 def summary(folder: Path) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from pipeline import checkpoint
+from pipeline import checkpoint, plots
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config
 from pipeline.data.augment import places
-from pipeline.data.prepare import Prepared, open_prepared
+from pipeline.data.batches import Store
+from pipeline.data.prepared import Part, Prepared, open_prepared
 from pipeline.errors import RunError
 from pipeline.model import RecurrentClassifier
 
@@ -51,10 +51,15 @@ def best_of(folder: Path, settings: Config) -> tuple[RecurrentClassifier, Checkp
     return model.eval(), found, prepared
 
 
-def images_of(prepared: Prepared, values: Tensor) -> NDArray[Any]:
-    """Sequences (N, T, F) as the images (N, h, w) that they were made from; as they are, if they were no images."""
+def draw_examples(path: Path, prepared: Prepared, part: Part, rows: Sequence[int], titles: Sequence[str]) -> None:
+    """Draw the examples ``rows`` of a part: as the images that they were made from, or as lines over the steps."""
+    values, _, lengths = Store(part, torch.device("cpu"), 0).take(torch.tensor(rows, dtype=torch.int64))
     manifest = prepared.manifest
     if manifest.image is None:
-        return values.numpy()
+        mean, scale = prepared.normalization("feature")
+        values = (values - mean) * scale  # or the channel of the widest range would hide the others
+        steps = [values.shape[1]] * len(values) if lengths is None else lengths.tolist()
+        plots.sample_grid(path, [x[:most].numpy() for x, most in zip(values, steps, strict=True)], titles, lines=True)
+        return
     flat = values.reshape(len(values), -1)[:, places(manifest)]
-    return flat.reshape(-1, *manifest.image).numpy()
+    plots.sample_grid(path, flat.reshape(-1, *manifest.image).numpy(), titles)

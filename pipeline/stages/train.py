@@ -15,7 +15,7 @@ from pipeline.checkpoint_writer import Writer
 from pipeline.config import Config
 from pipeline.data.augment import Warp
 from pipeline.data.batches import Batches, Shift, Store
-from pipeline.data.prepare import Name, Prepared, open_prepared
+from pipeline.data.prepared import Name, Prepared, open_prepared
 from pipeline.errors import CorruptionError, NonFiniteError, RunError, Stopped, UserError
 from pipeline.progress import Progress
 from pipeline.stages.log import Log, Selection
@@ -61,7 +61,8 @@ def train(settings: Config) -> None:
         store = {part: Store(prepared.part(part), accelerator.device, limit) for part in parts}
         shift = Shift(prepared.manifest, settings.data.shift, store["train"].home) if settings.data.shift else None
         warp = Warp(prepared.manifest, settings.data, accelerator.device) if settings.data.warps else None
-        batches = Batches(store["train"], settings.train.batch, slices, mine, settings.run.seed, shift, warp)
+        options = settings.train
+        batches = Batches(store["train"], options.batch, slices, mine, settings.run.seed, shift, warp, options.bucket)
         run(settings, folder, state, batches, store, found, prepared, accelerator)
 
 
@@ -130,6 +131,9 @@ def run(
             return last or early
 
         progress.say(describe(state, batches, steps, accelerator))
+        if batches.store.lengths is not None:
+            other = f", {batches.padding(False):.0%} without buckets" if batches.bucket else "; train.bucket=true lessens it"
+            progress.say(f"padding: {batches.padding(batches.bucket):.0%} of the steps{other}")
         ended = bool(found) and settle()
         for report in () if ended else engine.train(state, batches, options, settings.optim, settings.run.seed, accelerator):
             faults.strike(planned, rank, report.step, state.model)

@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from pipeline import config, engine, optim, processes
 from pipeline.data.batches import Batches, Store
-from pipeline.data.prepare import Manifest, Part, Prepared
+from pipeline.data.prepared import Manifest, Part, Prepared
 from pipeline.model import RecurrentClassifier
 from pipeline.stages.train import slices_of
 

@@ -14,7 +14,7 @@ from pipeline.config import Data
 from pipeline.data import derive
 from pipeline.data.augment import Warp, places
 from pipeline.data.batches import Batches, Shift, Store
-from pipeline.data.prepare import Part
+from pipeline.data.prepared import Part
 from pipeline.errors import DataError
 
 CPU = torch.device("cpu")

@@ -16,7 +16,8 @@ from torch import Tensor
 from pipeline.config import Data
 from pipeline.data import derive
 from pipeline.data.batches import Batches, Shift, Slice, Store, block, mix
-from pipeline.data.prepare import Part, prepare
+from pipeline.data.prepare import prepare
+from pipeline.data.prepared import Part
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH = 5, 4
@@ -189,6 +190,83 @@ def test_a_store_that_is_not_resident_gives_the_same_batches(tmp_path: Path, shi
     stores = [Store(prepared.part("train"), CPU, limit) for limit in (4096, 0)]
     assert [store.resident for store in stores] == [True, False]
     _same(stores, prepared.manifest, shift)
+
+
+def ragged(count: int = 130, channels: int = 2, shards: int = 1) -> tuple[Part, list[Tensor]]:
+    """A part of series of 1 to 40 steps in so many shards, and the series."""
+    random = torch.Generator().manual_seed(4)
+    lengths = torch.randint(1, 41, (count,), generator=random)
+    series = [torch.randn(int(steps), channels, generator=random) for steps in lengths]
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    first, *rest = (torch.cat(series[piece[0] : piece[-1] + 1]) for piece in torch.arange(count).chunk(shards))
+    return Part(first, torch.arange(count) % 3, torch.arange(count), offsets, tuple(rest)), series
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_series_of_unequal_lengths_are_padded_with_zeros_to_the_longest_of_those_taken(shards: int) -> None:
+    part, series = ragged(shards=shards)
+    store = Store(part, CPU, 1)
+    for rows in (torch.tensor([5]), torch.tensor([129, 0, 64, 64, 31]), torch.randperm(130)):
+        values, labels, lengths = store.take(rows)
+        assert lengths is not None and labels.tolist() == (rows % 3).tolist()
+        assert lengths.tolist() == [len(series[row]) for row in rows] and values.shape[1] == lengths.max()
+        for row, padded, length in zip(rows.tolist(), values, lengths.tolist(), strict=True):
+            assert torch.equal(padded[:length], series[row]) and not padded[length:].any()
+
+
+@pytest.mark.parametrize(("batch", "slices"), [(8, 1), (8, 4), (64, 2), (200, 2)])
+def test_buckets_hold_each_row_once_an_epoch_and_leave_the_incomplete_batch_last(batch: int, slices: int) -> None:
+    store = Store(ragged()[0], CPU, 1)
+    made = Batches(store, batch, slices, range(slices), 3, bucket=True)
+    epochs = []
+    for epoch in range(3):
+        steps = range(epoch * made.steps_per_epoch, (epoch + 1) * made.steps_per_epoch)
+        rows = [made.rows(step) for step in steps]
+        assert sorted(row for one in rows for row in one) == list(range(130))
+        assert [len(one) for one in rows] == [made.count(step) for step in steps]
+        for step, one in zip(steps, rows, strict=True):
+            assert real(list(made.slices(step))) == one
+        epochs.append(rows)
+    assert epochs[0] != epochs[1] or made.steps_per_epoch == 1
+
+
+def test_buckets_are_of_similar_lengths_in_no_order_and_the_padding_saved_is_what_the_slices_have() -> None:
+    part, series = ragged(1000)
+    store = Store(part, CPU, 1)
+    share = {}
+    for bucket in (False, True):
+        made = Batches(store, 20, 2, range(2), 3, bucket=bucket)
+        slices = [piece for step in range(50) for piece in made.slices(step)]
+        computed = sum(piece.values.shape[0] * piece.values.shape[1] for piece in slices)
+        share[bucket] = 1 - sum(map(len, series)) / computed
+        assert made.padding(bucket) == pytest.approx(share[bucket])
+        if bucket:
+            longest = [piece.values.shape[1] for piece in slices[::2]]
+            assert longest not in (sorted(longest), sorted(longest, reverse=True))
+    assert share[True] < 0.05 < 0.3 < share[False]
+
+
+@pytest.mark.parametrize("bucket", [False, True])
+def test_slices_of_unequal_lengths_are_the_same_on_any_number_of_processes_and_after_a_resume(bucket: bool) -> None:
+    part, _ = ragged()
+    alone = Batches(Store(part, CPU, 1), 16, 4, range(4), 3, bucket=bucket)
+    for processes in (2, 4):
+        each = 4 // processes
+        others = [
+            Batches(Store(part, CPU, 1), 16, 4, range(each * n, each * (n + 1)), 3, bucket=bucket) for n in range(processes)
+        ]
+        for step in (13, 0, 8, 9, 20):  # the others begin in the middle, as resumed runs do
+            together = [piece for made in others for piece in made.slices(step)]
+            for piece, wanted in zip(together, alone.slices(step), strict=True):
+                assert piece.number == wanted.number and torch.equal(piece.rows, wanted.rows)
+                assert torch.equal(piece.values, wanted.values) and torch.equal(piece.lengths, wanted.lengths)
+
+
+def test_buckets_change_nothing_where_all_lengths_are_equal(part: MakePart) -> None:
+    store = Store(part(50), CPU, 1)
+    plain, bucket = (Batches(store, 8, 1, range(1), 2, bucket=bucket) for bucket in (False, True))
+    assert [plain.rows(step) for step in range(20)] == [bucket.rows(step) for step in range(20)]
+    assert bucket.padding(True) == bucket.padding(False) == 0
 
 
 @pytest.mark.gpu

@@ -16,7 +16,8 @@ from pipeline import files
 from pipeline.config import Data
 from pipeline.data import prepare as preparing
 from pipeline.data import sources
-from pipeline.data.prepare import folder_of, open_prepared, prepare
+from pipeline.data.prepare import prepare
+from pipeline.data.prepared import folder_of, open_prepared
 from pipeline.errors import DataError, UserError
 from tests.data.rawfiles import examples, put, small_disk
 
@@ -187,6 +188,18 @@ def test_the_real_digits(tmp_path):
         np.testing.assert_array_equal(part.values, raw.train_values[part.index])
     np.testing.assert_array_equal(prepared.part("test").values, raw.test_values)
     assert len(prepared.digest) == 64
+
+
+def test_the_digits_have_the_key_the_bytes_and_the_digest_that_earlier_versions_gave_them(tmp_path):
+    prepared = prepare(digits(tmp_path))
+    assert (prepared.folder.name, prepared.digest[:16]) == ("digits-rows-11e5ffde10c2", "af5d9e438078f2c7")
+    checksums = {path.name: files.sha256(path)[:16] for path in prepared.folder.iterdir()}
+    assert checksums == {
+        "manifest.json": "3c0fc97ad5825d13",
+        "test.safetensors": "b15297e2d11bbd7c",
+        "train.safetensors": "b4e580156732e391",
+        "valid.safetensors": "b931253ad35ca265",
+    }
 
 
 def test_data_prepared_from_another_place_is_the_same_data_and_other_content_is_not(tmp_path, mnist):

@@ -21,6 +21,7 @@ import torchvision
 
 from pipeline import files
 from pipeline.config import Data
+from pipeline.config_data import SERIES
 from pipeline.data import download, sources
 from pipeline.errors import DataError, UserError
 from tests.data.rawfiles import MNIST, examples, idx, put, small_disk
@@ -431,4 +432,4 @@ def test_an_archive_cut_short_or_without_the_split_is_refused(tmp_path, monkeypa
 def test_a_source_is_one_entry_and_the_configuration_knows_it():
     from typing import get_args
 
-    assert set(sources.SOURCES) == set(get_args(Data.model_fields["source"].annotation))
+    assert {*sources.SOURCES, *SERIES} == set(get_args(Data.model_fields["source"].annotation))

@@ -26,7 +26,8 @@ from accelerate import Accelerator
 from pipeline import checkpoint, engine
 from pipeline.config import Data, Optim, Train
 from pipeline.data.batches import Batches
-from pipeline.data.prepare import open_prepared, prepare
+from pipeline.data.prepare import prepare
+from pipeline.data.prepared import open_prepared
 from pipeline.engine import State
 from pipeline.errors import UserError
 from tests.data.rawfiles import examples, put, small_disk

@@ -1,0 +1,85 @@
+"""What all readers of the user's own files share: words and numbers in one form, and the messages about them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.series import Array
+from pipeline.errors import DataError
+
+NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
+
+
+def fault(path: Path, place: str, problem: str) -> DataError:
+    """The error about ``place`` of a file: a line, a row, a column or an array."""
+    return DataError(f"{path}: {place}: {problem}")
+
+
+def some(names: Iterable[str], most: int = 20) -> str:
+    """Names for a message, the first ones if they are many."""
+    shown = list(names)
+    return ", ".join(shown[:most]) + (", ..." if len(shown) > most else "")
+
+
+def unknown(path: Path, wanted: str, there: Iterable[str], what: str, key: str) -> DataError:
+    """The error about a column, an array or a channel that a file lacks, with the nearest name that it has."""
+    names = list(there)
+    near = difflib.get_close_matches(wanted, names, 1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return DataError(
+        f"{path}: there is no {what} {wanted!r}; {meant}there are: {some(names)}. Name the right one by {key}=NAME"
+    )
+
+
+def choose(path: Path, channels: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:
+    """The places in ``channels`` of those ``wanted``; of all, if none is named. Raises DataError for an unknown one."""
+    places = {name: place for place, name in enumerate(channels)}
+    for name in wanted:
+        if name not in places:
+            raise unknown(path, name, channels, "channel", "data.channels")
+    return [places[name] for name in wanted or channels]
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for channels that a file does not name."""
+    return tuple(f"channel_{number}" for number in range(count))
+
+
+def float32(values: Array) -> Array:
+    """Numbers, booleans too, as float32 by way of float64, with one bit pattern for all that are missing."""
+    if values.dtype.kind != "f" or values.dtype.itemsize > 8:
+        values = values.astype(np.float64)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, which is an error of its own
+        made = values.astype(np.float32)
+    made[np.isnan(made)] = np.nan
+    return made
+
+
+def first_infinite(values: Array) -> tuple[int, int] | None:
+    """Step and channel of the first of ``values`` (S, F) that is infinite or was beyond float32."""
+    infinite = np.isinf(values)
+    return divmod(int(infinite.argmax()), values.shape[1]) if infinite.any() else None
+
+
+INFINITE = "is infinite or beyond the largest float32 (3.4e38); put it right, or leave it empty if it is missing"
+
+
+def words(array: Array) -> list[str]:
+    """An array (N) of labels or ids as words, "" for what is missing: 3 and 3.0 both give "3", True gives "true".
+
+    Raises ValueError for a type that is no word, or bytes that are not UTF-8.
+    """
+    kind, stored = array.dtype.kind, array.tolist()
+    if kind == "f":
+        return ["" if value != value else str(int(value)) if value.is_integer() else repr(value) for value in stored]
+    if kind == "b":
+        return [str(value).lower() for value in stored]
+    if kind == "S":
+        return [value.decode().strip() for value in stored]
+    if kind in "iuU":
+        return [str(value).strip() for value in stored]
+    raise ValueError(f"{array.dtype} is neither numbers nor text")

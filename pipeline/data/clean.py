@@ -1,0 +1,115 @@
+"""What is done to a series before it is stored, and again before it is predicted: cut, fill, resample, in this order.
+
+Each step sees only what the one before it left. Series lie end to end. Shapes: n series, S steps of all of them, C channels
+of the file, F features: the channels, and one more for each that is masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import config
+from pipeline.errors import DataError
+
+Array = npt.NDArray[Any]
+Where = Callable[[int], str]  # number of a series -> its file and row, as a message says them
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """The policies of the section ``data`` and what they took from the training part.
+
+    ``channels`` (C): names. ``fill`` (C): the mean of the observed training values. ``masked``: numbers of the channels that
+    get an indicator, because values were missing in the training part and ``missing`` is ``mask``.
+    """
+
+    missing: str
+    max_length: int
+    truncate: str
+    resample: int
+    channels: tuple[str, ...]
+    fill: tuple[float, ...] = ()
+    masked: tuple[int, ...] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """(F) the names of what the model reads."""
+        return (*self.channels, *(f"{self.channels[number]} missing" for number in self.masked))
+
+    def cut(self, values: Array, lengths: Array, where: Where) -> tuple[Array, Array]:
+        """(S, C) and (n) without the steps beyond ``max_length``. Raises DataError for them if ``truncate`` is ``error``."""
+        most = self.max_length
+        long = np.flatnonzero(lengths > most) if most else lengths[:0]
+        if not len(long):
+            return values, lengths
+        if self.truncate == "error":
+            raise DataError(
+                f"{where(int(long[0]))}: {lengths[long[0]]} steps, more than data.max_length = {most}; "
+                "set data.truncate=start or data.truncate=end to keep that part, or a larger data.max_length"
+            )
+        step = steps_of(lengths)
+        kept = step < most if self.truncate == "start" else step >= np.repeat(lengths - most, lengths)
+        return values[kept], np.minimum(lengths, most)
+
+    def apply(self, values: Array, lengths: Array, where: Where) -> tuple[Array, Array]:
+        """(S, C) and (n) -> (S', F) float32 without missing values, and (n).
+
+        Raises DataError, which names the series by ``where``, for what a policy ``error`` does not take.
+        """
+        values, lengths = self.cut(values, lengths, where)
+        absent = np.isnan(values)
+        if absent.any():
+            self.refuse_missing(absent, lengths, where)
+            filled = np.where(absent, np.array(self.fill, np.float32), values)
+            values = _forward(filled, absent, lengths) if self.missing == "forward" else filled
+        if self.masked:
+            values = np.concatenate([values, absent[:, list(self.masked)].astype(np.float32)], 1)
+        if self.resample:
+            return _resampled(values, lengths, self.resample), np.full_like(lengths, self.resample)
+        return values, lengths
+
+    def refuse_missing(self, absent: Array, lengths: Array, where: Where) -> None:
+        """Raise DataError for the first missing value, of ``absent`` (S, C), if ``missing`` is ``error``."""
+        if self.missing == "error" and absent.any():
+            place, channel = (int(number) for number in np.argwhere(absent)[0])
+            series = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
+            step = place - int(lengths[:series].sum())
+            raise DataError(
+                f"{where(series)}: channel {self.channels[channel]!r} has no value at step {step} (from 0); "
+                "set data.missing to mean, forward or mask, or put a number there"
+            )
+
+
+def cleaning(data: config.Data, channels: tuple[str, ...]) -> Cleaning:
+    """The policies of ``data``, before anything is known of the training part."""
+    return Cleaning(data.missing, data.max_length, data.truncate, data.resample, channels)
+
+
+def steps_of(lengths: Array) -> Array:
+    """(S) the number of each step in its series, of ``lengths`` (n)."""
+    steps: Array = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return steps
+
+
+def _forward(filled: Array, absent: Array, lengths: Array) -> Array:
+    """The last value that was there, in its own series; before the first, what it was ``filled`` with."""
+    place = np.arange(len(filled))[:, None]
+    last = np.maximum.accumulate(np.where(absent, -1, place), axis=0)  # (S, C)
+    start = (place[:, 0] - steps_of(lengths))[:, None]
+    return filled[np.where(last >= start, last, place), np.arange(filled.shape[1])]
+
+
+def _resampled(values: Array, lengths: Array, steps: int) -> Array:
+    """Each series at ``steps`` points, evenly from its first step to its last, by linear interpolation in float64."""
+    last = (lengths - 1)[:, None]
+    place = last * np.arange(steps) / max(steps - 1, 1)  # (n, steps)
+    low = np.floor(place).astype(np.int64)
+    share = (place - low).reshape(-1, 1)
+    first = (np.cumsum(lengths) - lengths)[:, None]
+    left, right = (values[(first + index).ravel()].astype(np.float64) for index in (low, np.minimum(low + 1, last)))
+    return (left + (right - left) * share).astype(np.float32)

@@ -1,0 +1,240 @@
+"""prepared/SOURCE-VIEW-KEY/ as it lies on the disk: its manifest, its parts, and whether it is whole.
+
+A prepared folder is keyed by the settings that decide its content, arrives whole or not at all, and is never changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from pipeline import config, files
+from pipeline.data import sources
+from pipeline.errors import DataError
+
+FORMAT: Final = 1
+COMMAND = "python -m pipeline prepare --config FILE"
+Name = Literal["train", "valid", "test"]
+_SERIES_SETTINGS = ("split", "missing", "max_length", "truncate", "resample", "shard_mb")
+_TABLE_SETTINGS = ("layout", "id", "time", "label", "group")
+
+
+def _later(default: Any) -> Any:
+    """A field that older manifests lack: where it holds nothing it is left out, so that their digests stay the same."""
+    return Field(default, exclude_if=lambda value: value == default)
+
+
+class Shard(config.Section):
+    """A file of a part after the first."""
+
+    file: str
+    sha256: str
+
+
+class PartInfo(config.Section):
+    """One part in a manifest: examples, examples of each class, and the files that hold them."""
+
+    count: int
+    class_counts: tuple[int, ...]
+    file: str
+    sha256: str
+    more: tuple[Shard, ...] = _later(())
+    lengths: tuple[int, int, float] | None = _later(None)  # steps of a series: least, most, mean; None: images
+    missing: tuple[int, ...] = _later(())  # values that were missing in each channel of the file
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """All files, in the order of the rows."""
+        return (Shard(file=self.file, sha256=self.sha256), *self.more)
+
+
+class SeriesInfo(config.Section):
+    """What a manifest says of series beyond what it says of images. Statistics are of the training part alone."""
+
+    channels: tuple[str, ...]  # (C) of the file
+    masked: tuple[int, ...]  # numbers of the channels with an indicator of what was missing; the indicators come last in F
+    fill: tuple[float, ...]  # (C) what missing values were filled with: the mean of those that were there
+    low: tuple[float, ...]  # (F)
+    high: tuple[float, ...]  # (F)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """(F) the name of each."""
+        return (*self.channels, *(f"{self.channels[number]} missing" for number in self.masked))
+
+
+class Manifest(config.Section):
+    """What a prepared folder holds. Statistics are of the training part alone."""
+
+    format: Literal[1]
+    settings: dict[str, str | int | float]
+    source: str
+    class_names: tuple[str, ...]
+    length: int  # T; of series, the most steps in the training part
+    features: int  # F
+    image: tuple[int, int] | None  # height, width
+    order: tuple[int, ...] | None  # position in the flattened sequence -> pixel of the flattened image; None: the same
+    value_range: tuple[int, int] | tuple[float, float]
+    parts: dict[Name, PartInfo]
+    source_files: dict[str, str]  # name -> sha256
+    mean: tuple[float, ...]  # (F), over examples and steps
+    std: tuple[float, ...]  # (F), of the population; 0 for a constant feature
+    global_mean: float
+    global_std: float
+    # Absent in folders made before they were looked for, which stay good: the examples are the same.
+    repeated: int = 0  # test examples that equal one of the source's training examples
+    repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test part, row in the training part
+    series: SeriesInfo | None = _later(None)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part, rows in ascending ``index``; memory-mapped, private to the process and read when touched.
+
+    ``values`` (N, T, F), uint8 or float32; where lengths differ, (S, F), a series after the other, and ``offsets`` (N + 1):
+    series n is the steps from offsets[n] to offsets[n + 1]. A part of several files has only the first ones' rows in ``values``
+    and the others' in ``rest``; everything else is of all of them.
+    """
+
+    values: Tensor
+    labels: Tensor  # (N) int64
+    index: Tensor  # (N) int64, the row in the source's own train or test part; of series, their number in the file
+    offsets: Tensor | None = None
+    rest: tuple[Tensor, ...] = ()
+
+    @property
+    def lengths(self) -> Tensor:
+        """(N) int64, the steps of each example."""
+        return torch.full_like(self.labels, self.values.shape[1]) if self.offsets is None else self.offsets.diff()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return sum(values.nbytes for values in (self.values, *self.rest))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A whole, verified prepared folder."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str  # SHA-256 of all it holds, wherever it lies and its raw files lay
+    made: bool = False  # by this call
+
+    def part(self, name: Name) -> Part:
+        """Raises DataError if there is no such part or its file cannot be read."""
+        from safetensors import SafetensorError, safe_open
+
+        if name not in self.manifest.parts:
+            raise DataError(f"{self.folder}: has no {name} part; set data.validation, then type: {COMMAND}")
+        found: dict[str, list[Tensor]] = {}
+        try:
+            for shard in self.manifest.parts[name].shards:
+                path = self.folder / shard.file
+                with safe_open(path, framework="pt") as file:
+                    for key in file.keys():  # noqa: SIM118  # it is no dictionary
+                        found.setdefault(key, []).append(file.get_tensor(key))
+            if "offsets" in found:
+                found["offsets"] = [_joined(found["offsets"])]
+            first, *rest = found.pop("values")
+            joined = {key: torch.cat(tensors) if tensors[1:] else tensors[0] for key, tensors in found.items()}
+            return Part(first, rest=tuple(rest), **joined)
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{path}: cannot be read ({error}); delete {self.folder} and type: {COMMAND}") from error
+
+    def normalization(self, mode: Literal["auto", "none", "unit", "global", "feature"]) -> tuple[Tensor, Tensor]:
+        """Mean and scale, each (F) float32, of ``data.normalize``: the model's input is (values - mean) * scale.
+
+        What is constant over the training part has scale 1.
+        """
+        manifest = self.manifest
+        low, high = manifest.value_range
+        moments: dict[str, tuple[Sequence[float], Sequence[float]]] = {
+            "none": ([0.0], [1.0]),
+            "unit": ([low], [high - low]),
+            "global": ([manifest.global_mean], [manifest.global_std]),
+            "feature": (manifest.mean, manifest.std),
+        }
+        moments["auto"] = moments["feature" if manifest.series else "global"]
+        means, deviations = moments[mode]
+        scale = [1 / deviation if deviation else 1.0 for deviation in deviations]
+        mean, scaled = (torch.tensor(numbers, dtype=torch.float32) for numbers in (means, scale))
+        return mean.expand(manifest.features).clone(), scaled.expand(manifest.features).clone()
+
+
+def _joined(offsets: list[Tensor]) -> Tensor:
+    """The offsets of several files as those of one."""
+    ends = torch.cat([tensor.diff() for tensor in offsets]).cumsum(0)
+    return torch.cat([torch.zeros(1, dtype=torch.int64), ends])
+
+
+def folder_of(data: config.Data) -> Path:
+    """The prepared folder of a configuration: its name holds a key of everything that decides the content."""
+    canonical = json.dumps(settings_of(data), sort_keys=True, separators=(",", ":"))
+    key = hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    form = re.sub(r"[^A-Za-z0-9_.]", "_", Path(data.path).stem)[:40] if data.series else data.view
+    return files.path(data.prepared) / f"{data.source}-{form}-{key}"
+
+
+def settings_of(data: config.Data) -> dict[str, str | int | float]:
+    """What decides the content of the prepared folder."""
+    settings: dict[str, str | int | float] = {
+        "format": FORMAT,
+        "source": data.source,
+        "view": data.view,
+        "validation": data.validation or 0,
+        "seed": data.seed,
+    }
+    if data.path:
+        settings["path"] = str(files.path(data.path).resolve())
+        other = "test_path" if data.test_path else "test"
+        settings[other] = str(files.path(data.test_path).resolve()) if data.test_path else data.test
+        if not data.series:
+            return settings
+        del settings["view"]
+        settings |= {key: getattr(data, key) for key in _SERIES_SETTINGS}
+        if data.source not in ("ts", "arff"):
+            settings |= {key: getattr(data, key) for key in _TABLE_SETTINGS} | {"channels": json.dumps(data.channels)}
+        return settings
+    if data.source == "emnist":
+        settings["emnist_split"] = data.emnist_split
+    if data.source != "digits":
+        settings["root"] = str(sources.root_of(data))
+    return settings
+
+
+def open_prepared(data: config.Data, verify: bool = True) -> Prepared:
+    """The prepared folder of ``data``; with ``verify`` every file is compared with its checksum.
+
+    Raises DataError if it is missing, unreadable or was changed after it was made.
+    """
+    folder = folder_of(data)
+    remedy = f"delete {folder} and type: {COMMAND}"
+    try:
+        text = (folder / "manifest.json").read_bytes()
+        manifest = Manifest.model_validate_json(text)
+        if manifest.settings != settings_of(data):
+            raise DataError(f"{folder / 'manifest.json'}: belongs to another configuration; {remedy}")
+        for shard in (shard for part in manifest.parts.values() for shard in part.shards if verify):
+            if files.sha256(folder / shard.file) != shard.sha256:
+                raise DataError(f"{folder / shard.file}: changed after it was made; {remedy}")
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "the file"
+        raise DataError(f"{folder / 'manifest.json'}: {place}: {fault['msg']}; {remedy}") from None
+    except OSError as error:
+        if not folder.exists():
+            raise DataError(f"{folder}: not prepared yet; type: {COMMAND}") from None
+        raise DataError(f"{error.filename}: {error.strerror}; {remedy}") from error
+    content = manifest.model_dump_json(exclude={"settings", "source_files", "repeated", "repeated_rows"})
+    return Prepared(folder, manifest, hashlib.sha256(content.encode()).hexdigest())

@@ -1,0 +1,38 @@
+"""The user's own files -> series, by one entry. The same series give the same ``Series``, whatever file they are in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pipeline.data import arff, layouts, npz, tsfile
+from pipeline.data.csvfile import open_csv
+from pipeline.data.parquet import open_parquet
+from pipeline.data.series import Columns, Series
+from pipeline.errors import DataError
+
+FORMATS: dict[str, Callable[[Path, Columns], Iterator[Series]]] = {
+    "npz": npz.read,
+    "csv": lambda path, columns: layouts.read(open_csv(path), columns),
+    "parquet": lambda path, columns: layouts.read(open_parquet(path), columns),
+    "ts": tsfile.read,
+    "arff": arff.read,
+}
+
+
+def read(source: str, path: Path, columns: Columns) -> Iterator[Series]:
+    """The series of a file of the format ``source``, in blocks and in the order of the file, at least one.
+
+    Raises DataError, when the place is reached, that names the file and the line, row, column or array of what is wrong.
+    """
+    if not path.is_file():
+        problem = (
+            "is a folder; name the file in it" if path.is_dir() else "there is no such file; look at the spelling of data.path"
+        )
+        raise DataError(f"{path}: {problem}")
+    if not path.stat().st_size:
+        raise DataError(f"{path}: line 1: the file is empty; it needs at least one series")
+    try:
+        yield from FORMATS[source](path, columns)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
