@@ -54,9 +54,16 @@ def draw_reliability(path: Path) -> None:
     plots.reliability(path, np.array([np.nan, 0.3, 0.6, 0.9]), np.array([np.nan, 0.5, 0.5, 0.88]), counts)
 
 
+def draw_rates(path: Path) -> None:
+    rates = np.geomspace(1e-5, 10, 200)
+    losses = 2 - np.exp(-((np.log10(rates) + 1) ** 2)) + np.random.default_rng(0).normal(0, 0.1, 200)
+    plots.rate_range(path, rates.tolist(), losses.tolist(), losses.tolist(), 0.025)
+
+
 PICTURES: dict[str, tuple[Callable[[Path], None], tuple[float, float]]] = {
     "samples": (draw_samples, (11.5, 5.54)),
     "lines": (draw_lines, (11.4, 2.82)),
+    "rates": (draw_rates, (7.5, 4.2)),
     "reliability": (draw_reliability, (4.6, 5.4)),
     "curves": (lambda path: plots.curves(path, records(300)), (7.5, 5.7)),
     "confusion of 2": (lambda path: plots.confusion(path, matrix(2), ["no", "yes"]), (4.7, 3.9)),
