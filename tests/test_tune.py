@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -105,16 +106,20 @@ def test_trials_end_in_time(steps: Callable[..., tune.Steps]) -> None:
     assert [trial.end and trial.end.kind for trial in found] == ["time"]
 
 
-def test_trials_end_when_larger_batches_are_no_faster() -> None:
+def test_trials_end_when_larger_batches_are_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(tune, "perf_counter", lambda: now)
+
     def steady(batch: int, rate: Callable[[int], float]) -> Iterator[Any]:
-        while True:
-            time.sleep(batch / 4000)
+        nonlocal now
+        for step in itertools.count():
+            now += 100 if step < 2 else batch / 4000  # the first steps are slow, and do not count
             yield None
 
     found = list(tune.find_batch(steady, 4, 8, 10**6, lambda: 0, lambda: 1, NEVER))
     assert [trial.batch for trial in found] == [4, 8, 16]
+    assert [trial.samples_per_second for trial in found] == pytest.approx([4000] * 3)
     assert found[-1].end and found[-1].end.kind == "growth"
-    assert found[0].samples_per_second == pytest.approx(4000, rel=0.5)
 
 
 def test_the_fastest_is_the_smallest_that_is_as_good_as_the_best() -> None:
@@ -260,6 +265,16 @@ def test_a_run_after_tune_is_the_run_without_it(
     stage.tune(settings, SMOKE[1], 1)
     train.train(settings)
     assert weights(folder / "runs/after") == weights(folder / "runs/smoke")
+
+
+def test_other_work_on_the_machine_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.9, 9.0, 9.0))
+    stage.warn_of_other_work()
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.6, 0.0, 0.0))
+    stage.warn_of_other_work()
+    assert "warning: a load of 1.6 on 2 cores" in capsys.readouterr().out
 
 
 def test_too_little_time_for_a_range_test_is_said_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:

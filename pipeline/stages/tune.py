@@ -50,6 +50,7 @@ def tune(settings: Config, file: str, budget: float) -> None:
     refuse_processes(file)
     folder = Path("tuning") / Path(file).stem
     refuse_other_files(folder)
+    warn_of_other_work()
     began = monotonic()
     with untouched(), processes.world(settings.run, settings.train.precision) as accelerator:
         device, batch = accelerator.device, settings.train.batch
@@ -69,7 +70,7 @@ def tune(settings: Config, file: str, budget: float) -> None:
         seconds = batch / speeds[max((size for size in speeds if size <= batch), default=min(speeds))]  # a step, about
         test = range_test(steps, batch) if enough_time(began + budget - monotonic(), seconds) else None
         rate = rate_found(test) if test else None
-    facts = {"configured": batch, "largest": max(speeds), "fastest": fastest(speeds), "threads": threads}
+    facts = {"device": device.type, "configured": batch, "largest": max(speeds), "fastest": fastest(speeds), "threads": threads}
     write(folder, facts | {"trials": [asdict(trial) for trial in trials]}, test, rate)
     print(f"written: {folder}")
 
@@ -87,6 +88,14 @@ def refuse_other_files(folder: Path) -> None:
     """Raise UserError if ``folder``, which will be replaced, holds what is not of this stage."""
     if folder.exists() and (other := sorted({path.name for path in folder.iterdir()} - set(WRITTEN))):
         raise UserError(f"{folder}: holds other files ({', '.join(other[:3])}) and would be replaced; move them elsewhere")
+
+
+def warn_of_other_work() -> None:
+    """Say so if this machine is busy already: steps that are interrupted look slow, long ones more than short ones."""
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load > cores / 2:
+        print(f"warning: a load of {load:.1f} on {cores} cores: other work disturbs these speeds, most of all those of large")
+        print("batches and of several threads; measure again when it is over (the rate does not depend on it)")
 
 
 @contextmanager
