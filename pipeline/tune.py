@@ -52,17 +52,24 @@ class Trial:
 
 
 def find_batch(
-    steps: Steps, first: int, least: int, count: int, peak: Callable[[], int], room: Callable[[], int], deadline: float
+    steps: Steps,
+    first: int,
+    least: int,
+    count: int,
+    floor: int,
+    peak: Callable[[], int],
+    room: Callable[[], int],
+    deadline: float,
 ) -> Iterator[Trial]:
     """Trials of the global batches ``first``, twice that, and so on, of ``count`` training examples.
 
     They end before a batch that memory would not hold (on a CPU) or with one that it did not hold (on a GPU), that is
     larger than the training part, or whose trial would end after ``deadline`` (of ``monotonic``); or, from the batch
-    ``least`` on, when two doublings have brought less than 5 % of samples/s. ``peak()`` is the peak of memory so far
-    and ``room()`` what it may become, in bytes.
+    ``least`` on, when two doublings have brought less than 5 % of samples/s. ``floor`` is the memory in use before,
+    ``peak()`` its peak so far and ``room()`` what it may become, in bytes.
     """
     trials: list[Trial] = []
-    floor, batch = peak(), first
+    batch = first
     while True:
         began = monotonic()
         speed = _speed_if_it_fits(steps, batch)
@@ -79,7 +86,7 @@ def find_batch(
 
 def _end(trials: Sequence[Trial], least: int, count: int, floor: int, room: int, deadline: float) -> End | None:
     """Why the batch after ``trials`` is not tried; None if it is."""
-    batch, needed = 2 * trials[-1].batch, needed_by_next(floor, trials[-1].memory)
+    batch, needed = 2 * trials[-1].batch, memory_of(2, floor, trials[-1].memory)
     speeds = [trial.samples_per_second for trial in trials]
     if batch > count:
         return End("data", f"{batch} are more than the {count:,} training examples")
@@ -92,10 +99,10 @@ def _end(trials: Sequence[Trial], least: int, count: int, floor: int, room: int,
     return None
 
 
-def needed_by_next(floor: int, peak: int) -> int:
-    """The most memory that twice the batch can need, in bytes: what a batch adds to ``floor`` is a constant and a part
-    that grows with it, so that the double adds at most twice as much."""
-    return floor + 2 * (peak - floor)
+def memory_of(times: float, floor: int, peak: int) -> int:
+    """The most memory, in bytes, that a batch so many ``times`` as large as that of ``peak`` can need: what a batch adds to
+    ``floor`` is a constant and a part that grows with it, so that the double adds at most twice as much."""
+    return floor + math.ceil(max(1, times) * (peak - floor))
 
 
 def speed_of(steps: Steps, batch: int) -> float:
@@ -113,13 +120,18 @@ def speed_of(steps: Steps, batch: int) -> float:
 
 
 def _speed_if_it_fits(steps: Steps, batch: int) -> float:
-    """``speed_of``, 0 if an allocation failed. (torch has a class of errors for that on GPUs only.)"""
+    """``speed_of``, 0 if an allocation failed."""
     try:
         return speed_of(steps, batch)
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator: can't allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
     return 0.0
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed; torch has a class of errors for that on GPUs only."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _wait() -> None:

@@ -56,7 +56,7 @@ def steps(state: Callable[..., engine.State], part: Callable[..., Part], acceler
 def trials(steps: tune.Steps, peaks: list[int], room: int, count: int = 96, deadline: float = NEVER) -> list[tune.Trial]:
     """The trials from a batch of 16 on, where memory is what ``peaks`` says, one after the other."""
     left = iter(peaks)
-    return list(tune.find_batch(steps, 16, 10**6, count, lambda: next(left), lambda: room, deadline))
+    return list(tune.find_batch(steps, 16, 10**6, count, next(left), lambda: next(left), lambda: room, deadline))
 
 
 def test_a_batch_that_memory_might_not_hold_is_never_tried(steps: Callable[..., tune.Steps]) -> None:
@@ -71,7 +71,8 @@ def test_a_batch_that_memory_might_not_hold_is_never_tried(steps: Callable[..., 
 @pytest.mark.parametrize(("constant", "each"), [(0, 10), (500, 10), (10**6, 1), (0, 0)])
 def test_the_prediction_is_never_below_what_the_double_takes(constant: int, each: int) -> None:
     for batch in (16, 32, 512):
-        assert tune.needed_by_next(100, 100 + constant + each * batch) >= 100 + constant + each * 2 * batch
+        for times in (1.5, 2, 8):
+            assert tune.memory_of(times, 100, 100 + constant + each * batch) >= 100 + constant + each * times * batch
 
 
 def test_an_allocation_that_fails_ends_the_trials(steps: Callable[..., tune.Steps]) -> None:
@@ -116,7 +117,7 @@ def test_trials_end_when_larger_batches_are_no_faster(monkeypatch: pytest.Monkey
             now += 100 if step < 2 else batch / 4000  # the first steps are slow, and do not count
             yield None
 
-    found = list(tune.find_batch(steady, 4, 8, 10**6, lambda: 0, lambda: 1, NEVER))
+    found = list(tune.find_batch(steady, 4, 8, 10**6, 0, lambda: 0, lambda: 1, NEVER))
     assert [trial.batch for trial in found] == [4, 8, 16]
     assert [trial.samples_per_second for trial in found] == pytest.approx([4000] * 3)
     assert found[-1].end and found[-1].end.kind == "growth"
@@ -288,9 +289,23 @@ def test_a_configured_batch_that_does_not_fit_is_refused_with_one_that_does(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(memory, "room", lambda device: 1)
-    with pytest.raises(UserError, match=r"train\.batch = 96 does not fit into memory; type train\.batch=16 or less"):
+    with pytest.raises(UserError, match=r"train\.batch = 96 may not fit into memory; type train\.batch=16,"):
         stage.tune(config.load(SMOKE[1]), "small.yaml", 20)
     assert not (folder / "tuning/small").exists()
+
+
+def test_a_configured_batch_that_was_not_tried_is_not_begun_if_it_might_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [tune.Trial(16, 100.0, 1600, tune.End("time", ""))]
+    monkeypatch.setattr(memory, "room", lambda device: 6500)
+    with stage.refused_if_too_large(64, trials, 0, CPU):
+        pass  # 6,400 at most
+    with (
+        pytest.raises(UserError, match=r"train\.batch = 128 .* a larger --budget"),
+        stage.refused_if_too_large(128, trials, 0, CPU),
+    ):
+        pytest.fail("it was begun")
+    with pytest.raises(UserError, match=r"train\.batch = 64"), stage.refused_if_too_large(64, trials, 0, CPU):
+        torch.empty(1 << 50, dtype=torch.uint8)
 
 
 def test_several_processes_are_refused(folder: Path) -> None:

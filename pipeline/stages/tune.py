@@ -28,6 +28,8 @@ from pipeline.tune import (
     Trial,
     fastest,
     find_batch,
+    is_out_of_memory,
+    memory_of,
     range_test,
     speeds_of_threads,
     suggestion,
@@ -57,19 +59,16 @@ def tune(settings: Config, file: str, budget: float) -> None:
         prepared = open_prepared(settings.data)
         store = Store(prepared.part("train"), device, settings.data.resident_limit_mb)
         steps = partial(training, settings, prepared, store, accelerator)
-        trials = list(tried(settings, steps, store, began + BATCH_SHARE * budget))
+        floor = memory.peak(device)
+        trials = list(tried(settings, steps, store, floor, began + BATCH_SHARE * budget))
         speeds = {trial.batch: trial.samples_per_second for trial in trials if trial.samples_per_second}
-        if not speeds or (max(speeds) < batch and trials[-1].end and trials[-1].end.kind == "memory"):
-            raise UserError(
-                f"train.batch = {batch} does not fit into memory; type train.batch={max(speeds, default=1)} or less, "
-                f"or train.accumulate=2 or more"
-            )
-        threads = {}
-        if device.type == "cpu":
-            threads = threads_tried(steps, sorted({batch, fastest(speeds)}), began + THREADS_SHARE * budget)
-        seconds = batch / speeds[max((size for size in speeds if size <= batch), default=min(speeds))]  # a step, about
-        test = range_test(steps, batch) if enough_time(began + budget - monotonic(), seconds) else None
-        rate = rate_found(test) if test else None
+        with refused_if_too_large(batch, trials, floor, device):
+            threads = {}
+            if device.type == "cpu":
+                threads = threads_tried(steps, sorted({batch, fastest(speeds)}), began + THREADS_SHARE * budget)
+            seconds = batch / speeds[max((size for size in speeds if size <= batch), default=min(speeds))]  # a step, about
+            test = range_test(steps, batch) if enough_time(began + budget - monotonic(), seconds) else None
+            rate = rate_found(test) if test else None
     facts = {"device": device.type, "configured": batch, "largest": max(speeds), "fastest": fastest(speeds), "threads": threads}
     write(folder, facts | {"trials": [asdict(trial) for trial in trials]}, test, rate)
     print(f"written: {folder}")
@@ -88,6 +87,27 @@ def refuse_other_files(folder: Path) -> None:
     """Raise UserError if ``folder``, which will be replaced, holds what is not of this stage."""
     if folder.exists() and (other := sorted({path.name for path in folder.iterdir()} - set(WRITTEN))):
         raise UserError(f"{folder}: holds other files ({', '.join(other[:3])}) and would be replaced; move them elsewhere")
+
+
+@contextmanager
+def refused_if_too_large(batch: int, trials: list[Trial], floor: int, device: torch.device) -> Iterator[None]:
+    """Raise UserError if the configured ``batch`` did not fit in ``trials``, might not, or does not in the block."""
+    fitting = [trial for trial in trials if trial.samples_per_second]
+    last, end = fitting[-1].batch if fitting else 0, trials[-1].end
+    more = ", or a larger --budget to find out" if end and end.kind == "time" else ""
+    error = UserError(
+        f"train.batch = {batch} may not fit into memory; type train.batch={last or 1}, or train.accumulate=2 or more{more}"
+    )
+    if batch > last:
+        small = not fitting or (end is not None and end.kind == "memory")
+        if small or memory_of(batch / last, floor, fitting[-1].memory) > memory.room(device):
+            raise error
+    try:
+        yield
+    except RuntimeError as problem:
+        if not is_out_of_memory(problem):
+            raise
+        raise error from None
 
 
 def warn_of_other_work() -> None:
@@ -142,14 +162,14 @@ def slices_of_one(settings: Config) -> int:
     return settings.train.gradient_shards or settings.train.accumulate
 
 
-def tried(settings: Config, steps: Steps, store: Store, deadline: float) -> Iterator[Trial]:
+def tried(settings: Config, steps: Steps, store: Store, floor: int, deadline: float) -> Iterator[Trial]:
     """The trials of global batches, each printed, and then which to take."""
     slices, device = slices_of_one(settings), store.device
     first = slices * -(-SMALLEST // slices)
     peak, room = partial(memory.peak, device), partial(memory.room, device)
     print("train.batch   samples/s  peak memory")
     trials = []
-    for trial in find_batch(steps, first, BEYOND * settings.train.batch, store.count, peak, room, deadline):
+    for trial in find_batch(steps, first, BEYOND * settings.train.batch, store.count, floor, peak, room, deadline):
         if trial.samples_per_second:
             print(f"{trial.batch:11}  {trial.samples_per_second:10,.0f}  {trial.memory / 1e6:8,.0f} MB", flush=True)
             trials.append(trial)
