@@ -17,7 +17,7 @@ PIPELINE := $(BIN)/python -m pipeline
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
 .DEFAULT_GOAL := help
-.PHONY: help setup check prep train eval export all summary test faults soak lint bench clean
+.PHONY: help setup check prep tune train eval export all summary test faults soak lint bench clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ check: setup ## dry run: resolved configuration, parameters, steps, memory
 
 prep: setup ## prepare the data of CONFIG
 	@$(PIPELINE) prepare $(SETTINGS)
+
+tune: setup ## measure which batch, threads and rate to train CONFIG with
+	@$(PIPELINE) tune $(SETTINGS)
 
 train: setup ## train or resume RUN on every GPU, or on the CPUs
 	@$(BIN)/accelerate launch --quiet --config_file $(LAUNCH) --num_processes $(PROCESSES) --main_process_port 0 --num_cpu_threads_per_process 1 -m pipeline train $(SETTINGS)

@@ -42,6 +42,8 @@ Each module imports only from those above it:
     faults          faults on purpose, for tests
     processes       this process among the others: launch, world, agreement, signals
     engine          train(): a generator of reports; evaluate()
+    memory          how much this process has used, and how much it may still have
+    tune            the largest and the fastest batch, threads, the range of good rates
     checkpoint      atomic save, verified load, retention
     checkpoint_writer  checkpoints written in a thread while training goes on
     runfolder       runs/NAME/: one writer, one configuration, where it was made
@@ -53,7 +55,7 @@ Each module imports only from those above it:
     onnx_file       the reader of such files, which refuses all others
     model_card      README.md beside an exported model
     export          checkpoint -> files that other software loads, each checked against the original
-    stages          prepare, train, evaluate, export: the only place where the parts meet
+    stages          prepare, tune, train, evaluate, export: the only place where the parts meet
     __main__        command line -> stage
 """
 

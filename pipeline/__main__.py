@@ -42,6 +42,19 @@ def prepare(config: ConfigFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def tune(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    budget: Annotated[float, typer.Option(help="Seconds that the measurements may take, about.", min=1)] = 60,
+) -> None:
+    """Find the batch, the number of threads and the rate to train with; no run folder is touched."""
+    from pipeline import config as configuration
+    from pipeline.stages import tune as stage
+
+    stage.tune(configuration.load(config, overrides or ()), str(config), budget)
+
+
+@app.command()
 def train(config: ConfigFile, overrides: Overrides = None) -> None:
     """Train, or resume the run folder if there is one."""
     from pipeline import config as configuration

@@ -96,9 +96,15 @@ def make_state(
 
 
 def train(
-    state: State, batches: Batches, train: config.Train, optim: config.Optim, seed: int, accelerator: Accelerator
+    state: State,
+    batches: Batches,
+    train: config.Train,
+    optim: config.Optim,
+    seed: int,
+    accelerator: Accelerator,
+    rate: Callable[[int], float] | None = None,
 ) -> Iterator[Report]:
-    """Take the optimiser steps that are left, and yield a report after each.
+    """Take the optimiser steps that are left, at ``rate(step)`` or the rate of ``optim``, and yield a report after each.
 
     The decay of the averaged weights starts low, (1 + step) / (10 + step), so that the first weights are soon forgotten.
     Raises NonFiniteError before an update whose gradient is not finite, on all processes at the same step,
@@ -111,7 +117,7 @@ def train(
     if isinstance(state.forward, DistributedDataParallel) and state.step < steps:
         _settle_buckets(state, batches)
     while state.step < steps:
-        lr = lr_at(state.step, steps, optim)
+        lr = rate(state.step) if rate else lr_at(state.step, steps, optim)
         for group in state.optimizer.param_groups:
             group["lr"] = lr
         loss, answers = gradient(state, batches, train.label_smoothing, seed, accelerator, parameters)
@@ -124,7 +130,8 @@ def train(
             if optim.clip:
                 nn.utils.clip_grads_with_norm_(parameters, optim.clip, norm)
         updated = _update(state, grads, train, batches)
-        _forget_gradients(parameters)
+        for parameter in parameters:  # zero_grad without what an optimiser does around it
+            parameter.grad = None
         if not updated:
             continue
         if state.ema is not None:
@@ -169,12 +176,6 @@ def _update(state: State, grads: list[Tensor], train: config.Train, batches: Bat
     if train.on_nonfinite == "stop":
         _refuse(state, batches)
     return True
-
-
-def _forget_gradients(parameters: list[nn.Parameter]) -> None:
-    """``zero_grad`` without what an optimiser does around it."""
-    for parameter in parameters:
-        parameter.grad = None
 
 
 def _refuse(state: State, batches: Batches) -> None:

@@ -230,6 +230,28 @@ def reliability(path: Path, confidence: Array, accuracy: Array, counts: Array) -
     _save(figure, path)
 
 
+def rate_range(
+    path: Path, rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None
+) -> None:
+    """A range test: the loss, as it was and smoothed, over the rates of its steps, and the suggested rate, if any."""
+    figure = _figure(7.5, 4.2)
+    axes = figure.subplots()
+    axes.plot(rates, losses, color=BLUE, alpha=0.3, linewidth=0.8, label="loss of a batch")
+    axes.plot(rates, smoothed, color=BLUE, linewidth=1.8, label="smoothed")
+    if suggestion:
+        axes.axvline(suggestion, color=ORANGE, linewidth=1.5, linestyle="--", label=f"suggestion: optim.lr={suggestion:g}")
+    if len(smoothed):
+        low, first = min(losses), max(smoothed[: 1 + len(smoothed) // 2])
+        axes.set_ylim(
+            low - 0.05 * (first - low) - 0.01, first + 0.25 * (first - low) + 0.01
+        )  # what diverged leaves the picture
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower left")
+    _save(figure, path)
+
+
 def _figure(width: float, height: float) -> Figure:
     """A figure of inches that no global state knows of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

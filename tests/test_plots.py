@@ -63,10 +63,17 @@ def draw_report(path: Path) -> None:
     plots.data_report(path, report, [random.integers(1, 90, 23) for _ in range(2)])
 
 
+def draw_rates(path: Path) -> None:
+    rates = np.geomspace(1e-5, 10, 200)
+    losses = 2 - np.exp(-((np.log10(rates) + 1) ** 2)) + np.random.default_rng(0).normal(0, 0.1, 200)
+    plots.rate_range(path, rates.tolist(), losses.tolist(), losses.tolist(), 0.025)
+
+
 PICTURES: dict[str, tuple[Callable[[Path], None], tuple[float, float]]] = {
     "samples": (draw_samples, (11.5, 5.54)),
     "report": (draw_report, (7.5, 7.78)),
     "lines": (draw_lines, (11.4, 2.82)),
+    "rates": (draw_rates, (7.5, 4.2)),
     "reliability": (draw_reliability, (4.6, 5.4)),
     "curves": (lambda path: plots.curves(path, records(300)), (7.5, 5.7)),
     "confusion of 2": (lambda path: plots.confusion(path, matrix(2), ["no", "yes"]), (4.7, 3.9)),

@@ -11,8 +11,8 @@ import torch
 from pipeline import checkpoint, plots
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config
-from pipeline.data.augment import places
-from pipeline.data.batches import Store
+from pipeline.data.augment import Warp, places
+from pipeline.data.batches import Batches, Shift, Store
 from pipeline.data.prepared import Part, Prepared, open_prepared
 from pipeline.errors import RunError
 from pipeline.model import RecurrentClassifier
@@ -30,6 +30,14 @@ def model_arguments(settings: Config, prepared: Prepared) -> dict[str, Any]:
     """What RecurrentClassifier is made with: facts of the data, choices of the configuration."""
     facts = {"features": prepared.manifest.features, "classes": len(prepared.manifest.class_names)}
     return facts | settings.model.model_dump()
+
+
+def make_batches(settings: Config, prepared: Prepared, store: Store, slices: int, mine: range) -> Batches:
+    """The training batches of the process that computes the slices numbered ``mine``, augmented as configured."""
+    shift = Shift(prepared.manifest, settings.data.shift, store.home) if settings.data.shift else None
+    warp = Warp(prepared.manifest, settings.data, store.device) if settings.data.warps else None
+    options = settings.train
+    return Batches(store, options.batch, slices, mine, settings.run.seed, shift, warp, options.bucket)
 
 
 def assert_same_data(found: Checkpoint, prepared: Prepared) -> None:

@@ -13,13 +13,12 @@ import torch
 from pipeline import checkpoint, config, engine, faults, files, optim, processes, runfolder
 from pipeline.checkpoint_writer import Writer
 from pipeline.config import Config
-from pipeline.data.augment import Warp
-from pipeline.data.batches import Batches, Shift, Store
+from pipeline.data.batches import Batches, Store
 from pipeline.data.prepared import Name, Prepared, open_prepared
 from pipeline.errors import CorruptionError, NonFiniteError, RunError, Stopped, UserError
 from pipeline.progress import Progress
 from pipeline.stages.log import Log, Selection
-from pipeline.stages.parts import assert_same_data, make_model
+from pipeline.stages.parts import assert_same_data, make_batches, make_model
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -59,10 +58,7 @@ def train(settings: Config) -> None:
         limit = settings.data.resident_limit_mb
         parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
         store = {part: Store(prepared.part(part), accelerator.device, limit) for part in parts}
-        shift = Shift(prepared.manifest, settings.data.shift, store["train"].home) if settings.data.shift else None
-        warp = Warp(prepared.manifest, settings.data, accelerator.device) if settings.data.warps else None
-        options = settings.train
-        batches = Batches(store["train"], options.batch, slices, mine, settings.run.seed, shift, warp, options.bucket)
+        batches = make_batches(settings, prepared, store["train"], slices, mine)
         run(settings, folder, state, batches, store, found, prepared, accelerator)
 
 
