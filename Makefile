@@ -3,6 +3,7 @@ CONFIG ?= configs/digits.yaml
 NAME := $(basename $(notdir $(CONFIG)))
 RUN ?= $(or $(patsubst run.dir=%,%,$(filter run.dir=%,$(ARGS))),runs/$(NAME))
 ARGS ?=
+DATA ?= data/MNIST/raw
 PYTHON ?= python3
 
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')
@@ -17,10 +18,10 @@ PIPELINE := $(BIN)/python -m pipeline
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
 .DEFAULT_GOAL := help
-.PHONY: help setup check prep tune train eval export all summary test faults soak lint bench clean
+.PHONY: help setup check prep tune train eval export all summary test faults soak lint bench bench-full clean
 
 help: ## list these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo "  with CONFIG=configs/mnist.yaml  ARGS=\"section.key=value ...\"  RUN=runs/NAME  LAUNCH=launch/FILE.yaml  PROCESSES=N"
 
 setup: .venv/installed ## create .venv with the locked dependencies
@@ -76,6 +77,14 @@ summary: setup ## what RUN gave, where it lies, what to type next
 bench: setup ## time the training loop against a bare one
 	@$(BIN)/python -m tests.benchmarks.quick
 
-clean: ## remove caches and prepared data; runs/, data/ and .venv stay
+.venv-bench/installed: requirements.lock requirements-bench.lock
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock -r requirements-bench.lock
+	@touch $@
+
+bench-full: .venv-bench/installed ## half an hour: beside its peers, with MNIST in DATA; writes docs/bench.* and the README's table
+	@.venv-bench/bin/python -m tests.benchmarks.full --data $(DATA) --json docs/bench.json --plot docs/bench.png --readme README.md $(ARGS)
+
+clean: ## remove caches and prepared data; runs/, data/, .venv and .venv-bench stay
 	rm -rf prepared .mypy_cache .ruff_cache .pytest_cache
-	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

@@ -59,7 +59,7 @@ FILES = sorted(
         *(span for span in SPANS if re.fullmatch(r"LICENSE|Makefile|[\w-]+\.(?:lock|toml)", span)),
     }
 )
-TARGETS = dict(re.findall(r"^([a-z]+):.*## (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = dict(re.findall(r"^([a-z-]+):.*## (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_there_is_something_to_check() -> None:
@@ -73,7 +73,14 @@ def test_make_knows_the_target_and_every_variable(line: list[str]) -> None:
     variables = {word.split("=")[0] for word in line if "=" in word}
     unknown = variables - set(re.findall(r"^([A-Z]+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert not unknown, "make would ignore it without a word"
-    ready = ["-o", ".venv/installed", "-o", "setup"]  # where the tests run, another environment may be in use
+    ready = [
+        "-o",
+        ".venv/installed",
+        "-o",
+        ".venv-bench/installed",
+        "-o",
+        "setup",
+    ]  # where the tests run, another environment may be in use
     done = subprocess.run(["make", "-n", *ready, *line], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
@@ -153,7 +160,9 @@ def test_every_command_of_the_program_is_described() -> None:
     assert described == list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("file", ["README.md", ".ci/run", ".github/workflows/ci.yml", "Makefile", "requirements.lock"])
+@pytest.mark.parametrize(
+    "file", ["README.md", ".ci/run", ".github/workflows/ci.yml", "Makefile", "requirements.lock", "requirements-bench.lock"]
+)
 def test_no_address_and_no_private_path_is_named(file: str) -> None:
     """Where packages and data come from is the business of the machine's own settings."""
     text = (ROOT / file).read_text().lower()
