@@ -160,7 +160,6 @@ def _steps(table: Table, others: dict[str, int], wanted: tuple[str, ...]) -> tup
 
 def _series(table: Table, heads: pl.DataFrame, rows: Array, stored: Array, offsets: Array, channels: tuple[str, ...]) -> Series:
     """Series whose words stand in ``heads``, a frame with a row for each of them."""
-
     label, group = (tuple(heads[role].to_list()) if role in heads.columns else None for role in ("label", "group"))
     times = heads["time"].to_numpy() if "time" in heads.columns else None
     ids = tuple(heads["id"].to_list())
