@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAP = re.findall(r"^    ([a-z_.]+)  +\S", pipeline.__doc__ or "", re.MULTILINE)
 STAGES = re.findall(r"^    ([a-z_.]+)  +\S", (ROOT / "stages/__init__.py").read_text(), re.MULTILINE)
 COMMANDS = ("prepare", "tune", "train", "evaluate", "export")
-HEAVY = ("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn", "onnx", "onnxruntime", "numpy")
+HEAVY = ("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn", "onnx", "onnxruntime", "numpy", "polars")
 
 
 def name_of(file: Path) -> str:

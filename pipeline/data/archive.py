@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -18,7 +20,8 @@ from pipeline.data.cells import fault
 from pipeline.data.series import Array
 from pipeline.errors import DataError
 
-LIMIT = 2**30  # bytes of what must be in memory as a whole: one series, or an array other than the values
+LIMIT = 2**28  # bytes of what must be in memory as a whole: one series, or an array other than the values
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, struct.error)  # of zipfile
 DEFLATE = 1032  # the largest ratio that deflate can reach (zlib technical details)
 
 
@@ -43,7 +46,7 @@ class Archive:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError) as error:
+        except DAMAGE as error:
             raise DataError(f"{path}: not a whole .npz archive ({error}); save it with numpy.savez, or copy it again") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
@@ -74,9 +77,8 @@ class Archive:
         """An array as a whole."""
         with self._open(name) as (file, header):
             if header.size > LIMIT:
-                raise self.fault(
-                    name, f"takes {header.size:,} bytes in one piece, the limit is {LIMIT:,}; cut it into shorter ones"
-                )
+                remedy = "save numpy.ascontiguousarray of it" if header.fortran else "cut it into shorter ones"
+                raise self.fault(name, f"takes {header.size:,} bytes in one piece, over the limit of {LIMIT:,}; {remedy}")
             return self._take(name, file, header, header.shape, last=True)
 
     def blocks(self, name: str, counts: Iterable[int]) -> Iterator[Array]:
@@ -120,7 +122,7 @@ class Archive:
                         name, f"its header announces {header.shape} of {header.dtype}, which it cannot hold; save it again"
                     )
                 yield file, header
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except DAMAGE as error:
             raise self.fault(
                 name, f"is damaged or cut short ({error or 'end of file'}); save or copy the archive again"
             ) from None
@@ -130,10 +132,12 @@ class Archive:
         try:
             version = np.lib.format.read_magic(file)
             shape, fortran, dtype = readers[version](file)
-        except (ValueError, KeyError) as error:
-            raise self.fault(name, f"has no readable header ({str(error).splitlines()[0]}); save it with numpy.savez") from None
+        except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, tokenize.TokenError) as error:
+            raise self.fault(
+                name, f"has no readable header ({' '.join(str(error).split())[:80]}); save it with numpy.savez"
+            ) from None
         if dtype.hasobject:
             raise self.fault(name, "holds Python objects (a pickle), which are never read; save plain numbers or text")
-        if any(size < 0 for size in shape):
-            raise self.fault(name, f"its header announces the shape {shape}; save it with numpy.savez")
+        if any(size < 0 for size in shape) or dtype.kind == "V" or not dtype.itemsize:
+            raise self.fault(name, f"its header announces {shape} of {dtype}; save plain numbers or text with numpy.savez")
         return Header(shape, dtype, fortran)

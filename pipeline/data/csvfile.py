@@ -125,8 +125,8 @@ def _parse(table: Table, wanted: Wanted, lines: Array, block: bytes, separator: 
         return pl.read_csv(block, has_header=False, separator=separator, quote_char=quote, schema=kinds, columns=used)
 
     try:
-        read = cells(pl.Float64)
-        numbers = [read[str(place)].cast(pl.Float32).alias(str(k)) for k, place in enumerate(wanted.numbers)]
+        read = cells(pl.Float64).cast({pl.Float64: pl.Float32})
+        numbers = [read[str(place)].alias(str(k)) for k, place in enumerate(wanted.numbers)]
     except pl.exceptions.PolarsError:  # a cell that is not just a number: NA, ?, spaces around it, or a mistake
         read = cells(pl.String)
         numbers = [_numbers(table, place, lines, read[str(place)]).alias(str(k)) for k, place in enumerate(wanted.numbers)]

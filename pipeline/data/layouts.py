@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.data import cells
 from pipeline.data.series import Array, Columns, Series
-from pipeline.data.table import Table, Wanted, find_roles, frames, values
+from pipeline.data.table import Table, Wanted, find_roles, frames, numbers, values
 from pipeline.errors import DataError
 
 IN_MEMORY = 256 * 2**20  # bytes of cells of a long table; up to this the rows of a series need not stand together
@@ -115,9 +115,9 @@ def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[st
             frame = frame.with_columns(id=pl.int_range(len(seen), len(seen) + len(frame)).cast(pl.String))
         stored = values(table, frame, wanted).reshape(len(frame), len(places), width)
         rows, lengths = frame["row"].to_numpy(), np.full(len(frame), len(places))
-        filled = frame.select(pl.col(str(number)).is_not_null() for number in range(len(wanted.numbers)))
-        if not filled.select(pl.all_horizontal(pl.all()).all()).item():
-            steps: Array = np.any(filled.to_numpy().reshape(stored.shape), axis=2)  # (n, T)
+        if np.isnan(stored).any():
+            filled = numbers(frame, wanted).select(pl.all().is_not_null()).to_numpy()
+            steps: Array = np.any(filled.reshape(stored.shape), axis=2)  # (n, T)
             lengths = np.where(steps.any(1), len(places) - steps[:, ::-1].argmax(1), 0)
         if (lengths == 0).any():
             raise table.fault(
@@ -148,8 +148,8 @@ def _steps(table: Table, others: dict[str, int], wanted: tuple[str, ...]) -> tup
         raise cells.fault(table.path, f"column {odd[0]!r}", f"{problem}; {remedy}")
     names = tuple(steps)
     channels = tuple(names[place] for place in cells.choose(table.path, names, wanted))
-    numbers = [step for name in channels for step in steps[name]]
-    order = range(min(numbers) if min(numbers) < 2 else 0, max(numbers) + 1)
+    known = [step for name in channels for step in steps[name]]
+    order = range(min(known) if min(known) < 2 else 0, max(known) + 1)
     for step, name in ((step, name) for step in order for name in channels):
         if step not in steps[name]:
             raise DataError(
@@ -160,7 +160,6 @@ def _steps(table: Table, others: dict[str, int], wanted: tuple[str, ...]) -> tup
 
 def _series(table: Table, heads: pl.DataFrame, rows: Array, stored: Array, offsets: Array, channels: tuple[str, ...]) -> Series:
     """Series whose words stand in ``heads``, a frame with a row for each of them."""
-
     label, group = (tuple(heads[role].to_list()) if role in heads.columns else None for role in ("label", "group"))
     times = heads["time"].to_numpy() if "time" in heads.columns else None
     ids = tuple(heads["id"].to_list())

@@ -68,6 +68,8 @@ def _role(table: Table, role: str, place: int, kind: pl.DataType) -> pl.Expr:
 
 
 def _number(table: Table, place: int, kind: pl.DataType) -> pl.Expr:
+    if kind.is_float():
+        return pl.nth(place).cast(pl.Float32)
     if kind.is_numeric() or isinstance(kind, pl.Boolean | pl.Null):
         return pl.nth(place).cast(pl.Float64).cast(pl.Float32)
     problem = f"holds {kind}, not numbers; convert it, or name the columns that are channels: data.channels=[NAME, ...]"

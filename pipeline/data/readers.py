@@ -25,14 +25,12 @@ def read(source: str, path: Path, columns: Columns) -> Iterator[Series]:
 
     Raises DataError, when the place is reached, that names the file and the line, row, column or array of what is wrong.
     """
-    if not path.is_file():
-        problem = (
-            "is a folder; name the file in it" if path.is_dir() else "there is no such file; look at the spelling of data.path"
-        )
-        raise DataError(f"{path}: {problem}")
-    if not path.stat().st_size:
-        raise DataError(f"{path}: line 1: the file is empty; it needs at least one series")
     try:
+        if not path.is_file():
+            problem = "is a folder; name a file in it" if path.is_dir() else "there is no such file; name another"
+            raise DataError(f"{path}: {problem}: data.path=FILE")
+        if not path.stat().st_size:
+            raise DataError(f"{path}: line 1: the file is empty; it needs at least one series")
         yield from FORMATS[source](path, columns)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}; look at its permissions and its disk") from error

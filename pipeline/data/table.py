@@ -27,7 +27,7 @@ class Wanted:
 class Table:
     """A file's columns, and its rows as frames of bounded size.
 
-    A frame has a column ``row`` (where the row stands in the file), one for each role, and "0" to "K - 1" with the numbers:
+    A frame has the columns ``row`` (where the row stands in the file), one for each role, then "0" to "K - 1" with the numbers:
     float32, rounded from float64, null where a cell is empty and NaN where a value is called missing. Roles are words
     without space around them, null where there is none; ``time`` is a number, a date or text.
     """
@@ -126,10 +126,15 @@ def _time(table: Table, frame: pl.DataFrame, place: int, kind: pl.DataType | Non
     return time.alias("time")
 
 
+def numbers(frame: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+    """The columns "0" to "K - 1" of a frame."""
+    first = 1 + len(wanted.roles)
+    return frame[:, first : first + len(wanted.numbers)]
+
+
 def values(table: Table, frame: pl.DataFrame, wanted: Wanted) -> Array:
     """The numbers of a frame, (rows, K) float32, NaN where missing. Raises DataError for one that is infinite."""
-    stored = frame.select(str(number) for number in range(len(wanted.numbers))).to_numpy(order="c")
-    made = cells.float32(stored)
+    made = cells.float32(numbers(frame, wanted).to_numpy(order="c"))
     if place := cells.first_infinite(made):
         raise table.fault(frame["row"][place[0]], wanted.numbers[place[1]], cells.INFINITE)
     return made

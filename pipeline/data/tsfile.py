@@ -90,16 +90,12 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
             raise cells.fault(
                 path, f"line {line}", f"{name[:20]!r} stands before @data; the header is made of lines that begin with @"
             )
-        if key not in KNOWN or key in said:
+        if key in said:
+            raise cells.fault(path, f"line {line}", f"{name} stands there twice; leave out one of the two")
+        if key not in KNOWN:
             near = difflib.get_close_matches(key, KNOWN, 1)
-            meant = (
-                "it stands there twice"
-                if key in said
-                else f"did you mean @{near[0]}?"
-                if near
-                else f"known are {cells.some(KNOWN)}"
-            )
-            raise cells.fault(path, f"line {line}", f"{name} is unknown to the header: {meant}")
+            meant = f"did you mean @{near[0]}?" if near else f"there are: {cells.some(KNOWN)}"
+            raise cells.fault(path, f"line {line}", f"there is no header line {name}; {meant}")
         if key == "data":
             break
         said[key] = words

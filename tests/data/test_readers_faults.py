@@ -7,12 +7,13 @@ import os
 import pickle
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.data import csvfile, layouts
+from pipeline.data import archive, csvfile, layouts, npz
 from pipeline.errors import DataError
 from tests.data.seriesfiles import csv, examples, long_frame, packed, parquet, read, ts
 
@@ -202,7 +203,7 @@ ARCHIVES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
     "complex values": ({"values": VALUES * 1j, "labels": [1, 2, 3]}, ("array 'values'", "no real numbers")),
     "text for values": ({"values": VALUES.astype(str), "labels": [1, 2, 3]}, ("array 'values'", "no real numbers")),
     "an infinite value": (
-        {"values": VALUES / (VALUES != 6), "labels": [1, 2, 3]},
+        {"values": np.where(VALUES == 6, np.inf, VALUES), "labels": [1, 2, 3]},
         ("series 1 (from 0), step 2 (from 0)", "infinite"),
     ),
     "four dimensions": ({"values": VALUES.reshape(3, 2, 2, 1), "labels": [1, 2, 3]}, ("array 'values'", "(3, 2, 2, 1)")),
@@ -253,8 +254,7 @@ ARCHIVES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", ARCHIVES)
 def test_a_bad_archive_is_refused_with_its_array_and_series(tmp_path, case):
     arrays, said = ARCHIVES[case]
-    with np.errstate(divide="ignore"):
-        np.savez(tmp_path / "a.npz", **{name: np.asarray(array) for name, array in arrays.items()})
+    np.savez(tmp_path / "a.npz", **{name: np.asarray(array) for name, array in arrays.items()})
     refused("npz", tmp_path / "a.npz", *said)
 
 
@@ -302,9 +302,9 @@ def test_an_archive_of_other_things_is_refused(tmp_path):
     refused("npz", path, "array 'values'", "numpy.savez", labelled=False)
 
 
-def member(shape: str, body: bytes, order: str = "False") -> bytes:
+def member(shape: str, body: bytes, order: str = "False", kind: str = "'<f8'") -> bytes:
     """The bytes of an .npy file that announces ``shape``."""
-    header = f"{{'descr': '<f8', 'fortran_order': {order}, 'shape': {shape}}}".ljust(117) + "\n"
+    header = f"{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}}}".ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + body
 
 
@@ -317,6 +317,31 @@ def test_an_array_that_is_not_what_its_header_announces_is_refused(tmp_path, sha
         made.writestr("values.npy", member(shape, VALUES.tobytes(), order))
         made.writestr("labels.npy", labels.getvalue())
     refused("npz", tmp_path / "a.npz", "array 'values'", "header")
+
+
+@pytest.mark.parametrize(
+    "kind", ["'(4,)<f8'", "'V8'", "'<U0'", "[('a', '<f8')]", "'|O'", "'no'", "(((((((", "3", "'<f8', 'more': 1"]
+)
+def test_an_array_of_a_hostile_type_is_refused(tmp_path, kind):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as made:
+        made.writestr("labels.npy", member("(3,)", VALUES.tobytes(), kind=kind))
+        made.writestr("values.npy", member("(3, 4)", VALUES.tobytes()))
+    refused("npz", tmp_path / "a.npz", "array 'labels'")
+
+
+def test_what_must_be_in_memory_as_a_whole_has_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "LIMIT", 80)
+    monkeypatch.setattr(npz, "LIMIT", 80)
+    path = tmp_path / "a.npz"
+    for values, labels, said in (
+        (VALUES.reshape(1, 12), [1], "series 0 (from 0) takes 96 bytes"),
+        (np.asfortranarray(VALUES), [1, 2, 3], "numpy.ascontiguousarray"),
+        (np.ones((11, 1)), range(11), "array 'labels': takes 88 bytes"),
+    ):
+        np.savez(path, values=values, labels=np.array(labels))
+        refused("npz", path, said)
+    np.savez(path, s0=np.ones(11), labels=[1])
+    refused("npz", path, "array 's0': takes 88 bytes")
 
 
 def test_a_truncated_or_damaged_archive_is_refused(tmp_path):
@@ -404,12 +429,20 @@ def test_what_is_no_file_or_empty_is_refused(tmp_path, source):
     refused(source, tmp_path / "empty", "is empty")
 
 
-@pytest.mark.skipif(not os.geteuid(), reason="NOT TESTED: root may read every file")
 @pytest.mark.parametrize("source", ["npz", "csv", "parquet", "ts", "arff"])
-def test_a_file_that_may_not_be_read_is_refused(tmp_path, source):
-    path = ts(tmp_path / "a", examples(1))
-    path.chmod(0)
-    refused(source, path, "cannot be read", "Permission denied")
+@pytest.mark.parametrize("closed", ["file", "folder"])
+def test_what_may_not_be_read_is_refused(tmp_path, source, closed):
+    with TemporaryDirectory() as name:
+        path = ts(Path(name) / "a", examples(1))
+        Path(name).chmod(0o755 if closed == "file" else 0)
+        path.chmod(0)
+        user = os.geteuid()
+        try:
+            os.seteuid(user or 65534)  # permissions would not stop root
+            refused(source, path, "cannot be read: Permission denied")
+        finally:
+            os.seteuid(user)
+            Path(name).chmod(0o755)
 
 
 def test_missing_labels_are_empty_words_where_none_are_asked_for(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.data import csvfile, layouts, npz, parquet, tsfile
-from pipeline.data.series import Series
+from pipeline.data import csvfile, layouts, npz, parquet, readers, tsfile
+from pipeline.data.series import Columns, Series
 from tests.data.seriesfiles import WORDS, WRITERS, csv, examples, long_frame, only, read, ts, wide_frame
 
 NAN = np.array(np.nan, np.float32)
@@ -246,6 +247,20 @@ def test_archives_hold_numbers_of_any_real_type_and_order(tmp_path, dtype):
             save(tmp_path / "a.npz", values=stored, labels=list(WORDS))
             got = only("npz", tmp_path / "a.npz")
             np.testing.assert_array_equal(got.values, values.reshape(12, 2).astype(np.float32))
+
+
+def test_a_large_archive_is_read_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz, "BLOCK", 2**17)
+    values = np.zeros((2000, 100, 4))  # 6.4 MB
+    np.savez_compressed(tmp_path / "a.npz", values=values, labels=np.arange(2000) % 3)
+    count, columns = 0, Columns()
+    tracemalloc.start()
+    for block in readers.read("npz", tmp_path / "a.npz", columns):
+        count += len(block)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 2000
+    assert peak < 2**20
 
 
 def test_archives_may_be_padded_or_end_to_end(tmp_path):
