@@ -41,7 +41,8 @@ Each module imports only from those above it:
     balance         weights against classes of unequal size
     faults          faults on purpose, for tests
     processes       this process among the others: launch, world, agreement, signals
-    engine          train(): a generator of reports; evaluate()
+    engine          train(): a generator of reports
+    evaluation      exact evaluation: one row an example
     memory          how much this process has used, and how much it may still have
     tune            the largest and the fastest batch, threads, the range of good rates
     checkpoint      atomic save, verified load, retention

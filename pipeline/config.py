@@ -79,7 +79,15 @@ class Train(Section):
     label_smoothing: float = _field(0.0, "share of the target spread over all classes", ge=0, lt=1)
     ema: float = _field(0.0, "decay of the averaged weights that are evaluated and exported; 0: none", ge=0, lt=1)
     early_stopping: int = _field(0, "stop after this many evaluations without a better `monitor`; 0: never", ge=0)
-    monitor: Literal["valid/accuracy", "valid/loss"] = _field("valid/accuracy", "what makes a checkpoint the best")
+    monitor: Literal["valid/accuracy", "valid/loss", "valid/macro_f1", "valid/balanced_accuracy"] = _field(
+        "valid/accuracy", "what makes a checkpoint the best"
+    )
+    class_weights: Literal["none", "balanced"] = _field(
+        "none", "`balanced`: each class has the same share in the training loss"
+    )
+    sampling: Literal["shuffle", "balanced"] = _field(
+        "shuffle", "`balanced`: an epoch holds each class equally often, examples of small classes again and again"
+    )
     gradient_shards: int = _field(0, "exact mode: parts of a batch whose gradients are summed in one fixed tree; 0: off", ge=0)
     log_every: int = _field(50, "steps between records of the training loss", ge=1)
     evaluate_every: Interval = _field("1 epoch", "steps, or `N epochs`, between evaluations on the validation part")
@@ -145,6 +153,8 @@ class Config(Section):
             yield "train.accumulate", "exact mode computes a batch shard by shard already; leave it at 1"
         if any("@" in address for address in self.data.mirrors):
             yield "data.mirrors", "an address must hold no user or password: it is written to the run folder"
+        if train.class_weights == train.sampling == "balanced":
+            yield "train.sampling", "balances the classes already; set train.class_weights to none, or sampling to shuffle"
         if train.early_stopping and not self.data.validation:
             yield "train.early_stopping", "needs a validation part; set data.validation"
         if self.model.dropout and self.model.layers == 1:

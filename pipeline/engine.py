@@ -1,6 +1,6 @@
-"""The training loop as a generator of reports, and exact evaluation.
+"""The training loop as a generator of reports.
 
-Shapes: B batch (global), b slice, T time steps, F features, C classes, N examples, W processes, V gradient shards.
+Shapes: B batch (global), b slice, T time steps, F features, C classes, W processes, V gradient shards.
 """
 
 from __future__ import annotations
@@ -9,29 +9,25 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import config
-from pipeline.data.batches import Batches, Slice, Store, block, mix
+from pipeline.data.batches import Batches, Slice, mix
 from pipeline.errors import NonFiniteError
 from pipeline.model import RecurrentClassifier
 from pipeline.optim import lr_at
-from pipeline.processes import gather, reduce_sum
+from pipeline.processes import reduce_sum
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-EVALUATION_BLOCK, EVALUATION_STEPS = 250, 2**20  # at most so many rows, and steps; the same for every number of processes
 
 
 @dataclass
@@ -39,7 +35,7 @@ class State:
     """What training changes. ``forward`` is ``model`` as it is called in training: wrapped for DDP where there are
     several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps. ``autocast`` is
     entered around each forward pass: made once, as Accelerate makes a new one at every call. ``nonfinite`` (1), on the
-    device, becomes 1 when a gradient is not finite."""
+    device, becomes 1 when a gradient is not finite. ``class_weights`` (C), if there are any, weigh the training loss."""
 
     model: RecurrentClassifier
     forward: nn.Module
@@ -49,6 +45,7 @@ class State:
     step: int = 0
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
     nonfinite: Tensor = field(default_factory=lambda: torch.zeros(1))
+    class_weights: Tensor | None = None
 
     @property
     def best_model(self) -> RecurrentClassifier:
@@ -129,7 +126,8 @@ def train(
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))  # get_total_norm, at half its cost
             if optim.clip:
                 nn.utils.clip_grads_with_norm_(parameters, optim.clip, norm)
-        updated = _update(state, grads, train, batches)
+        checked = grads if norm is None else [*grads, norm]  # a norm that overflows would clip to nothing
+        updated = _update(state, checked, train, batches)
         for parameter in parameters:  # zero_grad without what an optimiser does around it
             parameter.grad = None
         if not updated:
@@ -192,11 +190,8 @@ def _slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: i
         torch.manual_seed(mix(seed, state.step, part.number))
     with state.autocast:
         logits = state.forward(part.values, part.lengths).float()  # (b, C)
-    if part.padded:
-        losses = functional.cross_entropy(logits, part.labels, reduction="none", label_smoothing=smoothing)  # (b)
-        loss = (losses * part.weights).sum()
-    else:
-        loss = functional.cross_entropy(logits, part.labels, reduction="sum", label_smoothing=smoothing)
+    entropy = partial(functional.cross_entropy, logits, part.labels, state.class_weights, label_smoothing=smoothing)
+    loss = (entropy(reduction="none") * part.weights).sum() if part.padded else entropy(reduction="sum")
     return loss / count, (logits.detach(), part)
 
 
@@ -246,56 +241,3 @@ def _tree_sum(leaves: list[Tensor]) -> Tensor:
     while len(leaves) > 1:
         leaves = [left + right for left, right in zip(leaves[::2], leaves[1::2], strict=True)]
     return leaves[0]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What the model says of each of N examples: ``labels``, ``predictions``, ``confidence`` (the probability of the
-    prediction) and ``losses`` (cross-entropy, nats)."""
-
-    labels: NDArray[np.int64]
-    predictions: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    losses: NDArray[np.float64]
-
-
-@torch.no_grad()
-def evaluate(
-    model: RecurrentClassifier,
-    store: Store,
-    accelerator: Accelerator,
-    limit: int | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Rows | None:
-    """What ``model`` says of the (first ``limit``) examples of a part. Collective; every process gets all rows.
-
-    In fp32, whatever the precision of training. Each example is counted exactly once, and its row has the same
-    bits whatever the number of processes. ``stop``, which must say the same on all processes, is asked after
-    each block; None if it said to stop.
-    """
-    count = store.count if limit is None else min(limit, store.count)
-    training = model.training
-    model.eval()
-    table = torch.zeros(4, count, dtype=torch.float64, device=accelerator.device)
-    seen = 0
-    size = max(1, min(EVALUATION_BLOCK, EVALUATION_STEPS // store.longest))
-    blocks = -(-count // size)
-    for first in range(0, blocks, accelerator.num_processes):
-        number = first + accelerator.process_index
-        if number < blocks:
-            rows, real = block(count, size, number, store.home)
-            values, labels, lengths = store.take(rows)
-            logits = model(values, lengths).double()  # (b, C)
-            confidence, predictions = logits.softmax(1).max(1)
-            losses = functional.cross_entropy(logits, labels, reduction="none")
-            start = number * size
-            table[:, start : start + real] = torch.stack([labels.double(), predictions.double(), confidence, losses])[:, :real]
-            seen += real
-        if stop():
-            model.train(training)
-            return None
-    model.train(training)
-    assert sum(gather(seen)) == count, "every example is evaluated exactly once"
-    # every column but one process's is zero, so that the sum is exact
-    labels, predictions, confidence, losses = reduce_sum(table).cpu().numpy()
-    return Rows(labels.astype(np.int64), predictions.astype(np.int64), confidence, losses)

@@ -35,7 +35,8 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
 
 def last(x: Tensor, lengths: Tensor | None, directions: int) -> Tensor:
     """The final state (B, W) of each direction: a backward direction's, the second half of W, stands at the first step."""
-    final = x[:, -1] if lengths is None else x[torch.arange(x.shape[0], device=x.device), lengths - 1]
+    # cut from time-major memory, as cells write it, so that its gradient has that layout and is not copied
+    final = x.transpose(0, 1)[-1] if lengths is None else x[torch.arange(x.shape[0], device=x.device), lengths - 1]
     if directions == 1:
         return final
     half = x.shape[2] // 2

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline import checkpoint, engine
+from pipeline import checkpoint, engine, evaluation
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches, Store
 from pipeline.data.prepared import Part
@@ -350,13 +350,13 @@ def test_training_without_dropout_draws_no_random_numbers(
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def evaluate(model: RecurrentClassifier, part: Part, accelerator: Accelerator, limit: int | None = None) -> engine.Rows:
-    rows = engine.evaluate(model, Store(part, CPU, 1), accelerator, limit)
+def evaluate(model: RecurrentClassifier, part: Part, accelerator: Accelerator, limit: int | None = None) -> evaluation.Rows:
+    rows = evaluation.evaluate(model, Store(part, CPU, 1), accelerator, limit)
     assert rows is not None
     return rows
 
 
-def fields(rows: engine.Rows) -> list[np.ndarray]:
+def fields(rows: evaluation.Rows) -> list[np.ndarray]:
     return [rows.labels, rows.predictions, rows.confidence, rows.losses]
 
 
@@ -407,7 +407,7 @@ def test_an_evaluation_of_series_is_that_of_each_series_by_itself(
     model: MakeModel, part: MakePart, accelerator: Accelerator
 ) -> None:
     made, data = model(bidirectional=True, pooling="mean"), ragged(part(300))
-    rows = engine.evaluate(made, Store(data, CPU, 1), accelerator)
+    rows = evaluation.evaluate(made, Store(data, CPU, 1), accelerator)
     assert rows is not None and data.offsets is not None
     ends = data.offsets.tolist()
     logits = torch.cat([made(data.values[None, start:stop]) for start, stop in pairwise(ends)])
@@ -431,11 +431,11 @@ def test_evaluation_blocks_of_long_series_hold_fewer_rows(
     model: MakeModel, part: MakePart, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, store = model(), Store(part(60), CPU, 1)
-    whole = engine.evaluate(made, store, accelerator)
+    whole = evaluation.evaluate(made, store, accelerator)
     sizes: list[int] = []
-    monkeypatch.setattr(engine, "EVALUATION_STEPS", 7 * T)
+    monkeypatch.setattr(evaluation, "STEPS", 7 * T)
     monkeypatch.setattr(store, "take", lambda rows, take=store.take: (sizes.append(len(rows)), take(rows))[1])
-    small = engine.evaluate(made, store, accelerator)
+    small = evaluation.evaluate(made, store, accelerator)
     assert set(sizes) == {7} and whole is not None and small is not None
     np.testing.assert_allclose(small.losses, whole.losses, rtol=1e-6)
 
@@ -465,7 +465,7 @@ def test_an_evaluation_that_is_told_to_stop_ends_after_its_block_without_a_resul
         asked.append(True)
         return len(asked) == 2
 
-    assert engine.evaluate(made, Store(part(751), CPU, 1), accelerator, stop=stop) is None
+    assert evaluation.evaluate(made, Store(part(751), CPU, 1), accelerator, stop=stop) is None
     assert len(asked) == 2 and made.training == training
 
 
@@ -496,3 +496,30 @@ def test_a_step_learns(state: MakeState, batches: MakeBatches, accelerator: Acce
     made = state(optim, Train(), hidden=16)
     losses = [report.numbers()["loss"] for report in train(made, batches(COUNT, BATCH), accelerator, optim, epochs=40)]
     assert losses[0] == pytest.approx(np.log(C), abs=0.3) and np.mean(losses[-4:]) < 0.3
+
+
+@pytest.mark.parametrize("mode", [{}, {"accumulate": 4}, {"gradient_shards": 4}])
+def test_class_weights_weigh_each_example_by_its_class(
+    state: MakeState, batches: MakeBatches, part: MakePart, accelerator: Accelerator, mode: dict[str, int]
+) -> None:
+    made, fed, data = state(PLAIN, Train(**mode)), batches(COUNT, BATCH, max([1, *mode.values()])), part(COUNT)
+    made.class_weights = torch.tensor([0.5, 2.0, 0.0, 1.5])
+    plain = deepcopy(made.model).flatten_parameters()
+    gradients = watch(made)
+    next(train(made, fed, accelerator, **mode))
+    rows = fed.rows(0)
+    losses = functional.cross_entropy(plain(data.values[rows]), data.labels[rows], reduction="none")
+    (losses * made.class_weights[data.labels[rows]]).mean().backward()
+    close(gradients[0], gradient(plain))
+
+
+def test_a_gradient_that_is_finite_and_whose_norm_is_not_is_refused_and_not_clipped_to_nothing(
+    state: MakeState, batches: MakeBatches, accelerator: Accelerator
+) -> None:
+    clipped = PLAIN.model_copy(update={"clip": 1.0})
+    made, fed = state(clipped, Train()), batches(COUNT, BATCH)
+    made.class_weights = torch.full((4,), 1e30)  # squares of such gradients overflow
+    before = weights(made.model)
+    with pytest.raises(NonFiniteError):
+        next(train(made, fed, accelerator, clipped))
+    assert torch.equal(weights(made.model), before)

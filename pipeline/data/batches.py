@@ -108,7 +108,7 @@ class Batches:
 
     A global batch is cut into ``slices`` equal slices, of which this process computes those numbered ``mine``.
     Each example stands exactly once in an epoch, whatever the number of processes. With ``bucket``, where lengths differ,
-    the batches of an epoch are of similar lengths.
+    the batches of an epoch are of similar lengths. ``balanced``: an epoch holds each class equally often instead.
     """
 
     def __init__(
@@ -121,11 +121,12 @@ class Batches:
         shift: Shift | None = None,
         warp: Warp | None = None,
         bucket: bool = False,
+        balanced: bool = False,
     ) -> None:
         assert batch % slices == 0
         self.warp = warp
         self.store, self.batch, self.mine, self.seed, self.shift = store, batch, mine, seed, shift
-        self.bucket = bucket and store.lengths is not None
+        self.bucket, self.balanced = bucket and store.lengths is not None, balanced
         self.size = batch // slices
         self.steps_per_epoch = -(-store.count // batch)
         self._epoch = -1
@@ -192,10 +193,21 @@ class Batches:
         """``order`` and the padding of the last batch."""
         return torch.cat([order, torch.zeros(self.steps_per_epoch * self.batch - len(order), dtype=torch.int64)])
 
+    def _balanced(self, random: torch.Generator) -> Tensor:
+        """N rows in which each class occurs equally often, or once more; a row is taken again when its class is used up."""
+        labels, chosen = self.store.labels.cpu(), []
+        classes = labels.bincount().nonzero()[:, 0]
+        for number, label in enumerate(classes):
+            rows = (labels == label).nonzero()[:, 0]
+            share = (len(labels) + number) // len(classes)
+            rounds = [rows[torch.randperm(len(rows), generator=random)] for _ in range(-(-share // len(rows)))]
+            chosen.append(torch.cat([*rounds, rows[:0]])[:share])
+        return torch.cat(chosen)[torch.randperm(len(labels), generator=random)]
+
     def _order_of(self, random: torch.Generator, bucket: bool) -> Tensor:
         """An epoch's permutation (N). With ``bucket``, pools of it are sorted by length and cut into batches, which are
         shuffled; the incomplete last batch stays what and where it is."""
-        order = torch.randperm(self.store.count, generator=random)
+        order = self._balanced(random) if self.balanced else torch.randperm(self.store.count, generator=random)
         if not bucket:
             return order
         assert self.store.lengths is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import engine, files, metrics, plots, processes, record, runfolder, tracking
+from pipeline import evaluation, files, metrics, plots, processes, record, runfolder, tracking
 from pipeline.data.batches import Store
 from pipeline.data.prepared import Part, Prepared
 from pipeline.errors import RunError
@@ -32,7 +32,7 @@ def evaluate(folder: Path, split: str = "test") -> None:
             raise RunError(f"--split {split}: expected one of {', '.join(prepared.manifest.parts)}")
         part = prepared.part(split)
         store = Store(part, accelerator.device, settings.data.resident_limit_mb)
-        rows = engine.evaluate(model.to(accelerator.device), store, accelerator)
+        rows = evaluation.evaluate(model.to(accelerator.device), store, accelerator)
         assert rows is not None
         if not accelerator.is_main_process:
             return
@@ -55,7 +55,7 @@ def place(folder: Path, split: str) -> Path:
     return folder / "eval" if split == "test" else folder / "eval" / split
 
 
-def write(folder: Path, summary: dict[str, Any], rows: engine.Rows, part: Part, prepared: Prepared) -> None:
+def write(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Part, prepared: Prepared) -> None:
     """Write eval/ (numbers, a row an example, pictures) and add a row to results.csv."""
     target = place(folder, summary["split"])
     names = summary["per_class"].keys()
@@ -90,7 +90,7 @@ def write(folder: Path, summary: dict[str, Any], rows: engine.Rows, part: Part, 
             writer.writerow([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *(summary[column] for column in columns)])
 
 
-def show(rows: engine.Rows, names: list[str]) -> None:
+def show(rows: evaluation.Rows, names: list[str]) -> None:
     """Ten predictions above ten true labels."""
     guesses = [names[guess] for guess in rows.predictions[:SHOWN]]
     labels = [names[label] for label in rows.labels[:SHOWN]]

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from pipeline import engine, processes, tracking
+from pipeline import engine, evaluation, metrics, processes, tracking
 from pipeline.config import Config
 from pipeline.errors import Stopped, UserError
 from pipeline.progress import Progress
@@ -32,7 +32,7 @@ class Selection:
     def after(self, value: float, step: int, monitor: str) -> Selection:
         """What it becomes with one more evaluation."""
         better = math.isfinite(value) and (
-            self.value is None or (value > self.value if monitor == "valid/accuracy" else value < self.value)
+            self.value is None or (value < self.value if monitor == "valid/loss" else value > self.value)
         )
         return Selection(value, step) if better else replace(self, stale=self.stale + 1)
 
@@ -45,9 +45,16 @@ class Log:
     """What a run says of itself: metrics.jsonl, the trackers and the screen, all from the main process."""
 
     def __init__(
-        self, settings: Config, folder: Path, step: int, steps_per_epoch: int, accelerator: Accelerator, progress: Progress
+        self,
+        settings: Config,
+        folder: Path,
+        step: int,
+        steps_per_epoch: int,
+        classes: int,
+        accelerator: Accelerator,
+        progress: Progress,
     ) -> None:
-        self.main, self.per_epoch, self.progress = accelerator.is_main_process, steps_per_epoch, progress
+        self.main, self.per_epoch, self.progress, self.classes = accelerator.is_main_process, steps_per_epoch, progress, classes
         self.batch, self.monitor = settings.train.batch, settings.train.monitor
         self._error: UserError | None = None
 
@@ -79,17 +86,19 @@ class Log:
         self._write(report.step, "train", numbers | {"lr": report.lr, "samples_per_second": rate})
         self.progress.update(report.step, numbers["loss"], numbers["accuracy"], rate)
 
-    def validation(self, step: int, rows: engine.Rows, selection: Selection) -> Selection:
+    def validation(self, step: int, rows: evaluation.Rows, selection: Selection) -> Selection:
         """An evaluation on the validation part, and what it makes of the selection."""
-        loss, accuracy = float(rows.losses.mean()), float((rows.labels == rows.predictions).mean())
-        self._write(step, "valid", {"loss": loss, "accuracy": accuracy})
-        selection = selection.after(accuracy if self.monitor == "valid/accuracy" else loss, step, self.monitor)
+        scores = metrics.scores(rows.labels, rows.predictions, rows.losses, self.classes)
+        self._write(step, "valid", scores)
+        selection = selection.after(scores[self.monitor.removeprefix("valid/")], step, self.monitor)
         best = "  (best)" if selection.step == step else ""
-        epoch = step / self.per_epoch
-        self.progress.say(f"step {step}  epoch {epoch:.2f}  valid loss {loss:.4f}  valid accuracy {accuracy:.2%}{best}")
+        epoch, chosen = step / self.per_epoch, self.monitor.removeprefix("valid/")
+        said = f"valid loss {scores['loss']:.4f}  valid accuracy {scores['accuracy']:.2%}"
+        said += "" if chosen in ("loss", "accuracy") else f"  {chosen} {scores[chosen]:.4f}"
+        self.progress.say(f"step {step}  epoch {epoch:.2f}  {said}{best}")
         return selection
 
-    def watched(self, step: int, rows: engine.Rows | None) -> None:
+    def watched(self, step: int, rows: evaluation.Rows | None) -> None:
         """Accuracy on the first test examples, for show."""
         assert rows is not None
         accuracy = float((rows.labels == rows.predictions).mean())

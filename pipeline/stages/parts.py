@@ -37,7 +37,8 @@ def make_batches(settings: Config, prepared: Prepared, store: Store, slices: int
     shift = Shift(prepared.manifest, settings.data.shift, store.home) if settings.data.shift else None
     warp = Warp(prepared.manifest, settings.data, store.device) if settings.data.warps else None
     options = settings.train
-    return Batches(store, options.batch, slices, mine, settings.run.seed, shift, warp, options.bucket)
+    balanced = options.sampling == "balanced"
+    return Batches(store, options.batch, slices, mine, settings.run.seed, shift, warp, options.bucket, balanced)
 
 
 def assert_same_data(found: Checkpoint, prepared: Prepared) -> None:

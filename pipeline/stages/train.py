@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import checkpoint, config, engine, faults, files, optim, processes, runfolder
+from pipeline import checkpoint, config, engine, evaluation, faults, files, optim, processes, runfolder
+from pipeline.balance import class_weights
 from pipeline.checkpoint_writer import Writer
 from pipeline.config import Config
 from pipeline.data.batches import Batches, Store
@@ -50,6 +51,9 @@ def train(settings: Config) -> None:
 
         model = make_model(settings, prepared).to(accelerator.device)
         state = engine.make_state(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
+        if settings.train.class_weights == "balanced":
+            counts = torch.tensor(prepared.manifest.parts["train"].class_counts)
+            state.class_weights = class_weights(counts).to(accelerator.device)
         found = resume(folder, state, prepared, accelerator)
         if found and checkpoint.is_finished(found):
             if accelerator.is_main_process:
@@ -88,7 +92,7 @@ def run(
         Writer(folder / "checkpoints", options.keep_last) as writer,
         processes.StopSignal(lambda: writer.failed or log.failed) as stop,
         Progress(steps, state.step, accelerator.is_main_process) as progress,
-        Log(settings, folder, state.step, per_epoch, accelerator, progress) as log,
+        Log(settings, folder, state.step, per_epoch, len(prepared.manifest.class_names), accelerator, progress) as log,
     ):
 
         def settle() -> bool:
@@ -100,7 +104,7 @@ def run(
             if evaluates or step % save_every == 0 or last:
                 refuse_nonfinite(state)
             if evaluates:
-                rows = engine.evaluate(state.best_model, store["valid"], accelerator, stop=stop.agreed)
+                rows = evaluation.evaluate(state.best_model, store["valid"], accelerator, stop=stop.agreed)
                 selection = log.validation(step, rows, selection) if rows else selection
             early = 0 < options.early_stopping <= selection.stale
             stopped = stop.agreed()
@@ -139,7 +143,7 @@ def run(
                 if options.compare_every and report.step % options.compare_every == 0:
                     compare(state, accelerator)
                 if options.watch_test and report.step % options.watch_test == 0:
-                    log.watched(report.step, engine.evaluate(state.best_model, store["test"], accelerator, WATCHED))
+                    log.watched(report.step, evaluation.evaluate(state.best_model, store["test"], accelerator, WATCHED))
                 if settle():
                     break
         processes.on_main(accelerator, lambda: writer.finish(state.step))

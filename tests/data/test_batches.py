@@ -300,3 +300,21 @@ def test_blocks_of_all_processes_hold_each_row_once_and_are_of_one_shape(count: 
             assert len(these) == 10 and 1 <= filled <= 10 and these.max() < count
             rows += these[:filled].tolist()
     assert sorted(rows) == list(range(count))
+
+
+@pytest.mark.parametrize("bucket", [False, True])
+def test_balanced_sampling_holds_each_class_equally_often_and_takes_all_of_a_class_before_one_again(bucket: bool) -> None:
+    labels = torch.tensor([0] * 40 + [2] * 7 + [3] * 3)
+    lengths = torch.randint(1, 9, (50,), generator=torch.Generator().manual_seed(0))
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    store = Store(Part(torch.zeros(int(offsets[-1]), 2), labels, torch.arange(50), offsets=offsets), CPU, 1)
+
+    def epoch(number: int, slices: int = 1) -> list[int]:
+        made = Batches(store, 12, slices, range(slices), 3, bucket=bucket, balanced=True)
+        return [row for step in range(5 * number, 5 * number + 5) for row in made.rows(step)]
+
+    rows = torch.tensor(epoch(0))
+    assert labels[rows].bincount().tolist() == [16, 0, 17, 17]
+    often = rows.bincount(minlength=50)
+    assert often[:40].max() == 1 and set(often[40:47].tolist()) == {2, 3} and set(often[47:].tolist()) == {5, 6}
+    assert epoch(0) == epoch(0, 3) != epoch(1)
