@@ -23,6 +23,8 @@ SOURCES = {
     "mnist_pixels": ("mnist", "pixels"),
     "mnist_permuted": ("mnist", "permuted_pixels"),
     "fashion_mnist": ("fashion_mnist", "rows"),
+    "japanese_vowels": ("ts", "rows"),
+    "italy_power": ("ts", "rows"),
 }
 TUTORIAL = {"model.hidden", "optim.name", "optim.lr", "train.batch"}  # kept in mnist_seed.yaml whatever becomes the default
 
