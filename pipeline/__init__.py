@@ -41,6 +41,8 @@ Each module imports only from those above it:
     balance         weights against classes of unequal size
     faults          faults on purpose, for tests
     processes       this process among the others: launch, world, agreement, signals
+    state           what training changes
+    cuda_graph      a whole training step as one CUDA graph
     engine          train(): a generator of reports
     evaluation      exact evaluation: one row an example
     memory          how much this process has used, and how much it may still have

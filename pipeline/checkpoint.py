@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline import files
-from pipeline.engine import State
 from pipeline.errors import RunError
+from pipeline.state import State
 
 FORMAT = 1
 

@@ -76,6 +76,9 @@ class Train(Section):
     bucket: bool = _field(False, "batches of similar length, for less padding; no effect where all lengths are equal")
     accumulate: int = _field(1, "parts a batch is computed in, to save memory", ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = _field("fp32", "of the forward and backward pass")
+    cuda_graph: Literal["off", "auto"] = _field(
+        "off", "`auto`: on one GPU, a step is one CUDA graph where it can be; written without a GPU to try it on"
+    )
     label_smoothing: float = _field(0.0, "share of the target spread over all classes", ge=0, lt=1)
     ema: float = _field(0.0, "decay of the averaged weights that are evaluated and exported; 0: none", ge=0, lt=1)
     early_stopping: int = _field(0, "stop after this many evaluations without a better `monitor`; 0: never", ge=0)

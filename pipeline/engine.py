@@ -6,12 +6,12 @@ Shapes: B batch (global), b slice, T time steps, F features, C classes, W proces
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,40 +20,15 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import config
+from pipeline.cuda_graph import GraphedStep, fits
 from pipeline.data.batches import Batches, Slice, mix
-from pipeline.errors import NonFiniteError
 from pipeline.model import RecurrentClassifier
 from pipeline.optim import lr_at
 from pipeline.processes import reduce_sum
+from pipeline.state import Answer, State
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-@dataclass
-class State:
-    """What training changes. ``forward`` is ``model`` as it is called in training: wrapped for DDP where there are
-    several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps. ``autocast`` is
-    entered around each forward pass: made once, as Accelerate makes a new one at every call. ``nonfinite`` (1), on the
-    device, becomes 1 when a gradient is not finite. ``class_weights`` (C), if there are any, weigh the training loss."""
-
-    model: RecurrentClassifier
-    forward: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: Any = None
-    ema: RecurrentClassifier | None = None
-    step: int = 0
-    autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
-    nonfinite: Tensor = field(default_factory=lambda: torch.zeros(1))
-    class_weights: Tensor | None = None
-
-    @property
-    def best_model(self) -> RecurrentClassifier:
-        """The model to evaluate and to export: the averaged one if there is one."""
-        return self.ema or self.model
-
-
-Answer = tuple[Tensor, Slice]  # logits (b, C) without a graph, and the slice that they answer
 
 
 @dataclass(frozen=True)
@@ -88,7 +63,7 @@ def make_state(
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by _slice_loss
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
-    nonfinite = torch.zeros(1, device=accelerator.device)
+    nonfinite = torch.zeros((), device=accelerator.device)
     return State(model, forward, optimizer, accelerator.scaler, ema, autocast=autocast, nonfinite=nonfinite)
 
 
@@ -113,31 +88,41 @@ def train(
     state.forward.train()
     if isinstance(state.forward, DistributedDataParallel) and state.step < steps:
         _settle_buckets(state, batches)
-    while state.step < steps:
-        lr = rate(state.step) if rate else lr_at(state.step, steps, optim)
+
+    def take(lr: float, logged: bool) -> tuple[Tensor, list[Answer], Tensor | None] | None:
+        """One step: loss, answers and norm; None if fp16 overflowed and it is to be tried again at a lower scale."""
         for group in state.optimizer.param_groups:
             group["lr"] = lr
         loss, answers = gradient(state, batches, train.label_smoothing, seed, accelerator, parameters)
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
-        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = None
-        if optim.clip or (state.step + 1) % train.log_every == 0 or state.step + 1 == steps:
+        grads, norm = [parameter.grad for parameter in parameters if parameter.grad is not None], None
+        if optim.clip or logged:
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))  # get_total_norm, at half its cost
+            grads.append(norm)  # checked with the others: by a norm that overflows they would be clipped to nothing
             if optim.clip:
                 nn.utils.clip_grads_with_norm_(parameters, optim.clip, norm)
-        checked = grads if norm is None else [*grads, norm]  # a norm that overflows would clip to nothing
-        updated = _update(state, checked, train, batches)
+        updated = _update(state, grads, train, batches)
         for parameter in parameters:  # zero_grad without what an optimiser does around it
             parameter.grad = None
-        if not updated:
+        return (loss, answers, norm) if updated else None
+
+    graphed = GraphedStep(state, batches, train, optim) if fits(state, batches, train, accelerator.num_processes) else None
+    while state.step < steps:
+        lr = rate(state.step) if rate else lr_at(state.step, steps, optim)
+        logged = (state.step + 1) % train.log_every == 0 or state.step + 1 == steps
+        taken = graphed(lr) if graphed else take(lr, logged)
+        if taken is None:
             continue
         if state.ema is not None:
             decay = min(train.ema, (1 + state.step) / (10 + state.step))
             with torch.no_grad():
                 torch._foreach_lerp_(list(state.ema.parameters()), list(state.model.parameters()), 1 - decay)
+        loss, answers, norm = taken
         count = batches.count(state.step)
         state.step += 1
+        if logged:
+            state.check()
         yield Report(state.step, lr, count, loss, answers, norm)
 
 
@@ -162,7 +147,7 @@ def _update(state: State, grads: list[Tensor], train: config.Train, batches: Bat
         if state.scaler.get_scale() >= 1:
             return False
         if train.on_nonfinite == "stop":
-            _refuse(state, batches)
+            raise state.nonfinite_error(batches)
         state.scaler.update(1.0)  # no scale helps this batch; the next one starts from here
         return True
     # what GradScaler checks with: one kernel for all, and no product where the factor is 1
@@ -172,16 +157,8 @@ def _update(state: State, grads: list[Tensor], train: config.Train, batches: Bat
         return True
     state.nonfinite.zero_()
     if train.on_nonfinite == "stop":
-        _refuse(state, batches)
+        raise state.nonfinite_error(batches)
     return True
-
-
-def _refuse(state: State, batches: Batches) -> None:
-    rows = batches.rows(state.step)
-    raise NonFiniteError(
-        f"step {state.step + 1}: the loss or its gradient is not finite; the weights are those of step {state.step}. "
-        f"Rows of the training part in this batch: {rows}. Lower optim.lr, set optim.clip, or train.on_nonfinite=skip"
-    )
 
 
 def _slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Answer]:

@@ -15,6 +15,7 @@ from pipeline import config, engine, optim
 from pipeline.data.batches import Batches, Shift, Store
 from pipeline.data.prepared import Part
 from pipeline.model import RecurrentClassifier
+from pipeline.state import State
 
 T, F, C = 5, 3, 4  # steps, features and classes of the tiny data
 
@@ -66,10 +67,10 @@ def model() -> Callable[..., RecurrentClassifier]:
 
 
 @pytest.fixture
-def state(model: Callable[..., RecurrentClassifier], accelerator: Accelerator) -> Callable[..., engine.State]:
+def state(model: Callable[..., RecurrentClassifier], accelerator: Accelerator) -> Callable[..., State]:
     """``state(optim, train, **model arguments)``: ready for training from step 0."""
 
-    def make(settings: config.Optim, train: config.Train, **arguments: Any) -> engine.State:
+    def make(settings: config.Optim, train: config.Train, **arguments: Any) -> State:
         made = model(**arguments)
         return engine.make_state(made, optim.make_optimizer(made, settings), train, accelerator)
 

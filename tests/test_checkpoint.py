@@ -22,9 +22,9 @@ from torch import Tensor
 from pipeline import checkpoint, engine, files
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
-from pipeline.engine import State
 from pipeline.errors import RunError, UserError
 from pipeline.model import RecurrentClassifier
+from pipeline.state import State
 from tests.data.rawfiles import small_disk
 
 MakeState, MakeBatches, MakeModel = (Callable[..., kind] for kind in (State, Batches, RecurrentClassifier))

@@ -18,10 +18,10 @@ from pipeline import checkpoint, engine, evaluation
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches, Store
 from pipeline.data.prepared import Part
-from pipeline.engine import State
 from pipeline.errors import NonFiniteError
 from pipeline.model import RecurrentClassifier
 from pipeline.optim import lr_at
+from pipeline.state import State
 from tests.conftest import C, T
 
 CPU = torch.device("cpu")

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from pipeline import config, engine, masked
 from pipeline.data.batches import Batches
 from pipeline.model import CELLS, RecurrentClassifier
+from pipeline.state import State
 from tests.conftest import C, F, T
 
 B, H = 5, 6
@@ -265,7 +266,7 @@ def test_a_model_says_whether_training_it_draws_random_numbers(model: Make) -> N
 
 
 def test_dropout_before_the_head_follows_from_seed_and_step_alone(
-    state: Callable[..., engine.State], batches: Callable[..., Batches], accelerator: Accelerator
+    state: Callable[..., State], batches: Callable[..., Batches], accelerator: Accelerator
 ) -> None:
     """So a resumed run drops what one left alone drops."""
 

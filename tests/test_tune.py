@@ -21,6 +21,7 @@ from pipeline.data.batches import Batches, Store
 from pipeline.data.prepare import Part
 from pipeline.errors import UserError
 from pipeline.stages import tune as stage
+from pipeline.state import State
 from tests.launching import ROOT, run, succeed, weights
 
 SMOKE = ("--config", str(ROOT / "configs/smoke.yaml"))
@@ -34,7 +35,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def steps(state: Callable[..., engine.State], part: Callable[..., Part], accelerator: Accelerator) -> Callable[..., tune.Steps]:
+def steps(state: Callable[..., State], part: Callable[..., Part], accelerator: Accelerator) -> Callable[..., tune.Steps]:
     """``steps(**optim)``: trainings of the tiny model on 96 tiny examples, whose labels follow from their values."""
 
     def make(values: torch.Tensor | None = None, **changes: Any) -> tune.Steps:

@@ -138,8 +138,17 @@ class Batches:
 
     def rows(self, step: int) -> list[int]:
         """The rows of the part that make up the global batch of ``step``."""
+        return self.padded_rows(step)[: self.count(step)].tolist()
+
+    def padded_rows(self, step: int) -> Tensor:
+        """``rows`` as a tensor (B), with row 0 for what the last batch of an epoch lacks."""
         offset = self._begin(step) * self.batch
-        return self._order[offset : offset + self.count(step)].tolist()
+        return self._order[offset : offset + self.batch]
+
+    @property
+    def augmented(self) -> bool:
+        """Whether examples are changed at random."""
+        return self.shift is not None or self.warp is not None
 
     def slices(self, step: int) -> Iterator[Slice]:
         """This process's slices of the global batch of ``step``, each padded to its own longest series."""

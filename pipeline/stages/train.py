@@ -20,6 +20,7 @@ from pipeline.errors import CorruptionError, NonFiniteError, RunError, Stopped, 
 from pipeline.progress import Progress
 from pipeline.stages.log import Log, Selection
 from pipeline.stages.parts import assert_same_data, make_batches, make_model
+from pipeline.state import State
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -69,7 +70,7 @@ def train(settings: Config) -> None:
 def run(
     settings: Config,
     folder: Path,
-    state: engine.State,
+    state: State,
     batches: Batches,
     store: Mapping[Name, Store],
     found: checkpoint.Checkpoint | None,
@@ -150,7 +151,7 @@ def run(
         progress.say(f"finished at step {state.step}{selection.describe(options.monitor)}; next: make eval RUN={folder}")
 
 
-def compare(state: engine.State, accelerator: Accelerator) -> None:
+def compare(state: State, accelerator: Accelerator) -> None:
     """Raise CorruptionError if the processes, whose weights must be the same bit for bit, have other ones."""
     if accelerator.num_processes > 1:
         remedy = "its memory or its GPU may be failing; no checkpoint holds these weights: start the same command elsewhere"
@@ -158,10 +159,11 @@ def compare(state: engine.State, accelerator: Accelerator) -> None:
         processes.assert_same(weights, CorruptionError, remedy)
 
 
-def refuse_nonfinite(state: engine.State) -> None:
+def refuse_nonfinite(state: State) -> None:
     """Raise NonFiniteError in all processes if the weights of one are not finite: no such weights are saved or chosen."""
 
     def check() -> None:
+        state.check()
         if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
             raise NonFiniteError(
                 f"the weights after step {state.step} are not finite and were not saved; the same command goes on from "
@@ -171,7 +173,7 @@ def refuse_nonfinite(state: engine.State) -> None:
     processes.together(check)
 
 
-def describe(state: engine.State, batches: Batches, steps: int, accelerator: Accelerator) -> str:
+def describe(state: State, batches: Batches, steps: int, accelerator: Accelerator) -> str:
     """What is about to be done, and where."""
     number = accelerator.num_processes
     where = f"{number} process{'es' * (number > 1)} on {accelerator.device.type}"
@@ -179,7 +181,7 @@ def describe(state: engine.State, batches: Batches, steps: int, accelerator: Acc
     return f"{where}: {parameters:,} parameters, steps {state.step} to {steps}, {batches.batch} examples a step"
 
 
-def resume(folder: Path, state: engine.State, prepared: Prepared, accelerator: Accelerator) -> checkpoint.Checkpoint | None:
+def resume(folder: Path, state: State, prepared: Prepared, accelerator: Accelerator) -> checkpoint.Checkpoint | None:
     """Bring ``state`` to the newest checkpoint that verifies; None for a new run.
 
     Raises RunError if that checkpoint is of other data, and UserError if the processes do not see the same one.

@@ -33,6 +33,7 @@ from pipeline.data.batches import Batches, Store
 from pipeline.data.prepared import Manifest, Part, Prepared
 from pipeline.model import RecurrentClassifier
 from pipeline.stages.train import slices_of
+from pipeline.state import State
 
 # the tutorial's work, which configs/mnist_seed.yaml states
 BATCH, HIDDEN, CLASSES, RATE, SEED = 64, 64, 10, 0.01, 0
@@ -123,7 +124,7 @@ def pipeline(part: Part, precision: Precision = "fp32", shards: int = 0) -> Cont
     model.set_normalization(torch.zeros(part.values.shape[2]), torch.full((part.values.shape[2],), 1 / 255))
     slices, mine = slices_of(settings, 0, 1)
     batches = Batches(Store(part, torch.device("cpu"), config.Data().resident_limit_mb), BATCH, slices, mine, SEED)
-    state: list[engine.State] = []
+    state: list[State] = []
 
     def steps(accelerator: Accelerator) -> Iterator[engine.Report]:
         if not state:

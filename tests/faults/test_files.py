@@ -28,8 +28,8 @@ from pipeline.config import Data, Optim, Train
 from pipeline.data.batches import Batches
 from pipeline.data.prepare import prepare
 from pipeline.data.prepared import open_prepared
-from pipeline.engine import State
 from pipeline.errors import UserError
+from pipeline.state import State
 from tests.data.rawfiles import examples, put, small_disk
 from tests.launching import ROOT, Job, reached, succeed, wait_until
 

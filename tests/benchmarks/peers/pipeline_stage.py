@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline import config, engine
 from pipeline.data.batches import Batches
 from pipeline.stages.train import train
+from pipeline.state import State
 from tests.benchmarks.peers.task import Task
 from tests.benchmarks.peers.work import Watch
 
@@ -21,7 +22,7 @@ def run(task: Task, watch: Watch) -> None:
     """Train. The stage pulls its reports through a generator that tells the watch of each, after it was dealt with."""
     original = engine.train
 
-    def timed(state: engine.State, batches: Batches, *others: Any) -> Iterator[engine.Report]:
+    def timed(state: State, batches: Batches, *others: Any) -> Iterator[engine.Report]:
         def predict(images: Tensor) -> Tensor:
             model = state.best_model
             training = model.training
