@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     print(report.text(results))
     if options.plot:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
         report.plot(options.plot, results)
     if options.readme:
         report.insert(options.readme, report.text(results, str(options.plot or "")))

@@ -64,9 +64,9 @@ def task(plan: Plan, variant: Variant, seed: int, **more: Any) -> Task:
     return Task(**(own | more))
 
 
-def able(chosen: Sequence[Contender], results: Results) -> Iterator[tuple[Contender, Entry]]:
-    """The contenders that did not fail before, nor did their limits, with their entries."""
-    for contender in chosen:
+def able(chosen: Sequence[Contender], results: Results, repeat: int = 0) -> Iterator[tuple[Contender, Entry]]:
+    """The contenders that did not fail before, nor did their limits, with their entries; in every second repeat backwards."""
+    for contender in chosen[:: -1 if repeat % 2 else 1]:
         entry = results.entry(contender.name)
         if not entry.problem and not results.entry(entry.limit).problem:
             yield contender, entry
@@ -105,7 +105,7 @@ def speed(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
     """Samples/s of the training loop: all variants of a contender and its limit take turns. After the first repeat, the
     best variant alone goes on."""
     for repeat in range(plan.repeats):
-        for contender, entry in able(chosen, results):
+        for contender, entry in able(chosen, results, repeat):
             with attempt(plan, entry):
                 group = [variant for variant in variants(contender) if entry.best in ("", str(variant))]
                 if entry.limit != entry.name:
@@ -130,7 +130,7 @@ def speed(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
 def command(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
     """One epoch as a command of its own, by the launcher where there are several processes."""
     for repeat in range(plan.repeats):
-        for contender, entry in able(chosen, results):
+        for contender, entry in able(chosen, results, repeat):
             with attempt(plan, entry):
                 variant = best(entry)
                 with Job(task(plan, variant, repeat), contender.processes, variant.threads, launched=True) as job:
@@ -151,7 +151,8 @@ def accuracy(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
     there is time for, and one at least."""
     for repeat in range(plan.repeats):
         began = time.monotonic()
-        for contender, entry in able(chosen, results):
+        repeated = [contender for contender in chosen if not repeat or not contender.once]
+        for contender, entry in able(repeated, results, repeat):
             with attempt(plan, entry):
                 variant = best(entry)
                 fields = {"epochs": plan.epochs, "evaluations": plan.evaluations, "target": 0.98}
