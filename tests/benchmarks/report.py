@@ -134,6 +134,14 @@ def findings(results: Results) -> list[str]:
             f"This pipeline's loop reaches {median(ours.of_limit):.2f} of the bare loop's samples/s, and {times:.2f} times "
             f"those of the fastest peer ({fastest.name}, {fastest.best})."
         )
+    images = {
+        peer.name: max(median(speed.of_limit) for speed in peer.speed if speed.variant.endswith("torchvision"))
+        for peer in peers
+        if any(speed.variant.endswith("torchvision") for speed in peer.speed)
+    }
+    if images:
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in images.items())
+        lines.append(f"With an image at a time from torchvision, as their examples read them: {shares} of the bare loop's.")
     commands = [entries[name].command for name in (OURS, BARE) if name in entries and entries[name].command]
     memory = [median(one.peak_mb for one in command) for command in commands]
     if len(memory) == 2:

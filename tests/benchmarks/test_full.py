@@ -178,13 +178,19 @@ def test_a_contender_that_fails_is_named_with_the_end_of_its_output(folder: Path
 def test_a_failure_is_noted_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "variants", lambda one: contenders.variants(one)[:1])
     said: list[str] = []
-    plan = measure.Plan(tmp_path, tmp_path / "none", 1, 1, 1, 1, 1, "", (), 0.0, said.append)
+    plan = measure.Plan(tmp_path, tmp_path / "none", 1, 1, 1, 1, 1, "", (), 0.0, 0.0, said.append)
     chosen = full.choose(["bare loop, fp32"])
     results = Results(machine={}, settings={}, entries=[Entry(name=one.name, limit=one.limit) for one in chosen])
     measure.speed(plan, chosen, results)
     (entry,) = results.entries
     assert "exit status 1" in entry.problem and "FileNotFoundError" in said[0]
     assert list(measure.able(chosen, results)) == []
+
+
+@pytest.mark.parametrize(("minutes", "made"), [(0.0, [0]), (1.0, [0, 1, 2])])
+def test_a_repeat_that_would_end_too_late_is_not_begun(tmp_path: Path, minutes: float, made: list[int]) -> None:
+    plan = measure.Plan(tmp_path, tmp_path, 3, 1, 1, 1, 1, "", (), time.monotonic(), minutes)
+    assert list(measure.repeats(plan, 1.0)) == made
 
 
 @pytest.fixture
@@ -200,10 +206,13 @@ def results() -> Results:
         speed = [Speed(variant="1 thread", samples_per_second=[rate, rate * 1.1], of_limit=[rate / 20_000] * 2)]
         return Entry(name=name, limit=limit, best="1 thread", speed=speed, command=command, accuracy=runs)
 
+    slow_path = entry("Lightning", contenders.BARE, 8000)
+    slow_path.speed.append(Speed(variant="1 thread, torchvision", samples_per_second=[5000.0], of_limit=[0.25]))
     entries = [
         entry(contenders.BARE, contenders.BARE, 20_000, 5),
         entry("tutorial's loop", contenders.BARE, 10_000, 30, 31, 32),
         Entry(name="Keras 3 on torch", limit=contenders.BARE, problem="not installed"),
+        slow_path,
         entry("this pipeline, fp32", contenders.BARE, 19_000, 6),
     ]
     races = [
@@ -229,6 +238,7 @@ def test_the_tables_say_what_was_measured(results: Results) -> None:
         "two tables"
     )
     assert "0.95 of the bare loop's samples/s, and 1.90 times" in text
+    assert "Lightning 0.25" in text
     assert "97% in 0.19 of the time" in text and "![" in text
     results.entries[1].accuracy = results.entries[1].accuracy[1:]
     assert "not in 6 epochs" in report.text(results)
