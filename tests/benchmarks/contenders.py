@@ -14,7 +14,8 @@ from tests.benchmarks.peers.task import Precision, Source
 @dataclass(frozen=True)
 class Contender:
     """``name`` in the table; ``peer``: its module in peers/; ``limit``: the name of the loop that it is held against;
-    ``needs``: the package it is about; ``sources``: the ways of reading examples that its users write."""
+    ``needs``: the package it is about; ``sources``: the ways of reading examples that its users write; ``once``: it takes
+    the steps of the tutorial's or the bare loop at another speed, so its time to an accuracy is taken in one repeat only."""
 
     name: str
     peer: str
@@ -23,6 +24,7 @@ class Contender:
     sources: tuple[Source, ...] = ("tensors",)
     processes: int = 1
     precision: Precision = "fp32"
+    once: bool = False
 
     @property
     def missing(self) -> str:
@@ -50,14 +52,14 @@ BARE, BARE_BF16 = "bare loop, fp32", "bare loop, bf16"
 DDP, DDP_BF16 = "bare DDP loop, 2 processes, fp32", "bare DDP loop, 2 processes, bf16"
 CONTENDERS = (
     Contender(BARE, "bare", BARE),
-    Contender(BARE_BF16, "bare", BARE_BF16, precision="bf16"),
-    Contender(DDP, "bare", DDP, processes=2),
-    Contender(DDP_BF16, "bare", DDP_BF16, processes=2, precision="bf16"),
+    Contender(BARE_BF16, "bare", BARE_BF16, precision="bf16", once=True),
+    Contender(DDP, "bare", DDP, processes=2, once=True),
+    Contender(DDP_BF16, "bare", DDP_BF16, processes=2, precision="bf16", once=True),
     Contender("tutorial's loop", "tutorial", BARE, "torchvision", ("torchvision",)),
-    Contender("Accelerate's example", "accelerate_example", BARE, "accelerate", ("torchvision", "tensors")),
-    Contender("Lightning", "lightning_example", BARE, "lightning", ("torchvision", "tensors")),
-    Contender("Keras 3 on torch", "keras_example", BARE, "keras"),
-    Contender("skorch", "skorch_example", BARE, "skorch"),
+    Contender("Accelerate's example", "accelerate_example", BARE, "accelerate", ("torchvision", "tensors"), once=True),
+    Contender("Lightning", "lightning_example", BARE, "lightning", ("torchvision", "tensors"), once=True),
+    Contender("Keras 3 on torch", "keras_example", BARE, "keras", once=True),
+    Contender("skorch", "skorch_example", BARE, "skorch", once=True),
     Contender("this pipeline, fp32", "pipeline_stage", BARE),
     Contender("this pipeline, bf16", "pipeline_stage", BARE_BF16, precision="bf16"),
     Contender("this pipeline, 2 processes, fp32", "pipeline_stage", DDP, processes=2),

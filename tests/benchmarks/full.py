@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     print(report.text(results))
     if options.plot:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
         report.plot(options.plot, results)
     if options.readme:
         report.insert(options.readme, report.text(results, str(options.plot or "")))
@@ -92,7 +93,8 @@ def run(options: argparse.Namespace, folder: Path) -> Results:
         evaluations=2 if options.quick else 8,
         recipe=options.pipeline_config,
         overrides=tuple(options.overrides),
-        deadline=began + 60 * options.minutes,
+        began=began,
+        minutes=options.minutes,
         say=lambda line: print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True),
     )
     chosen = choose(options.only)

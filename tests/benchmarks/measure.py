@@ -25,7 +25,7 @@ LARGE = ("model.hidden=256", "model.layers=2", "model.bidirectional=true", "mode
 class Plan:
     """``folder`` for everything that is written; ``data`` with MNIST/raw/; ``turn`` steps, ``turns`` of them a repeat;
     ``epochs``: the most that a run to an accuracy may take; ``evaluations`` an epoch; ``recipe``: the pipeline's
-    configuration for such a run, with ``overrides``; ``deadline``: ``time.monotonic()`` after which no repeat of it ends."""
+    configuration for such a run, with ``overrides``; ``began``: the ``time.monotonic()`` of the start; ``minutes``: for all."""
 
     folder: Path
     data: Path
@@ -36,7 +36,8 @@ class Plan:
     evaluations: int
     recipe: str
     overrides: tuple[str, ...]
-    deadline: float
+    began: float
+    minutes: float
     say: Callable[[str], None] = print
 
     def settings(self, *own: str) -> tuple[str, ...]:
@@ -45,6 +46,15 @@ class Plan:
 
 
 _number = count()
+
+
+def repeats(plan: Plan, share: float) -> Iterator[int]:
+    """As many as end before that share of the minutes has gone, if the next takes as long as the one before; one at least."""
+    for repeat in range(plan.repeats):
+        start = time.monotonic()
+        yield repeat
+        if 2 * time.monotonic() - start > plan.began + 60 * plan.minutes * share:
+            break
 
 
 def task(plan: Plan, variant: Variant, seed: int, **more: Any) -> Task:
@@ -64,9 +74,9 @@ def task(plan: Plan, variant: Variant, seed: int, **more: Any) -> Task:
     return Task(**(own | more))
 
 
-def able(chosen: Sequence[Contender], results: Results) -> Iterator[tuple[Contender, Entry]]:
-    """The contenders that did not fail before, nor did their limits, with their entries."""
-    for contender in chosen:
+def able(chosen: Sequence[Contender], results: Results, repeat: int = 0) -> Iterator[tuple[Contender, Entry]]:
+    """The contenders that did not fail before, nor did their limits, with their entries; in every second repeat backwards."""
+    for contender in chosen[:: -1 if repeat % 2 else 1]:
         entry = results.entry(contender.name)
         if not entry.problem and not results.entry(entry.limit).problem:
             yield contender, entry
@@ -104,8 +114,8 @@ def turns(jobs: Sequence[Job], number: int) -> list[list[float]]:
 def speed(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
     """Samples/s of the training loop: all variants of a contender and its limit take turns. After the first repeat, the
     best variant alone goes on."""
-    for repeat in range(plan.repeats):
-        for contender, entry in able(chosen, results):
+    for repeat in repeats(plan, 0.4):
+        for contender, entry in able(chosen, results, repeat):
             with attempt(plan, entry):
                 group = [variant for variant in variants(contender) if entry.best in ("", str(variant))]
                 if entry.limit != entry.name:
@@ -129,8 +139,8 @@ def speed(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
 
 def command(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
     """One epoch as a command of its own, by the launcher where there are several processes."""
-    for repeat in range(plan.repeats):
-        for contender, entry in able(chosen, results):
+    for repeat in repeats(plan, 0.7):
+        for contender, entry in able(chosen, results, repeat):
             with attempt(plan, entry):
                 variant = best(entry)
                 with Job(task(plan, variant, repeat), contender.processes, variant.threads, launched=True) as job:
@@ -147,11 +157,10 @@ def command(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
 
 
 def accuracy(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
-    """Runs to 98 % of all test images: the pipeline by its recipe, all others by the tutorial's work. As many repeats as
-    there is time for, and one at least."""
-    for repeat in range(plan.repeats):
-        began = time.monotonic()
-        for contender, entry in able(chosen, results):
+    """Runs to 98 % of all test images: the pipeline by its recipe, all others by the tutorial's work."""
+    for repeat in repeats(plan, 1.0):
+        repeated = [contender for contender in chosen if not repeat or not contender.once]
+        for contender, entry in able(repeated, results, repeat):
             with attempt(plan, entry):
                 variant = best(entry)
                 fields = {"epochs": plan.epochs, "evaluations": plan.evaluations, "target": 0.98}
@@ -164,8 +173,6 @@ def accuracy(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
                 entry.accuracy.append(one)
                 to = ", ".join(f"{level:.0%} {written(one.seconds_to(level))}" for level in (0.97, 0.98))
                 plan.say(f"accuracy {repeat + 1}: {entry.name}: {to}; last {one.curve[-1][2]:.2%}")
-        if 2 * time.monotonic() - began > plan.deadline:
-            break
 
 
 def processes(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:

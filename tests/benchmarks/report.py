@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -42,23 +43,25 @@ COLORS = {
 }
 DASHES = ("-", "--", "-.", ":")
 LOWEST, HIGHEST = 0.80, 0.993  # accuracies in the picture
+GAP = 0.05  # between two names in the picture, a share of its height
 TICKS = (0.8, 0.9, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99)
 
 
 def text(results: Results, picture: str = "") -> str:
     """What was measured, in Markdown, with a picture if one is named."""
     machine, settings = results.machine, results.settings
+    epochs = int(str(settings["epochs"]))
     versions = ", ".join(f"{name} {machine[name]}" for name in ("torch", "accelerate", "lightning", "keras", "skorch"))
     where = f"{machine['processor']}, {machine['cores']} cores, {int(machine['memory_mb']) / 1024:.0f} GB"
-    minutes = sum(results.phases.values()) / 60
+    phases = ", ".join(f"{name} {seconds / 60:.1f}" for name, seconds in results.phases.items())
     overrides = settings.get("overrides", [])
     recipe = " ".join(f"`{one}`" for one in (settings["pipeline_config"], *(overrides if isinstance(overrides, list) else [])))
-    rows = [HEAD, ("---",) * len(HEAD), *(row(entry, settings["epochs"]) for entry in results.entries)]
+    rows = [HEAD, ("---",) * len(HEAD), *(row(entry, epochs) for entry in results.entries)]
     parts = [
-        f"{where}; Python {machine['python']}, {versions}. One run of {minutes:.0f} minutes; the median of its repeats, in "
-        "brackets the least and the greatest.",
+        f"{where}; Python {machine['python']}, {versions}. One run; the median of its repeats, in brackets the least and "
+        f"the greatest. Minutes: {phases}.",
         "\n".join(f"| {' | '.join(cells)} |" for cells in rows),
-        "\n".join(f"- {line}" for line in (*notes(recipe), *findings(results))),
+        "\n".join(f"- {line}" for line in (*notes(recipe, epochs), *findings(results))),
     ]
     if results.races:
         parts.append(races(results.races))
@@ -67,7 +70,7 @@ def text(results: Results, picture: str = "") -> str:
     return "\n\n".join(parts)
 
 
-def row(entry: Entry, epochs: object) -> tuple[str, ...]:
+def row(entry: Entry, epochs: int) -> tuple[str, ...]:
     """A contender's line of the table; ``epochs``: the most that others than the pipeline could take."""
     if not entry.speed:
         return (entry.name, entry.problem or "not measured", *("-",) * (len(HEAD) - 2))
@@ -77,7 +80,7 @@ def row(entry: Entry, epochs: object) -> tuple[str, ...]:
     memory = spread([one.peak_mb for one in entry.command], "{:,.0f}", " MB", brackets=False)
     imports = spread([one.import_seconds for one in entry.command], "{:.1f}", " s", brackets=False)
     best = f"{entry.best}; {entry.problem}" if entry.problem else entry.best
-    never = "not by its recipe" if entry.name.startswith("this") else f"not in {epochs} epochs"
+    never = "not by its recipe" if entry.name.startswith("this") else f"not in {epochs} epoch{'s' * (epochs > 1)}"
     times = [reached(entry.accuracy, level, never) for level in LEVELS]
     return (entry.name, best, rates, limit, seconds, *times, memory, imports)
 
@@ -102,7 +105,7 @@ def reached(runs: Sequence[Accuracy], level: float, never: str) -> str:
     return f"{inside:.1f} s ({since:.1f} s{often})"
 
 
-def notes(recipe: str) -> list[str]:
+def notes(recipe: str, epochs: int) -> list[str]:
     """How to read the table."""
     return [
         "The work is the tutorial's: rows of MNIST, an LSTM of 64 units, batches of 64, Adam 0.01, 60,000 examples an epoch. "
@@ -113,8 +116,9 @@ def notes(recipe: str) -> list[str]:
         "one epoch: the command from its start to its end, by torchrun or `accelerate launch` where there are two processes. "
         "This pipeline had prepared its data before, as it does once. Memory is summed over the training processes.",
         "to 97 %, to 98 %: of all 10,000 test images, looked at eight times an epoch; seconds in training, in brackets since "
-        "the start of the command, the looking left out of both. The others do the tutorial's work, at most six epochs of it; "
-        f"this pipeline follows its recipe, {recipe}.",
+        "the start of the command, the looking left out of both. The others do the tutorial's work, at most "
+        f"{epochs} epochs of it; this pipeline follows its recipe, {recipe}. The tutorial's loop, the bare loop and this "
+        "pipeline do so in each repeat; the others, which take the same steps at another speed, in the first.",
     ]
 
 
@@ -130,6 +134,14 @@ def findings(results: Results) -> list[str]:
             f"This pipeline's loop reaches {median(ours.of_limit):.2f} of the bare loop's samples/s, and {times:.2f} times "
             f"those of the fastest peer ({fastest.name}, {fastest.best})."
         )
+    images = {
+        peer.name: max(median(speed.of_limit) for speed in peer.speed if speed.variant.endswith("torchvision"))
+        for peer in peers
+        if any(speed.variant.endswith("torchvision") for speed in peer.speed)
+    }
+    if images:
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in images.items())
+        lines.append(f"With an image at a time from torchvision, as their examples read them: {shares} of the bare loop's.")
     commands = [entries[name].command for name in (OURS, BARE) if name in entries and entries[name].command]
     memory = [median(one.peak_mb for one in command) for command in commands]
     if len(memory) == 2:
@@ -174,19 +186,21 @@ def insert(path: Path, markdown: str) -> None:
 
 
 def plot(path: Path, results: Results) -> None:
-    """Test accuracy against seconds in training: of each contender the run whose time to 97 % is the median one."""
+    """The best test accuracy so far against seconds in training: of each contender the run whose time to 97 % is the
+    median one."""
     from matplotlib.ticker import NullFormatter
 
-    figure = plots._figure(9, 6)
+    figure = plots._figure(8.4, 5.2)
     axes = figure.subplots()
     ends, used = [], dict.fromkeys(COLORS, 0)
     for entry in results.entries:
         if not entry.accuracy:
             continue
         kind = re.split(r"[ ']", entry.name.lower())[0]
-        run = sorted(entry.accuracy, key=lambda run: run.seconds_to(LEVELS[0]) or inf)[len(entry.accuracy) // 2]
-        seconds, accuracies = [point[1] for point in run.curve], [point[2] for point in run.curve]
-        axes.plot(seconds, accuracies, DASHES[used[kind]], color=COLORS[kind], linewidth=1.6, marker="o", markersize=2.5)
+        run = sorted(entry.accuracy, key=lambda run: run.seconds_to(LEVELS[0]) or inf)[(len(entry.accuracy) - 1) // 2]
+        seconds = [point[1] for point in run.curve]
+        accuracies = list(accumulate((point[2] for point in run.curve), max))
+        axes.plot(seconds, accuracies, DASHES[used[kind]], color=COLORS[kind], linewidth=1.5)
         ends.append((accuracies[-1], seconds[-1], entry.name, COLORS[kind]))
         used[kind] += 1
     axes.set_xscale("log")
@@ -200,7 +214,7 @@ def plot(path: Path, results: Results) -> None:
     axes.grid(alpha=0.25, which="both")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("seconds in training, without the evaluations")
-    axes.set_ylabel("accuracy on the 10,000 test images")
+    axes.set_ylabel("best accuracy so far on the test images")
     _label(axes, ends)
     plots._save(figure, path)
 
@@ -213,9 +227,11 @@ def _scale() -> tuple[Callable[..., object], Callable[..., object]]:
 
 
 def _label(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names at the right, in the order of the last accuracies, each with a thin line to its curve's end."""
-    for place, (accuracy, seconds, name, color) in enumerate(sorted(ends)):
-        line = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.7, "shrinkB": 2}
-        beside = (1.04, (place + 0.5) / len(ends))
+    """Names at the right, each as near to the height of its curve's end as the others leave room, with a thin line to it."""
+    height = 1.0
+    for left, (accuracy, seconds, name, color) in reversed(list(enumerate(sorted(ends)))):
+        _, end = axes.transAxes.inverted().transform(axes.transData.transform((seconds, accuracy)))
+        height = max(min(height - GAP, end), GAP * left)
+        line = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.7, "relpos": (0, 0.5)}
         style = {"va": "center", "fontsize": 8.5, "color": color, "arrowprops": line}
-        axes.annotate(name, (seconds, accuracy), beside, textcoords="axes fraction", **style)
+        axes.annotate(name, (seconds, accuracy), (1.04, height), textcoords="axes fraction", **style)

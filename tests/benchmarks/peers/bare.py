@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 import torch
 from torch import distributed as dist
@@ -12,7 +13,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.benchmarks.peers.task import Task
-from tests.benchmarks.peers.work import RATE, Model, Watch, predictor, read
+from tests.benchmarks.peers.work import RATE, Finished, Model, Watch, predictor, read
 
 
 def run(task: Task, watch: Watch) -> None:
@@ -20,11 +21,11 @@ def run(task: Task, watch: Watch) -> None:
     rank, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         dist.init_process_group("gloo")
-    try:
+    with suppress(Finished):
         _train(task, watch, rank, processes)
-    finally:
-        if processes > 1:
-            dist.destroy_process_group()
+    if processes > 1:
+        gc.collect()  # DDP lies in a cycle; if it outlives its group, the process may abort at its end (seen)
+        dist.destroy_process_group()
 
 
 def _train(task: Task, watch: Watch, rank: int, processes: int) -> None:
