@@ -67,6 +67,17 @@ def make_state(
     return State(model, forward, optimizer, accelerator.scaler, ema, autocast=autocast, nonfinite=nonfinite)
 
 
+@torch.no_grad()
+def recurrent_dtype(state: State) -> torch.dtype:
+    """What the recurrent layers really compute in under autocast, which may be another than it was asked for: torch's
+    sources run cuDNN's LSTM in float16 even under bfloat16."""
+    model = state.model
+    width = len(model.mean) if model.projection is None else model.projection.out_features
+    with state.autocast:
+        outputs: Tensor = model.recurrent[0](torch.zeros(1, 1, width, device=model.mean.device))[0]
+    return outputs.dtype
+
+
 def train(
     state: State,
     batches: Batches,

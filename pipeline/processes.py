@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -74,6 +75,7 @@ def world(
         ) from error
     finally:
         if dist.is_initialized():
+            gc.collect()  # DDP lies in a reference cycle, and aborts the process if it outlives its group
             dist.destroy_process_group()
 
 

@@ -523,3 +523,13 @@ def test_a_gradient_that_is_finite_and_whose_norm_is_not_is_refused_and_not_clip
     with pytest.raises(NonFiniteError):
         next(train(made, fed, accelerator, clipped))
     assert torch.equal(weights(made.model), before)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_what_recurrent_layers_compute_in_is_asked_of_them(state: MakeState, cell: str) -> None:
+    made = state(PLAIN, Train(), cell=cell)
+    assert engine.recurrent_dtype(made) == torch.float32
+    made.autocast = torch.autocast("cpu", torch.bfloat16)
+    with made.autocast:
+        expected = made.model.recurrent[0](torch.zeros(2, 3, made.model.mean.shape[0]))[0].dtype
+    assert engine.recurrent_dtype(made) == expected and (cell != "lstm" or expected == torch.bfloat16)

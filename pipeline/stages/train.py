@@ -132,6 +132,8 @@ def run(
             return last or early
 
         progress.say(describe(state, batches, steps, accelerator))
+        if options.precision == "bf16" and accelerator.device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+            progress.say("this processor has no instructions for bf16; train.precision=fp32 is likely to be faster")
         if batches.store.lengths is not None:
             other = f", {batches.padding(False):.0%} without buckets" if batches.bucket else "; train.bucket=true lessens it"
             progress.say(f"padding: {batches.padding(batches.bucket):.0%} of the steps{other}")
@@ -178,7 +180,9 @@ def describe(state: State, batches: Batches, steps: int, accelerator: Accelerato
     number = accelerator.num_processes
     where = f"{number} process{'es' * (number > 1)} on {accelerator.device.type}"
     parameters = sum(parameter.numel() for parameter in state.model.parameters())
-    return f"{where}: {parameters:,} parameters, steps {state.step} to {steps}, {batches.batch} examples a step"
+    computes = str(engine.recurrent_dtype(state)).removeprefix("torch.")
+    work = f"steps {state.step} to {steps}, {batches.batch} examples a step"
+    return f"{where}: {parameters:,} parameters, {work}, recurrent layers in {computes}"
 
 
 def resume(folder: Path, state: State, prepared: Prepared, accelerator: Accelerator) -> checkpoint.Checkpoint | None:
