@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from pipeline import config, engine, memory, tune
 from pipeline.data.batches import Batches, Store
-from pipeline.data.prepare import Part
+from pipeline.data.prepared import Part
 from pipeline.errors import UserError
 from pipeline.stages import tune as stage
 from pipeline.state import State
