@@ -53,7 +53,10 @@ def write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> None:
             parts.append(Path(folder) / f"{number}.arrow")
             with parts[-1].open("wb") as file:
                 rows.write_ipc(file)
-        pl.scan_ipc(parts).sink_parquet(path)
+        try:
+            pl.scan_ipc(parts).sink_parquet(path)
+        except pl.exceptions.ComputeError as error:  # as which polars passes on what the disk reports
+            raise OSError(str(error)) from error
 
 
 FORMATS: dict[str, Callable[[Path, Iterator[pl.DataFrame]], None]] = {

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
-from pipeline import config, engine, export
+from pipeline import config, export
 from pipeline.data.batches import Store
 from pipeline.data.prepare import prepare
 from pipeline.stages.export import facts_of
@@ -44,8 +43,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def export_untrained(folder: Path, accelerator: Accelerator, *settings: str) -> list[dict[str, str]]:
-    """Export a model with random weights into ``folder``/export; what evaluating it on the test part gave, as rows.
+def export_untrained(folder: Path, *settings: str) -> list[dict[str, str]]:
+    """Export a model with random weights into ``folder``/export; what it says of the test part, as rows.
 
     ``settings`` name the data by paths below ``folder``.
     """
@@ -55,14 +54,14 @@ def export_untrained(folder: Path, accelerator: Accelerator, *settings: str) -> 
         prepared = prepare(loaded.data)
         model, part = make_model(loaded, prepared), prepared.part("test")
         store = Store(part, torch.device("cpu"), 0)
-        rows = engine.evaluate(model, store, accelerator)
-        values, _, lengths = store.take(torch.arange(store.count))
+        values, labels, lengths = store.take(torch.arange(store.count))
+        with torch.no_grad():
+            confidence, classes = model.eval()(values.float(), lengths).double().softmax(1).max(1)
         facts, arguments = facts_of(loaded, prepared.manifest), model_arguments(loaded, prepared)
         compared = export.Examples(values, lengths)
         export.export(model, arguments, facts, compared, loaded.export.formats, 1e-4, Path("export"))
-    assert rows
     names = facts["class_names"]
-    said = zip(part.index.tolist(), rows.labels, rows.predictions, rows.confidence, strict=True)
+    said = zip(part.index.tolist(), labels, classes, confidence.tolist(), strict=True)
     return [
         {"index": str(index), "label": names[label], "prediction": names[guess], "probability": str(sure)}
         for index, label, guess, sure in said

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from accelerate import Accelerator
 from PIL import Image
 from polars.testing import assert_frame_equal
 
@@ -65,11 +64,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("policies", POLICIES, ids=" ".join)
-def test_series_are_predicted_as_evaluated_under_each_policy(
-    tmp_path: Path, accelerator: Accelerator, policies: tuple[str, ...]
-) -> None:
+def test_series_are_predicted_as_evaluated_under_each_policy(tmp_path: Path, policies: tuple[str, ...]) -> None:
     write_series(tmp_path / "series.csv", missing="missing=error" not in policies)
-    evaluated = export_untrained(tmp_path, accelerator, *SERIES, *(f"data.{policy}" for policy in policies))
+    evaluated = export_untrained(tmp_path, *SERIES, *(f"data.{policy}" for policy in policies))
     said = succeed("predict", "--model", "export", "series.csv", "--output", "out.csv", cwd=tmp_path)
     assert "60 predictions in " in said
     assert_as_evaluated(evaluated, rows_of(tmp_path / "out.csv"))

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from accelerate import Accelerator
 from onnx import TensorProto
 from PIL import Image
 
@@ -21,20 +20,20 @@ from tests.predicting import SERIES, export_untrained, write_series
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory, accelerator: Accelerator) -> Path:
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a table in which nothing is missing, and an export under ``missing: error`` and ``truncate: error``."""
     folder = tmp_path_factory.mktemp("strict")
     write_series(folder / "series.csv", missing=False)
-    export_untrained(folder, accelerator, *SERIES, "data.max_length=15")
+    export_untrained(folder, *SERIES, "data.max_length=15")
     return folder
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory, accelerator: Accelerator) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with idx files of images of 7 x 5 pixels, and an export of a model for them."""
     folder = tmp_path_factory.mktemp("images")
     put(folder / "raw", examples())
-    export_untrained(folder, accelerator, "data.source=mnist", "data.root=raw", "data.view=columns")
+    export_untrained(folder, "data.source=mnist", "data.root=raw", "data.view=columns")
     return folder
 
 
