@@ -111,6 +111,16 @@ def test_images_are_predicted_as_evaluated_from_idx_png_and_folders_by_class(ima
     assert single["id"] == "003.png" and "label" not in single and single["prediction"] == evaluated[3]["prediction"]
 
 
+def test_idx_files_of_emnist_are_turned_as_in_training(tmp_path: Path) -> None:
+    names = [
+        f"emnist-balanced-{part}-{kind}" for part in ("train", "test") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+    ]
+    put(tmp_path / "raw", examples(train=188, test=94, classes=47), names)
+    evaluated = export_untrained(tmp_path, "data.source=emnist", "data.root=raw", "data.validation=0")
+    succeed("predict", "--model", "export", f"raw/{names[2]}.gz", "--output", "out.csv", cwd=tmp_path)
+    assert_as_evaluated(evaluated, rows_of(tmp_path / "out.csv"))
+
+
 def shown(*arguments: str, cwd: Path) -> str:
     """What the command writes to the standard output alone."""
     command = [sys.executable, "-m", "pipeline", *arguments]
