@@ -58,7 +58,11 @@ Each module imports only from those above it:
     onnx_file       the reader of such files, which refuses all others
     model_card      README.md beside an exported model
     export          checkpoint -> files that other software loads, each checked against the original
-    stages          prepare, tune, train, evaluate, export: the only place where the parts meet
+    exported        such files -> the model, ready to run, and what it was trained on
+    inputs          a file to predict -> blocks of examples as the model reads them
+    predict         blocks of examples -> predictions
+    outputs         predictions -> CSV, JSON or Parquet
+    stages          prepare, tune, train, evaluate, export, predict: the only place where the parts meet
     __main__        command line -> stage
 """
 

@@ -12,7 +12,7 @@ import typer
 from pipeline.errors import LostContactError, Stopped, TrainingError, UserError
 
 app = typer.Typer(
-    help="Train recurrent classifiers on sequences: prepare, train, evaluate, export.",
+    help="Train recurrent classifiers on sequences: prepare, train, evaluate, export, predict.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -77,6 +77,28 @@ def export(run: RunFolder) -> None:
     from pipeline.stages import export as stage
 
     stage.export(run)
+
+
+@app.command()
+def predict(
+    file: Annotated[Path, typer.Argument(metavar="INPUT", help="A file of series or images, or a folder of images.")],
+    model: Annotated[Path, typer.Option(help="The export folder, such as runs/digits/export, or its model.onnx.")],
+    output: Annotated[Path | None, typer.Option(help="A .csv, .json or .parquet file; without it, CSV on the screen.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="npz, csv, parquet, ts, arff, images or idx, if the name does not tell.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="long or wide, as in data.layout; as trained if not given.")] = None,
+    id: Annotated[str | None, typer.Option(help="The column of the id; as trained if not given, as the four below.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column of the time.")] = None,
+    label: Annotated[str | None, typer.Option(help="The column of the class, if it is there.")] = None,
+    group: Annotated[str | None, typer.Option(help="The column of the group, if it is there.")] = None,
+    channels: Annotated[str | None, typer.Option(help="The channels, A,B,..., in the order of the model's.")] = None,
+) -> None:
+    """What an exported model says of each example in a file."""
+    from pipeline.stages import predict as stage
+
+    given = {"layout": layout, "id": id, "time": time, "label": label, "group": group, "channels": channels}
+    stage.predict(model, file, output, source, {key: word for key, word in given.items() if word is not None})
 
 
 @app.command()

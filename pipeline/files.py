@@ -28,6 +28,7 @@ REMEDIES = {
     errno.ENOTDIR: "a part of this path is a file, not a folder; name another",
     errno.EEXIST: "a file of this name is in the way; name another folder",
 }
+OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust tell the number of an error
 
 
 def path(text: str) -> Path:
@@ -55,21 +56,27 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file as one act: a reader, or a crash, sees the old text or the new."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place, as one act, when the block ends without an error."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
     partial = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
+        yield partial
+        fsync(partial)
         partial.chmod(0o644)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
     fsync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file as one act: a reader, or a crash, sees the old text or the new."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -108,7 +115,8 @@ def disk_errors(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = REMEDIES.get(error.errno or 0)
+        told = OS_ERROR.search(str(error)) if error.errno is None else None
+        remedy = REMEDIES.get(int(told[1]) if told else error.errno or 0)
         if remedy is None:
             raise
         raise UserError(f"{error.filename or path}: cannot write {what}: {remedy}") from error
@@ -122,7 +130,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         save_file(tensors, path)
     except SafetensorError as error:
-        if code := re.search(r"\(os error (\d+)\)", str(error)):
+        if code := OS_ERROR.search(str(error)):
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
         raise
     path.chmod(0o644)

@@ -41,22 +41,32 @@ def load(path: Path) -> onnx.ModelProto:
 
 
 def read(path: Path) -> Callable[[Tensor, Tensor], Tensor]:
-    """The model in an ONNX file, as onnxruntime runs it on one thread: ``values``, ``lengths`` -> ``logits``.
+    """``runner`` of the model in an ONNX file. Raises UserError as ``load`` does."""
+    return runner(load(path), path)
 
-    Raises UserError as ``load`` does.
+
+def runner(proto: onnx.ModelProto, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
+    """What ``load`` found in ``path``, as onnxruntime runs it on one thread: ``values``, ``lengths`` -> ``logits``.
+
+    Raises UserError, now or when it is run, for what onnxruntime refuses.
     """
     import onnxruntime  # only where it is used: its import is slow, and ``load`` of an exported model needs none
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    content = load(path).SerializeToString()  # what was looked at, and not what the file holds by now
+    options.log_severity_level = 4  # what goes wrong is said once, by the message below
+    content = proto.SerializeToString()  # what was looked at, and not what the file holds by now
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's have no common base
         raise UserError(f"{path}: onnxruntime refuses it ({error}); export the model again") from None
 
     def run(values: Tensor, lengths: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["logits"], {"values": values.numpy(), "lengths": lengths.numpy()})[0])
+        try:
+            (logits,) = session.run(["logits"], {"values": values.numpy(), "lengths": lengths.numpy()})
+        except Exception as error:
+            raise UserError(f"{path}: onnxruntime cannot run it ({error}); export the model again") from None
+        return torch.from_numpy(logits)
 
     return run
 

@@ -17,7 +17,7 @@ ROOT = Path(pipeline.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MAP = re.findall(r"^    ([a-z_.]+)  +\S", pipeline.__doc__ or "", re.MULTILINE)
 STAGES = re.findall(r"^    ([a-z_.]+)  +\S", (ROOT / "stages/__init__.py").read_text(), re.MULTILINE)
-COMMANDS = ("prepare", "tune", "train", "evaluate", "export")
+COMMANDS = ("prepare", "tune", "train", "evaluate", "export", "predict")
 HEAVY = ("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn", "onnx", "onnxruntime", "numpy", "polars")
 
 

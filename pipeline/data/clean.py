@@ -25,7 +25,8 @@ class Cleaning:
     """The policies of the section ``data`` and what they took from the training part.
 
     ``channels`` (C): names. ``fill`` (C): the mean of the observed training values. ``masked``: numbers of the channels that
-    get an indicator, because values were missing in the training part and ``missing`` is ``mask``.
+    get an indicator, because values were missing in the training part and ``missing`` is ``mask``. ``trained``: a model was
+    trained with them, so that only the series can change.
     """
 
     missing: str
@@ -35,6 +36,7 @@ class Cleaning:
     channels: tuple[str, ...]
     fill: tuple[float, ...] = ()
     masked: tuple[int, ...] = ()
+    trained: bool = False
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -48,10 +50,9 @@ class Cleaning:
         if not len(long):
             return values, lengths
         if self.truncate == "error":
-            raise DataError(
-                f"{where(int(long[0]))}: {lengths[long[0]]} steps, more than data.max_length = {most}; "
-                "set data.truncate=start or data.truncate=end to keep that part, or a larger data.max_length"
-            )
+            remedy = "set data.truncate=start or data.truncate=end to keep that part, or a larger data.max_length"
+            remedy = "shorten it, or train with data.truncate=start or data.truncate=end" if self.trained else remedy
+            raise DataError(f"{where(int(long[0]))}: {lengths[long[0]]} steps, more than data.max_length = {most}; {remedy}")
         step = steps_of(lengths)
         kept = step < most if self.truncate == "start" else step >= np.repeat(lengths - most, lengths)
         return values[kept], np.minimum(lengths, most)
@@ -79,10 +80,10 @@ class Cleaning:
             place, channel = (int(number) for number in np.argwhere(absent)[0])
             series = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
             step = place - int(lengths[:series].sum())
-            raise DataError(
-                f"{where(series)}: channel {self.channels[channel]!r} has no value at step {step} (from 0); "
-                "set data.missing to mean, forward or mask, or put a number there"
-            )
+            remedy = "set data.missing to mean, forward or mask, or put a number there"
+            remedy = "put a number there, or train with data.missing=mean, forward or mask" if self.trained else remedy
+            place_of = f"channel {self.channels[channel]!r} has no value at step {step} (from 0)"
+            raise DataError(f"{where(series)}: {place_of}; {remedy}")
 
 
 def cleaning(data: config.Data, channels: tuple[str, ...]) -> Cleaning:

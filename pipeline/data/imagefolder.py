@@ -64,7 +64,7 @@ def _images(folder: Path, size: tuple[int, ...] | None = None) -> tuple[Array, l
     paths = _files(folder)
     images = np.empty(0, np.uint8)
     for number, path in enumerate(paths):
-        image = _grey(path)
+        image = grey(path)
         if size is None:
             size = image.shape
         if image.shape != size:
@@ -102,7 +102,8 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _grey(path: Path) -> Array:
+def grey(path: Path) -> Array:
+    """An image (height, width) uint8. Raises DataError, with the file, if it cannot be read or is not of 8 bits."""
     from PIL import Image
 
     try:

@@ -1,4 +1,4 @@
-"""prepare, tune, train, evaluate, export: the only place where the parts meet.
+"""prepare, tune, train, evaluate, export, predict: the only place where the parts meet.
 
 Each stage reads the folder that the one before it wrote, and nothing else:
 
@@ -9,4 +9,5 @@ Each stage reads the folder that the one before it wrote, and nothing else:
     train       prepared/ -> runs/NAME/
     evaluate    runs/NAME/ -> runs/NAME/eval/
     export      runs/NAME/ -> runs/NAME/export/; and the summary of a run
+    predict     runs/NAME/export/ and a file of the user's -> predictions
 """

@@ -10,7 +10,7 @@ import torch
 
 from pipeline import export as exporting
 from pipeline import runfolder
-from pipeline.config import Data
+from pipeline.config import Config, Data
 from pipeline.data.batches import Store
 from pipeline.data.prepared import Manifest
 from pipeline.errors import RunError
@@ -24,28 +24,16 @@ def export(folder: Path) -> None:
     settings = runfolder.settings_of(folder)
     with runfolder.writer(folder):
         model, found, prepared = best_of(folder, settings)
-        manifest, test, test_scores = prepared.manifest, prepared.part("test"), _measured(folder)
-        facts = {
-            "class_names": list(manifest.class_names),
-            "length": manifest.length,
-            "source": manifest.source,
-            "view": settings.data.view if manifest.image else None,
-            "value_range": list(manifest.value_range),
-            "series": _series_facts(settings.data, manifest),
-            "image": manifest.image,
-            "order": manifest.order,
-            "step": found.step,
-            "test": test_scores if test_scores and test_scores["step"] == found.step else None,
-            "configuration": settings.model_dump(mode="json", include={"optim", "train"}),
-        }
+        test, measured = prepared.part("test"), _measured(folder)
+        own = {"step": found.step, "test": measured if measured and measured["step"] == found.step else None}
         store = Store(test, torch.device("cpu"), 0)
-        most = max(1, COMPARED_MB * 2**20 // (store.longest * manifest.features * 4))
+        most = max(1, COMPARED_MB * 2**20 // (store.longest * prepared.manifest.features * 4))
         values, _, lengths = store.take(torch.arange(min(store.count, most)))
         examples = exporting.Examples(values, lengths)
         result = exporting.export(
             model,
             model_arguments(settings, prepared),
-            facts,
+            facts_of(settings, prepared.manifest) | own,
             examples,
             settings.export.formats,
             settings.export.tolerance,
@@ -58,13 +46,29 @@ def export(folder: Path) -> None:
     print(f"next: {folder / 'export' / 'README.md'} shows how to use them")
 
 
+def facts_of(settings: Config, manifest: Manifest) -> dict[str, Any]:
+    """What an export says of the data that its model was trained on and of how it was trained, as JSON values."""
+    return {
+        "class_names": list(manifest.class_names),
+        "length": manifest.length,
+        "source": manifest.source,
+        "view": settings.data.view if manifest.image else None,
+        "value_range": list(manifest.value_range),
+        "series": _series_facts(settings.data, manifest),
+        "image": manifest.image,
+        "order": manifest.order,
+        "configuration": settings.model_dump(mode="json", include={"optim", "train"}),
+    }
+
+
 def _series_facts(data: Data, manifest: Manifest) -> dict[str, Any] | None:
-    """What a program needs to make the model's input of a series: names, policies, what missing values become."""
+    """What a program needs to make the model's input of a series: names, policies, what missing values become, columns."""
     if manifest.series is None:
         return None
     policies = data.model_dump(include={"missing", "max_length", "truncate", "resample"})
-    found = manifest.series.model_dump(mode="json", include={"channels", "masked", "fill"})
-    return found | {"features": list(manifest.series.features)} | policies
+    columns = data.model_dump(mode="json", include={"layout", "id", "time", "label", "group", "channels"})
+    found = manifest.series.model_dump(mode="json")
+    return found | {"features": list(manifest.series.features)} | policies | {"columns": columns}
 
 
 def summary(folder: Path) -> None:

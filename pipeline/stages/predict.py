@@ -1,0 +1,115 @@
+"""runs/NAME/export/ and a file of the user's -> what the model says of each example in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from tqdm import tqdm
+
+from pipeline import exported, files, inputs, outputs
+from pipeline import predict as predicting
+from pipeline.errors import UserError
+from pipeline.exported import Exported
+from pipeline.inputs import Block
+
+
+@dataclass
+class Tally:
+    """What is said at the end: examples, those with a known and with an unknown label, hits, those with far values."""
+
+    examples: int = 0
+    labelled: int = 0
+    hits: int = 0
+    unknown: int = 0
+    far: int = 0
+    first: dict[str, str] = field(default_factory=dict)  # the first of the unknown and of the far ones, as a message says it
+
+
+def predict(model: Path, path: Path, output: Path | None, source: str | None, given: Mapping[str, str]) -> None:
+    """Write a row for each example of ``path`` to ``output``, or as CSV to the screen: all of them, or nothing.
+
+    ``source`` and ``given``: as ``inputs.read`` takes them; the source is told by the name of ``path`` if it is None.
+    """
+    kind = ".csv" if output is None else _kind(output, path)
+    begin = time.monotonic()
+    trained = exported.load(model)
+    source = source or inputs.source_of(path)
+    tally = Tally()
+    blocks = inputs.read(path, source, trained.facts, trained.features, given)
+    frames = _frames(trained, blocks, tally)
+    if output:
+        with files.disk_errors("the predictions", output), files.whole_file(output) as partial:
+            outputs.FORMATS[kind](partial, frames)
+    else:
+        with tempfile.TemporaryDirectory() as folder, files.disk_errors("the predictions", Path(folder)):
+            outputs.write_csv(Path(folder) / "predictions.csv", frames)
+            _show(Path(folder) / "predictions.csv")
+    _report(tally, time.monotonic() - begin, output)
+
+
+def _kind(output: Path, path: Path) -> str:
+    if output.suffix not in outputs.FORMATS:
+        raise UserError(f"--output {output}: its name must end in one of {', '.join(outputs.FORMATS)}")
+    if not output.parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}; create it, or name another")
+    if output.is_dir() or (output.exists() and path.exists() and output.samefile(path)):
+        raise UserError(f"--output {output}: is {'a folder' if output.is_dir() else 'the input'}; name another file")
+    return output.suffix
+
+
+def _frames(model: Exported, blocks: Iterator[Block], tally: Tally) -> Iterator[pl.DataFrame]:
+    """A frame a block, and progress on the screen, with the speed, while they are made."""
+    names = model.facts.class_names
+    with tqdm(unit=" examples", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
+        for block in blocks:
+            predictions = predicting.predict(model, block)
+            rows = outputs.frame(block, predictions, names)
+            _count(tally, block, rows["prediction"].to_list(), model)
+            bar.update(len(rows))
+            yield rows
+
+
+def _count(tally: Tally, block: Block, predictions: list[str], model: Exported) -> None:
+    known = set(model.facts.class_names)
+    tally.examples += len(predictions)
+    for number, label in enumerate(block.labels or ()):
+        tally.labelled += label in known
+        tally.hits += label == predictions[number]
+        if label and label not in known:
+            tally.unknown += 1
+            tally.first.setdefault("unknown", f"{block.where(number)}: the label {label!r} is no class of the model")
+    far, said = predicting.far_values(block, model.facts)
+    tally.far += len(far)
+    if said:
+        tally.first.setdefault("far", said)
+
+
+def _show(path: Path) -> None:
+    try:
+        with path.open(encoding="utf-8") as file:
+            shutil.copyfileobj(file, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has had enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report(tally: Tally, seconds: float, output: Path | None) -> None:
+    """What was counted; warnings, and what would stand among the predictions, on the standard error."""
+    remedies = {"unknown": "it is not counted below", "far": "are the units those of the training data?"}
+    for what, said in tally.first.items():
+        others = getattr(tally, what) - 1
+        more = f" (and {others} others)" if others else ""
+        print(f"warning: {said}{more}; {remedies[what]}", file=sys.stderr)
+    out = sys.stdout if output else sys.stderr
+    there = f": {output}" if output else ""
+    print(f"{tally.examples:,} predictions in {seconds:.1f} s{there}", file=out)
+    if tally.labelled:
+        print(f"accuracy {tally.hits / tally.labelled:.4f} on {tally.labelled:,} examples with a label", file=out)
