@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Part = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)]
 SERIES = ("npz", "csv", "parquet", "ts", "arff")  # the sources that give series, of any length
+OF_SERIES = {"layout", "id", "time", "label", "group", "channels", "missing", "max_length", "truncate", "resample"}
 WARPS = ("rotate", "zoom", "shear", "elastic")  # what an image may be put through besides a shift
 EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 
@@ -104,6 +105,9 @@ class Data(Section):
             yield "data.group", "data.split = group needs it: the column of who or what a series is of"
         elif self.split == "time" and not self.time:
             yield "data.time", "data.split = time needs it: the column of times"
-        for name in ("shift", *WARPS) if self.series else ():
-            if getattr(self, name):
-                yield f"data.{name}", f"distorts images; data.source = {self.source} has none"
+        for name in ("view", "shift", *WARPS) if self.series else sorted(OF_SERIES):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                other = "images" if self.series else "series"
+                yield f"data.{name}", f"is for {other}, and data.source = {self.source} has none; leave it out"
+        if self.group and self.source in ("ts", "arff"):
+            yield "data.group", f"data.source = {self.source} knows no groups; leave it out"

@@ -25,7 +25,11 @@ def make_optimizer(model: nn.Module, optim: config.Optim) -> torch.optim.Optimiz
         case "adamw":
             return torch.optim.AdamW(groups, lr=optim.lr, fused=True)
         case "sgd":
-            return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
+            descent = torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, fused=True)
+            for parameter in parameters if optim.momentum else ():
+                # torch makes it of unset memory, which an update that is skipped at the first step would leave in it
+                descent.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return descent
 
 
 def lr_at(step: int, steps: int, optim: config.Optim) -> float:

@@ -39,7 +39,7 @@ def write_json(path: Path, frames: Iterator[pl.DataFrame]) -> None:
     with path.open("w", encoding="utf-8") as file:
         before = "[\n"
         for rows in frames:
-            lines = rows.with_columns(columns.float().round(DIGITS)).write_ndjson().splitlines()
+            lines = rows.with_columns(columns.float().round(DIGITS)).write_ndjson().rstrip("\n").split("\n")
             file.write(before + ",\n".join(lines))
             before = ",\n"
         file.write("\n]\n")

@@ -30,7 +30,7 @@ PLACES = (
     "data.prepared",
     "data.mirrors",
 )  # where things lie, not what they are
-PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "safetensors", "onnx", "onnxruntime")
+PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "polars", "safetensors", "onnx", "onnxruntime")
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
             )
     elif any(entry.name != ".lock" and not entry.name.startswith(".config.yaml.") for entry in folder.iterdir()):
         raise RunError(f"{folder}: is not empty and holds no run (no config.yaml); name another folder: run.dir=runs/NAME")
-    if not path.exists() or begun != settings:  # new, or moved: evaluate and export look where it says
+    else:
         with files.disk_errors("the run folder", folder):
             files.write_text(path, config.dump(settings))
     attempt = environment() | {"processes": processes}
@@ -78,6 +78,15 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
     attempts = [*earlier.pop("earlier", []), *([earlier] if earlier else [])]
     with files.disk_errors("the run folder", folder):
         files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
+
+
+def keep_places(folder: Path, settings: config.Config) -> None:
+    """Have config.yaml say where things lie now: evaluate and export look there. Only once it is known that the data
+    there is that of the run."""
+    path = folder / "config.yaml"
+    if config.load(path) != settings:
+        with files.disk_errors("the run folder", folder):
+            files.write_text(path, config.dump(settings))
 
 
 def _earlier(path: Path) -> dict[str, Any]:

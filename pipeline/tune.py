@@ -183,8 +183,12 @@ def range_test(steps: Steps, batch: int, number: int = RATES) -> RangeTest:
     mean, end = 0.0, End("range", f"the highest rate, {HIGHEST:g}, was reached")
     try:
         for report in islice(steps(batch, lambda step: LOWEST * growth**step), number):
+            loss = float(report.loss)
+            if not math.isfinite(loss):  # which a step that nobody waits for says before it is refused
+                end = End("loss", f"the loss was not finite at {report.lr:.2g}")
+                break
             rates.append(report.lr)
-            losses.append(float(report.loss))
+            losses.append(loss)
             mean = BETA * mean + (1 - BETA) * losses[-1]
             smoothed.append(mean / (1 - BETA ** len(losses)))
             if smoothed[-1] > DIVERGED * min(smoothed):

@@ -280,10 +280,11 @@ def scaled(state: State, scale: float) -> State:
     return state
 
 
+@pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_an_overflow_of_fp16_tries_the_same_step_again_at_a_lower_scale(
-    state: MakeState, batches: MakeBatches, accelerator: Accelerator
+    state: MakeState, batches: MakeBatches, accelerator: Accelerator, name: str
 ) -> None:
-    optim = Optim(name="adam", schedule="linear", clip=0.5)
+    optim = Optim(name=name, schedule="linear", clip=0.5)
     plain, made = state(optim, Train()), scaled(state(optim, Train()), 2.0**30)
     theirs = list(train(plain, batches(COUNT, BATCH), accelerator, optim))
     ours = list(train(made, batches(COUNT, BATCH), accelerator, optim))

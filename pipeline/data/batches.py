@@ -53,11 +53,11 @@ class Store:
         self.device, self.count = device, len(part.labels)
         self.resident = part.nbytes <= limit_mb * 2**20
         there = device if self.resident else torch.device("cpu")
-        # rows of unequal lengths lie on the host, which must know the longest of a batch
-        self.home = there if part.offsets is None and not part.rest else torch.device("cpu")
         shards = [part.values, *part.rest]
         if part.rest and there.type != "cpu":
             shards = [torch.cat(shards)]
+        # rows of unequal lengths lie on the host, which must know the longest of a batch
+        self.home = there if part.offsets is None and len(shards) == 1 else torch.device("cpu")
         self.shards = [values.to(there) for values in shards]
         self.values = self.shards[0]  # (N, T, F), or (S, F), of the first shard
         self.labels = part.labels.to(self.home)  # (N)
@@ -181,9 +181,9 @@ class Batches:
         """The share of padding among the steps that the first epoch computes, over all processes; 0 for equal lengths."""
         if self.store.lengths is None:
             return 0.0
-        order = self._with_last(self._order_of(torch.Generator().manual_seed(mix(self.seed, 0)), bucket))
-        longest = self.store.lengths[order].reshape(-1, self.size).amax(1)
-        return 1 - float(self.store.lengths.sum()) / (float(longest.sum()) * self.size)
+        order = self._order_of(torch.Generator().manual_seed(mix(self.seed, 0)), bucket)
+        longest = self.store.lengths[self._with_last(order)].reshape(-1, self.size).amax(1)
+        return 1 - float(self.store.lengths[order].sum()) / (float(longest.sum()) * self.size)
 
     def _begin(self, step: int) -> int:
         """The place of ``step`` in its epoch, whose order is made when it begins."""

@@ -26,6 +26,8 @@ def folders(data: config.Data) -> list[Path]:
     """
     path = files.path(data.path).resolve()
     inner = [path / name for name in ("train", "test") if (path / name).is_dir()]
+    if data.test_path and len(inner) == 2:
+        raise DataError(f"{path}: holds train/ and test/, and data.test_path comes on top; leave it out, or name {path}/train")
     if data.test_path:
         return [path, files.path(data.test_path).resolve()]
     if len(inner) == 1 and any(entry.is_dir() for entry in inner[0].iterdir()):

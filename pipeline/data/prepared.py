@@ -204,7 +204,8 @@ def settings_of(data: config.Data) -> dict[str, str | int | float]:
         del settings["view"]
         settings |= {key: getattr(data, key) for key in _SERIES_SETTINGS}
         if data.source not in ("ts", "arff"):
-            settings |= {key: getattr(data, key) for key in _TABLE_SETTINGS} | {"channels": json.dumps(data.channels)}
+            settings |= {key: getattr(data, key) for key in _TABLE_SETTINGS}
+        settings["channels"] = json.dumps(data.channels)
         return settings
     if data.source == "emnist":
         settings["emnist_split"] = data.emnist_split

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipeline import checkpoint, plots
+from pipeline import checkpoint, engine, optim, plots
+from pipeline.balance import class_weights
 from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config
 from pipeline.data.augment import Warp, places
@@ -16,6 +17,10 @@ from pipeline.data.batches import Batches, Shift, Store
 from pipeline.data.prepared import Part, Prepared, open_prepared
 from pipeline.errors import RunError
 from pipeline.model import RecurrentClassifier
+from pipeline.state import State
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def make_model(settings: Config, prepared: Prepared) -> RecurrentClassifier:
@@ -30,6 +35,16 @@ def model_arguments(settings: Config, prepared: Prepared) -> dict[str, Any]:
     """What RecurrentClassifier is made with: facts of the data, choices of the configuration."""
     facts = {"features": prepared.manifest.features, "classes": len(prepared.manifest.class_names)}
     return facts | settings.model.model_dump()
+
+
+def make_state(settings: Config, prepared: Prepared, accelerator: Accelerator) -> State:
+    """The configured model, on the device and ready for training, with its optimiser and class weights."""
+    model = make_model(settings, prepared).to(accelerator.device)
+    state = engine.make_state(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
+    if settings.train.class_weights == "balanced":
+        counts = torch.tensor(prepared.manifest.parts["train"].class_counts)
+        state.class_weights = class_weights(counts).to(accelerator.device)
+    return state
 
 
 def make_batches(settings: Config, prepared: Prepared, store: Store, slices: int, mine: range) -> Batches:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import checkpoint, config, engine, evaluation, faults, files, optim, processes, runfolder
-from pipeline.balance import class_weights
+from pipeline import checkpoint, config, engine, evaluation, faults, files, processes, runfolder
 from pipeline.checkpoint_writer import Writer
 from pipeline.config import Config
 from pipeline.data.batches import Batches, Store
@@ -19,7 +18,7 @@ from pipeline.data.prepared import Name, Prepared, open_prepared
 from pipeline.errors import CorruptionError, NonFiniteError, RunError, Stopped, UserError
 from pipeline.progress import Progress
 from pipeline.stages.log import Log, Selection
-from pipeline.stages.parts import assert_same_data, make_batches, make_model
+from pipeline.stages.parts import assert_same_data, make_batches, make_state
 from pipeline.state import State
 
 if TYPE_CHECKING:
@@ -50,19 +49,16 @@ def train(settings: Config) -> None:
         processes.on_main(accelerator, lambda: stack.enter_context(runfolder.writer(folder)))
         processes.on_main(accelerator, lambda: runfolder.enter(folder, settings, accelerator.num_processes))
 
-        model = make_model(settings, prepared).to(accelerator.device)
-        state = engine.make_state(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
-        if settings.train.class_weights == "balanced":
-            counts = torch.tensor(prepared.manifest.parts["train"].class_counts)
-            state.class_weights = class_weights(counts).to(accelerator.device)
+        state = make_state(settings, prepared, accelerator)
         found = resume(folder, state, prepared, accelerator)
+        processes.on_main(accelerator, lambda: runfolder.keep_places(folder, settings))
         if found and checkpoint.is_finished(found):
             if accelerator.is_main_process:
                 print(f"{folder}: finished at step {state.step}, nothing to do; next: make eval RUN={folder}")
             return
         limit = settings.data.resident_limit_mb
         parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
-        store = {part: Store(prepared.part(part), accelerator.device, limit) for part in parts}
+        store = processes.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
         batches = make_batches(settings, prepared, store["train"], slices, mine)
         run(settings, folder, state, batches, store, found, prepared, accelerator)
 

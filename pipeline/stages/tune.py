@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipeline import engine, files, memory, optim, plots, processes
+from pipeline import engine, files, memory, plots, processes
 from pipeline.config import Config
 from pipeline.data.batches import Store
 from pipeline.data.prepared import Prepared, open_prepared
 from pipeline.errors import UserError
-from pipeline.stages.parts import make_batches, make_model
+from pipeline.stages.parts import make_batches, make_state
 from pipeline.tune import (
     RATES,
     SMALLEST,
@@ -150,8 +150,7 @@ def training(
     """
     changes = {"batch": batch, "epochs": 10**9, "on_nonfinite": "stop"}
     settings = settings.model_copy(update={"train": settings.train.model_copy(update=changes)})
-    model = make_model(settings, prepared).to(accelerator.device)
-    state = engine.make_state(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
+    state = make_state(settings, prepared, accelerator)
     slices = slices_of_one(settings)
     batches = make_batches(settings, prepared, store, slices, range(slices))
     yield from engine.train(state, batches, settings.train, settings.optim, settings.run.seed, accelerator, rate)

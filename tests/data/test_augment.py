@@ -107,13 +107,16 @@ def test_each_example_has_its_own_draw_whatever_the_slices_and_another_in_every_
     store = Store(Part(sequences(images(30), made), torch.zeros(30).long(), torch.arange(30)), CPU, 1 if resident else 0)
     data = Data(view="rows_columns", rotate=20.0, elastic=1.0)
 
-    def epochs(slices: int) -> Tensor:
-        batches = Batches(store, 12, slices, range(slices), 2, Shift(made, 1, CPU), Warp(made, data, CPU))
-        return torch.cat([piece.values for step in range(6) for piece in batches.slices(step)])
+    def epochs(slices: int, processes: int = 1) -> Tensor:
+        each = slices // processes
+        shares = [range(number * each, (number + 1) * each) for number in range(processes)]
+        made_by = [Batches(store, 12, slices, mine, 2, Shift(made, 1, CPU), Warp(made, data, CPU)) for mine in shares]
+        return torch.cat([piece.values for step in range(6) for batches in made_by for piece in batches.slices(step)])
 
     whole = epochs(1)
     assert whole.dtype == torch.float32
-    assert all(torch.equal(epochs(slices), whole) for slices in (2, 3, 4)), "bit for bit"
+    for slices, processes in ((2, 1), (2, 2), (3, 3), (4, 1), (4, 2), (4, 4)):
+        assert torch.equal(epochs(slices, processes), whole), "bit for bit, whatever each process computes at a time"
     assert len(torch.unique(whole, dim=0)) == 2 * 36, "the padding of the last batch is drawn for too"
 
 

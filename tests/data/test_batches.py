@@ -309,12 +309,18 @@ def test_balanced_sampling_holds_each_class_equally_often_and_takes_all_of_a_cla
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
     store = Store(Part(torch.zeros(int(offsets[-1]), 2), labels, torch.arange(50), offsets=offsets), CPU, 1)
 
-    def epoch(number: int, slices: int = 1) -> list[int]:
-        made = Batches(store, 12, slices, range(slices), 3, bucket=bucket, balanced=True)
+    def epoch(number: int) -> list[int]:
+        made = Batches(store, 12, 1, range(1), 3, bucket=bucket, balanced=True)
         return [row for step in range(5 * number, 5 * number + 5) for row in made.rows(step)]
 
     rows = torch.tensor(epoch(0))
     assert labels[rows].bincount().tolist() == [16, 0, 17, 17]
     often = rows.bincount(minlength=50)
     assert often[:40].max() == 1 and set(often[40:47].tolist()) == {2, 3} and set(often[47:].tolist()) == {5, 6}
-    assert epoch(0) == epoch(0, 3) != epoch(1)
+    assert epoch(0) != epoch(1)
+    for slices in (2, 3):
+        processes = [Batches(store, 12, slices, range(n, n + 1), 3, bucket=bucket, balanced=True) for n in range(slices)]
+        taken = [torch.cat([piece.rows for made in processes for piece in made.slices(step)]) for step in range(4)]
+        assert torch.cat(taken).tolist() == epoch(0)[:48], "whatever the number of processes"
+    padding = Batches(store, 12, 1, range(1), 3, balanced=True).padding(False)
+    assert 0 < padding < 1
