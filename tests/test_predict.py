@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from polars.testing import assert_frame_equal
 
+from pipeline import outputs
 from tests.data.rawfiles import examples, put
 from tests.launching import environment, succeed
 from tests.predicting import CONFIG, SERIES, export_untrained, rows_of, write_series
@@ -205,3 +206,10 @@ def test_values_far_outside_what_was_trained_are_said_with_file_line_and_channel
     said = succeed("predict", "--model", "run/export", "far.csv", "--output", "far_out.csv", cwd=tables)
     assert "warning: far.csv: line 2: channel 'load' has the value 77.5; in training it went from -" in said
     assert "warning" not in succeed("predict", "--model", "run/export", "series.csv", "--output", "out.csv", cwd=tables)
+
+
+def test_an_id_with_any_character_that_ends_a_line_somewhere_is_one_row_of_json(tmp_path: Path) -> None:
+    ids = [f"a{mark}b" for mark in "\u2028\u2029\x85\x0b\x0c\x1c\r\n\t"]
+    frame = pl.DataFrame({"id": ids, "probability": [0.5] * len(ids)})
+    outputs.write_json(tmp_path / "out.json", iter([frame[:2], frame[2:]]))
+    assert [row["id"] for row in json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))] == ids

@@ -150,7 +150,11 @@ def test_places_may_differ_since_they_do_not_change_what_a_run_is(tmp_path: Path
     moved = Config(
         run=config.Run(dir="elsewhere"), data=config.Data(root="/mnt/other", prepared="p", mirrors=("http://mirror",))
     )
+    begun = (tmp_path / "config.yaml").read_bytes()
     runfolder.enter(tmp_path, moved, 1)
+    assert (tmp_path / "config.yaml").read_bytes() == begun, "the data there may turn out to be another"
+    runfolder.keep_places(tmp_path, moved)
+    assert config.load(tmp_path / "config.yaml") == moved
     with pytest.raises(RunError, match=r"data\.seed: 0 -> 1"):
         runfolder.enter(tmp_path, moved.model_copy(update={"data": config.Data(root="/mnt/other", seed=1)}), 1)
 

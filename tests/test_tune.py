@@ -161,6 +161,16 @@ def test_the_range_test_ends_where_the_loss_has_grown_fourfold() -> None:
     assert test.losses == losses[:23]
 
 
+def test_a_loss_that_is_not_a_number_and_is_not_refused_at_once_ends_the_range_test_before_it() -> None:
+    def reports(batch: int, rate: Callable[[int], float]) -> Iterator[engine.Report]:
+        for step, loss in enumerate([3.0, 2.0, 1.0, *[float("nan")] * 20]):
+            yield engine.Report(step + 1, rate(step), batch, torch.tensor(loss), [], None)
+
+    test = tune.range_test(reports, 16, number=42)
+    assert test.losses == [3.0, 2.0, 1.0] and test.end.kind == "loss"
+    assert tune.suggestion(test) is not None
+
+
 def test_a_loss_that_is_not_a_number_ends_the_range_test(steps: Callable[..., tune.Steps]) -> None:
     values = torch.ones(96, 5, 3)
     values[70] = torch.nan

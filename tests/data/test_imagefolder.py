@@ -72,3 +72,10 @@ def test_train_without_test_is_named(tmp_path):
     draw(tmp_path / "own/train")
     with pytest.raises(DataError, match=r"holds train/ but not the other of train/ and test/; add it, or set data\.test_path"):
         prepare(data(tmp_path, "own"))
+
+
+def test_a_test_folder_on_top_of_train_and_test_is_refused(tmp_path):
+    for name in ("own/train", "own/test", "other"):
+        draw(tmp_path / name)
+    with pytest.raises(DataError, match=r"holds train/ and test/, and data\.test_path comes on top; leave it out"):
+        prepare(data(tmp_path, "own", test_path=str(tmp_path / "other")))

@@ -232,6 +232,18 @@ def test_what_reads_no_more_than_a_table_decides_no_more(source):
     assert "view" not in settings and "root" not in settings and settings["missing"] == "error"
 
 
+@pytest.mark.parametrize("form", ["ts", "csv"])
+def test_other_channels_of_the_same_file_are_other_data(tmp_path, form):
+    series, words, _ = examples()
+    path = tmp_path / f"data.{form}"
+    ts(path, series, words) if form == "ts" else csv(path, long_frame(series, words))
+    asked = {"source": form, "path": str(path), "prepared": str(tmp_path / "prepared")}
+    whole = prepare(Data(**asked))
+    names = whole.manifest.series.channels
+    some = prepare(Data(**asked, channels=names[1:]))
+    assert whole.folder != some.folder and some.manifest.series.channels == names[1:] and some.made
+
+
 def test_an_error_in_the_last_part_leaves_nothing(source, tmp_path, monkeypatch):
     written = []
     write = build._write
