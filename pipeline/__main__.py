@@ -121,6 +121,10 @@ def main() -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
             print(end, file=sys.stderr)
         sys.exit(143 if isinstance(end, Stopped) else 1)
+    except RuntimeError as error:  # torch has a class for it on GPUs only
+        if "can't allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        sys.exit("error: memory does not hold it; lower train.batch or model.hidden, or set train.accumulate=2 or more")
     except KeyboardInterrupt:
         sys.exit("interrupted")
 

@@ -24,6 +24,7 @@ REMEDIES = {
     errno.EDQUOT: "your quota there is used up; free some space, or name another folder",
     errno.EROFS: "the file system is read-only; name another folder",
     errno.EACCES: "no permission; name another folder, or change its owner",
+    errno.EPERM: "not permitted; name another folder",
     errno.EIO: "the disk reports an I/O error; check it, and name another folder",
     errno.ENOTDIR: "a part of this path is a file, not a folder; name another",
     errno.EEXIST: "a file of this name is in the way; name another folder",

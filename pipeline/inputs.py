@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline import config_data
+from pipeline import config_data, yamlfile
 from pipeline.data import cells, idx, imagefolder, readers
 from pipeline.data.clean import Where
 from pipeline.data.series import Columns, Series
@@ -60,7 +60,7 @@ def read(path: Path, source: str, facts: Facts, features: int, given: Mapping[st
     """The examples of ``path``, a file or folder of the format ``source``, in blocks of bounded size.
 
     ``given``: words in the place of those of ``facts.series.columns``: ``layout``, ``id``, ``time``, ``label``, ``group``, and
-    ``channels``, names separated by commas, in the order of the model's.
+    ``channels``, names separated by commas, in the order of the model's, or a list in YAML (["a, b", c]).
 
     Raises UserError, which names the file and the row, when it reaches what does not fit the model.
     """
@@ -103,7 +103,9 @@ def _columns(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Colum
     named = source in ("csv", "parquet") and facts.channels != cells.numbered(1)
     channels = facts.channels if named else known.channels
     if "channels" in given:
-        channels = tuple(name.strip() for name in given["channels"].strip("[] ").split(","))
+        text = given["channels"].strip()
+        listed = yamlfile.parse(text, "--channels")[0] if text.startswith("[") else text.split(",")
+        channels = tuple(str(name).strip() for name in listed)
     words = {key: given.get(key, getattr(known, key)) for key in ("layout", "id", "time", "label", "group")}
     if words["layout"] not in ("long", "wide"):
         raise UserError(f"--layout {words['layout']}: expected long or wide")
@@ -130,7 +132,7 @@ def _pieces(series: Series) -> Iterator[tuple[int, int]]:
 def _as_options(message: str) -> str:
     """A reader's message with the options of this command in the place of the keys of a configuration."""
     message = re.sub(r"\bdata\.(id|time|label|group|channels|layout)\b", r"--\1", message)
-    return message.replace("look at the spelling of data.path", "look at its spelling")
+    return message.replace(": data.path=FILE", "")
 
 
 _Image = tuple[Array, str, str | None, str]  # (height, width) uint8, its id, its label, where it stands

@@ -55,14 +55,17 @@ def writer(folder: Path) -> Iterator[None]:
 def enter(folder: Path, settings: config.Config, processes: int) -> None:
     """Write config.yaml and environment.json into a new run folder; into an older one only the latter.
 
-    Raises RunError if the run was begun with another configuration, with the keys that differ, or if the folder
+    Raises RunError if a step of the run was saved with another configuration, with the keys that differ, or if the folder
     holds something that is not a run; UserError if the disk is full or cannot be written.
     """
     path = folder / "config.yaml"
     if path.exists():
         begun = config.load(path)
         changed = config.differences(begun, settings, PLACES)
-        if changed:
+        if changed and not any((folder / "checkpoints").glob("step_*")):  # nothing was trained with it
+            with files.disk_errors("the run folder", folder):
+                files.write_text(path, config.dump(settings))
+        elif changed:
             raise RunError(
                 f"{folder}: this run was begun with another configuration:\n  "
                 + "\n  ".join(changed)

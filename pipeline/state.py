@@ -46,5 +46,5 @@ class State:
         return NonFiniteError(
             f"step {self.step + 1}: the loss or its gradient is not finite; the weights are those of step {self.step}. "
             f"Rows of the training part in this batch: {batches.rows(self.step)}. "
-            "Lower optim.lr, set optim.clip, or train.on_nonfinite=skip"
+            "Lower optim.lr, set a lower optim.clip, or train.on_nonfinite=skip, in a new run (run.dir=runs/NAME)"
         )

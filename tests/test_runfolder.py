@@ -134,7 +134,8 @@ def test_resuming_with_the_same_configuration_keeps_every_attempt(tmp_path: Path
 
 def test_another_configuration_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
     runfolder.enter(tmp_path, settings(tmp_path), 1)
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "checkpoints/step_00000001").mkdir(parents=True)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     other = settings(tmp_path, optim=config.Optim(lr=0.5), model=config.Model(hidden=8), train=config.Train(epochs=11))
     with pytest.raises(RunError) as caught:
         runfolder.enter(tmp_path, other, 1)
@@ -142,7 +143,14 @@ def test_another_configuration_is_refused_with_the_keys_that_differ(tmp_path: Pa
     for line in ("model.hidden: 64 -> 8", "optim.lr: 0.01 -> 0.5", "train.epochs: 10 -> 11", "run.dir=runs/NAME"):
         assert line in message
     assert "train.batch" not in message
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_run_that_never_saved_a_step_takes_another_configuration(tmp_path: Path) -> None:
+    runfolder.enter(tmp_path, settings(tmp_path), 1)
+    other = settings(tmp_path, optim=config.Optim(lr=0.5))
+    runfolder.enter(tmp_path, other, 1)
+    assert config.load(tmp_path / "config.yaml") == other
 
 
 def test_places_may_differ_since_they_do_not_change_what_a_run_is(tmp_path: Path) -> None:
@@ -154,6 +162,7 @@ def test_places_may_differ_since_they_do_not_change_what_a_run_is(tmp_path: Path
     runfolder.enter(tmp_path, moved, 1)
     assert (tmp_path / "config.yaml").read_bytes() == begun, "the data there may turn out to be another"
     runfolder.keep_places(tmp_path, moved)
+    (tmp_path / "checkpoints/step_00000001").mkdir(parents=True)
     assert config.load(tmp_path / "config.yaml") == moved
     with pytest.raises(RunError, match=r"data\.seed: 0 -> 1"):
         runfolder.enter(tmp_path, moved.model_copy(update={"data": config.Data(root="/mnt/other", seed=1)}), 1)

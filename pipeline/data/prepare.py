@@ -38,14 +38,20 @@ def prepare(data: config.Data) -> Prepared:
                         files.write_json(partial / "manifest.json", manifest.model_dump(mode="json"))
                     return replace(open_prepared(data, verify=False), made=True)
     prepared = open_prepared(data)
+    refuse_changed(data, prepared)
+    return prepared
+
+
+def refuse_changed(data: config.Data, prepared: Prepared) -> None:
+    """Raise DataError if raw data is there and is not what ``prepared`` was made from."""
     own = data.series or data.source == "images"
     for path, checksum in sources.checksums(data).items():
         if prepared.manifest.source_files.get(str(path) if own else path.name) != checksum:
+            what = "is not the folder" if path.is_dir() else "is not the file"
             raise DataError(
-                f"{path}: is not the file that {folder} was made from; "
-                f"put that one back, or delete the folder and type: {COMMAND}"
+                f"{path}: {what} that {prepared.folder} was made from: something in it has changed; put the former one back, "
+                f"or remove {prepared.folder} and type: {COMMAND}"
             )
-    return prepared
 
 
 def _images(folder: Path, data: config.Data, raw: sources.Raw) -> Manifest:

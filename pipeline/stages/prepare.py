@@ -41,6 +41,11 @@ def prepare(settings: Config, file: str) -> None:
     for name, info in manifest.parts.items():
         counts = "  ".join(f"{label}: {count}" for label, count in zip(manifest.class_names, info.class_counts, strict=True))
         print(f"  {name:5}  {info.count} examples of {_steps(manifest, name)} x {manifest.features} values  ({counts})")
+        absent = [word for word, count in zip(manifest.class_names, info.class_counts, strict=True) if not count]
+        if absent:
+            print(
+                f"warning: the {name} part has no example of {', '.join(absent)}; what is measured on it says nothing of them"
+            )
     if manifest.repeated:
         first = ", ".join(f"test row {twin} = train row {row}" for twin, row in manifest.repeated_rows)
         print(f"warning: {manifest.repeated} test examples are training examples too, byte for byte: {first}")

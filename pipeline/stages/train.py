@@ -14,6 +14,7 @@ from pipeline import checkpoint, config, engine, evaluation, faults, files, proc
 from pipeline.checkpoint_writer import Writer
 from pipeline.config import Config
 from pipeline.data.batches import Batches, Store
+from pipeline.data.prepare import refuse_changed
 from pipeline.data.prepared import Name, Prepared, open_prepared
 from pipeline.errors import CorruptionError, NonFiniteError, RunError, Stopped, UserError
 from pipeline.progress import Progress
@@ -38,6 +39,8 @@ def train(settings: Config) -> None:
             processes.world(settings.run, settings.train.precision, settings.train.accumulate == 1)
         )
         prepared = processes.together(lambda: open_prepared(settings.data, accelerator.is_local_main_process))
+        processes.on_main(accelerator, lambda: refuse_changed(settings.data, prepared))
+        refuse_batch(settings.train, prepared)
         versions = {
             "configuration": config.dump(settings),
             "prepared data": prepared.digest,
@@ -197,9 +200,18 @@ def resume(folder: Path, state: State, prepared: Prepared, accelerator: Accelera
             print(f"skipped {reason}")
         if found and not checkpoint.is_finished(found):
             print(f"{folder}: resuming after step {found.step}")
-        if found and found.facts["processes"] != accelerator.num_processes:
+        if found and not checkpoint.is_finished(found) and found.facts["processes"] != accelerator.num_processes:
             print(f"{folder}: number of processes was {found.facts['processes']}, goes on with {accelerator.num_processes}")
     return found
+
+
+def refuse_batch(train: config.Train, prepared: Prepared) -> None:
+    """Raise UserError if a batch is larger than the training part: every step would be mostly padding."""
+    count = prepared.manifest.parts["train"].count
+    if train.batch > count:
+        raise UserError(
+            f"train.batch = {train.batch} is more than the {count} training examples; set train.batch={count} or less"
+        )
 
 
 def slices_of(train: config.Train, number: int, processes_: int) -> tuple[int, range]:

@@ -64,7 +64,7 @@ def test_an_image_that_was_changed_added_or_renamed_is_noticed(tmp_path):
     prepare(data(tmp_path, "own"))
     assert not prepare(data(tmp_path, "own")).made
     (tmp_path / "own/cat/0.png").rename(tmp_path / "own/cat/zero.png")
-    with pytest.raises(DataError, match=r"own: is not the file that .* was made from"):
+    with pytest.raises(DataError, match=r"own: is not the folder that .* was made from: something in it has changed"):
         prepare(data(tmp_path, "own"))
 
 
