@@ -69,9 +69,10 @@ def save(folder: Path, taken: Snapshot, keep_last: int) -> Path:
         with files.whole_folder(path) as partial:
             for name, tensors in taken.tensors.items():
                 files.save_tensors(partial / name, tensors)
-            files.write_json(partial / "state.json", taken.content)
+            # plainly: the folder is what is whole or absent, and whole_folder forces every file in it to the disk
+            (partial / "state.json").write_text(json.dumps(taken.content))
             manifest = {file.name: files.sha256(file) for file in sorted(partial.iterdir())}
-            files.write_json(partial / "manifest.json", manifest)
+            (partial / "manifest.json").write_text(json.dumps(manifest))
         _prune(folder, keep_last, taken.step)
     return path
 
