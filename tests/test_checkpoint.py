@@ -318,7 +318,7 @@ def test_what_interrupted_saves_left_is_removed_by_the_next(trained: State, tmp_
     assert names(tmp_path) == ["step_00000003", "step_00000005"]
 
 
-@pytest.mark.parametrize("moment", ["fsync", "write_json", "save_tensors", "rmtree"])
+@pytest.mark.parametrize("moment", ["fsync", "sha256", "save_tensors", "rmtree"])
 def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_checkpoint(
     trained: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
