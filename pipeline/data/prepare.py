@@ -50,7 +50,7 @@ def refuse_changed(data: config.Data, prepared: Prepared) -> None:
             what = "is not the folder" if path.is_dir() else "is not the file"
             raise DataError(
                 f"{path}: {what} that {prepared.folder} was made from: something in it has changed; put the former one back, "
-                f"or remove {prepared.folder} and type: {COMMAND}"
+                f"or delete the folder {prepared.folder} and type: {COMMAND}"
             )
 
 
