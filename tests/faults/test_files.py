@@ -107,15 +107,22 @@ def two(trained: Callable[[Path, int], None], tmp_path: Path) -> Path:
     return folder
 
 
-def child(action: Callable[[], None]) -> tuple[multiprocessing.process.BaseProcess, Callable[[], None], Callable[[], bytes]]:
-    """A process that waits for its release, does ``action``, and says how it ended."""
+TRACED = 4_194_305  # above the largest process number there can be, so no parent's
+SHOWS = ("-e", f"inject=getppid:retval={TRACED}")  # makes ``child`` go on, once strace really handles its system calls
+
+
+def child(action: Callable[[], None]) -> tuple[multiprocessing.process.BaseProcess, Callable[[], bytes]]:
+    """A process that waits until it is traced with SHOWS, does ``action``, and says how it ended.
+
+    That a tracer is there (TracerPid) is not enough: until it has stopped the process for the first time, system calls
+    go by unseen.
+    """
     mine, its = os.pipe()
-    begin, release = os.pipe()
 
     def main() -> None:
-        os.read(begin, 1)
         said = b"done"
         try:
+            wait_until(lambda: os.getppid() == TRACED, "strace to handle system calls")
             action()
         except UserError as error:
             said = f"UserError: {error}".encode()
@@ -127,22 +134,20 @@ def child(action: Callable[[], None]) -> tuple[multiprocessing.process.BaseProce
     process = multiprocessing.get_context("fork").Process(target=main)
     process.start()
     os.close(its)
-    os.close(begin)
 
     def answer() -> bytes:
         said = os.read(mine, 65536)
         os.close(mine)
-        os.close(release)
         return said
 
-    return process, lambda: os.write(release, b"x") and None, answer
+    return process, answer
 
 
 def calls(strace: str, action: Callable[[], None], log: Path) -> list[tuple[str, int, str]]:
     """The changes to the disk that ``action`` makes: system call, which of its name (from 1), and its arguments."""
-    process, release, answer = child(action)
-    with attached(strace, process.pid or 0, "-o", str(log), "-e", "trace=" + ",".join(f"?{name}" for name in CHANGES)) as watch:
-        release()
+    process, answer = child(action)
+    trace = "trace=getppid," + ",".join(f"?{name}" for name in CHANGES)  # strace changes only what it traces
+    with attached(strace, process.pid or 0, *SHOWS, "-o", str(log), "-e", trace) as watch:
         assert answer() == b"done"
         process.join(60)
         watch.wait(60)
@@ -151,6 +156,8 @@ def calls(strace: str, action: Callable[[], None], log: Path) -> list[tuple[str,
     for line in log.read_text().splitlines():
         if match := re.match(r"(?:\d+ +)?(\w+)\((.*)", line):
             name, arguments = match.groups()
+            if name == "getppid":
+                continue
             count[name] += 1
             if not (name.startswith("open") and "O_RDONLY" in arguments):
                 found.append((name, count[name], arguments))
@@ -160,9 +167,8 @@ def calls(strace: str, action: Callable[[], None], log: Path) -> list[tuple[str,
 
 def struck(strace: str, action: Callable[[], None], name: str, number: int, fault: str) -> tuple[int | None, bytes]:
     """Do ``action`` with a fault at one of its system calls: the exit status and what it said."""
-    process, release, answer = child(action)
-    with attached(strace, process.pid or 0, "-o", os.devnull, "-e", f"inject={name}:{fault}:when={number}"):
-        release()
+    process, answer = child(action)
+    with attached(strace, process.pid or 0, *SHOWS, "-o", os.devnull, "-e", f"inject={name}:{fault}:when={number}"):
         said = answer()
         process.join(60)
     return process.exitcode, said
