@@ -35,6 +35,7 @@ Each module imports only from those above it:
     data.augment    random distortion of training images
     data.batches    prepared/ -> this process's batches, in an order given by (seed, epoch)
     masked          layers and means over the valid steps of series of unequal lengths
+    cpu_lstm        the LSTM layer on CPUs, a kernel compiled for the processor
     model           RecurrentClassifier
     optim           parameter groups, lr_at(step)
     metrics         exact measures from one row an example

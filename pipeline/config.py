@@ -76,6 +76,9 @@ class Train(Section):
     bucket: bool = _field(False, "batches of similar length, for less padding; no effect where all lengths are equal")
     accumulate: int = _field(1, "parts a batch is computed in, to save memory", ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = _field("fp32", "of the forward and backward pass")
+    cpu_lstm: Literal["auto", "torch"] = _field(
+        "auto", "`auto`: on CPUs in fp32, our own LSTM kernel, compiled at the first start, where it can be; `torch`: PyTorch's"
+    )
     cuda_graph: Literal["off", "auto"] = _field(
         "off", "`auto`: on one GPU, a step is one CUDA graph where it can be; written without a GPU to try it on"
     )

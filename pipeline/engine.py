@@ -19,12 +19,12 @@ from torch import distributed as dist
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline import config
+from pipeline import config, cpu_lstm
 from pipeline.cuda_graph import GraphedStep, fits
 from pipeline.data.batches import Batches, Slice, mix
 from pipeline.model import RecurrentClassifier
 from pipeline.optim import lr_at
-from pipeline.processes import reduce_sum
+from pipeline.processes import gather, reduce_sum
 from pipeline.state import Answer, State
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def make_state(
 ) -> State:
     """Ready ``model``, which is on the device already, for training: DDP and mixed precision by Accelerate."""
     exact = bool(train.gradient_shards)
+    layers = _choose_kernel(model, train, accelerator)
     ema = deepcopy(model).flatten_parameters() if train.ema else None
     # the normalisation is the same everywhere and never changes: DDP would send it to all at every step
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ["mean", "scale"])  # type: ignore[no-untyped-call]
@@ -64,7 +65,27 @@ def make_state(
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
     nonfinite = torch.zeros((), device=accelerator.device)
-    return State(model, forward, optimizer, accelerator.scaler, ema, autocast=autocast, nonfinite=nonfinite)
+    state = State(model, forward, optimizer, accelerator.scaler, ema, autocast=autocast, nonfinite=nonfinite)
+    state.layers = layers
+    return state
+
+
+def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator: Accelerator) -> str:
+    """Let ``model`` train by ``cpu_lstm`` where all processes can, and say by what it trains."""
+    single = accelerator.mixed_precision == "no" and accelerator.device.type == "cpu"
+    if train.cpu_lstm == "torch" or model.cell != "lstm" or not single:
+        return "by torch"
+    problem = ""
+    if model.hidden % cpu_lstm.MULTIPLE:
+        problem = f"model.hidden = {model.hidden} is no multiple of {cpu_lstm.MULTIPLE}"
+    else:
+        try:
+            cpu_lstm.library()
+        except cpu_lstm.Unavailable as unavailable:
+            problem = str(unavailable)
+    problem = next((found for found in gather(problem) if found), "")
+    model.cpu_lstm = not problem
+    return f"by torch, not by our own kernel: {problem}" if problem else "by our own kernel"
 
 
 @torch.no_grad()

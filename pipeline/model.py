@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline import masked
+from pipeline import cpu_lstm, masked
 from pipeline.masked import Attention, Convolutions
 
 CELLS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -32,7 +32,8 @@ class RecurrentClassifier(nn.Module):
     the head (LSTM-FCN; Karim et al., 2018); ``head_dropout`` acts on what the head reads.
 
     ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section.
-    ``recurrent`` holds the recurrent modules layer by layer, forward before backward.
+    ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``cpu_lstm``: whether they are
+    trained by the kernel of that module where it computes the same; False until it is set.
     """
 
     mean: Tensor
@@ -57,6 +58,7 @@ class RecurrentClassifier(nn.Module):
         super().__init__()
         self.cell, self.hidden, self.pooling = cell, hidden, pooling
         self.dropout, self.head_dropout = dropout, head_dropout
+        self.cpu_lstm = False
         self.directions = 2 if bidirectional else 1
         width = hidden * self.directions
         self.register_buffer("mean", torch.zeros(features))
@@ -127,10 +129,7 @@ class RecurrentClassifier(nn.Module):
         for index in range(0, len(self.recurrent), self.directions):
             if index and self.dropout:
                 x = functional.dropout(x, self.dropout, self.training)
-            outputs = [self._read(index, x)]  # (B, T, H)
-            if self.directions == 2:
-                outputs.append(masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths))
-            x = torch.cat(outputs, 2) if self.directions == 2 else outputs[0]  # (B, T, D*H)
+            x = self._layer(index, x, lengths)  # (B, T, D*H)
         pooled = self._pool(x, lengths, valid)  # (B, D*H)
         if self.convolutions is not None:
             pooled = torch.cat([pooled, self.convolutions(features, valid)], 1)  # (B, D*H + K)
@@ -139,10 +138,24 @@ class RecurrentClassifier(nn.Module):
         logits: Tensor = self.head(pooled)
         return logits
 
+    def _layer(self, index: int, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """The outputs (B, T, D*H) of the layer whose modules begin at ``index``."""
+        if self.directions == 1:
+            return self._read(index, x)
+        if lengths is None and self.norms is None and self._by_kernel(x):
+            both = (*self.recurrent[index].parameters(), *self.recurrent[index + 1].parameters())
+            return cpu_lstm.lstm(x, both, 2)
+        backward = masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths)
+        return torch.cat([self._read(index, x), backward], 2)
+
     def _read(self, index: int, x: Tensor) -> Tensor:
         """The outputs (B, T, H) of one recurrent module."""
-        outputs: Tensor = self.recurrent[index](x)[0]
+        module = self.recurrent[index]
+        outputs: Tensor = cpu_lstm.lstm(x, (*module.parameters(),)) if self._by_kernel(x) else module(x)[0]
         return outputs if self.norms is None else self.norms[index](outputs)
+
+    def _by_kernel(self, x: Tensor) -> bool:
+        return self.cpu_lstm and self.training and cpu_lstm.takes(x)
 
     def _pool(self, x: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
         """(B, T, D*H) -> (B, D*H)."""

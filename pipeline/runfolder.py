@@ -135,7 +135,7 @@ def environment() -> dict[str, Any]:
 def code_digest() -> str:
     """The SHA-256 of this program's own source files."""
     total = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(path for path in Path(__file__).parent.rglob("*") if path.suffix in (".py", ".cpp")):
         total.update(path.read_bytes())
     return total.hexdigest()
 

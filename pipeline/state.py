@@ -23,6 +23,7 @@ class State:
     several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps. ``autocast`` is
     entered around each forward pass: made once, as Accelerate makes a new one at every call. ``nonfinite`` (), on the
     device, becomes 1 when a gradient is not finite. ``class_weights`` (C), if there are any, weigh the training loss.
+    ``layers``: what the recurrent layers are trained by, in words.
     ``check`` raises the NonFiniteError of a step that was launched and not waited for, if there is one."""
 
     model: RecurrentClassifier
@@ -34,6 +35,7 @@ class State:
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
     nonfinite: Tensor = field(default_factory=lambda: torch.zeros(()))
     class_weights: Tensor | None = None
+    layers: str = "by torch"
     check: Callable[[], None] = lambda: None
 
     @property

@@ -113,6 +113,7 @@ def run(
                 refuse_nonfinite(state)
                 compare(state, accelerator)
                 facts = {"selection": asdict(before), "data": prepared.digest, "processes": accelerator.num_processes}
+                facts["cpu_lstm"] = state.model.cpu_lstm
 
                 def write() -> None:
                     log.check()
@@ -181,7 +182,7 @@ def describe(state: State, batches: Batches, steps: int, accelerator: Accelerato
     parameters = sum(parameter.numel() for parameter in state.model.parameters())
     computes = str(engine.recurrent_dtype(state)).removeprefix("torch.")
     work = f"steps {state.step} to {steps}, {batches.batch} examples a step"
-    return f"{where}: {parameters:,} parameters, {work}, recurrent layers in {computes}"
+    return f"{where}: {parameters:,} parameters, {work}, recurrent layers in {computes} {state.layers}"
 
 
 def resume(folder: Path, state: State, prepared: Prepared, accelerator: Accelerator) -> checkpoint.Checkpoint | None:
@@ -202,6 +203,8 @@ def resume(folder: Path, state: State, prepared: Prepared, accelerator: Accelera
             print(f"{folder}: resuming after step {found.step}")
         if found and not checkpoint.is_finished(found) and found.facts["processes"] != accelerator.num_processes:
             print(f"{folder}: number of processes was {found.facts['processes']}, goes on with {accelerator.num_processes}")
+        if found and not checkpoint.is_finished(found) and found.facts.get("cpu_lstm", False) != state.model.cpu_lstm:
+            print(f"{folder}: recurrent layers go on {state.layers}, which rounds otherwise than what they began with")
     return found
 
 

@@ -15,7 +15,8 @@ from tests.benchmarks.peers.task import Precision, Source
 class Contender:
     """``name`` in the table; ``peer``: its module in peers/; ``limit``: the name of the loop that it is held against;
     ``needs``: the package it is about; ``sources``: the ways of reading examples that its users write; ``once``: it takes
-    the steps of the tutorial's or the bare loop at another speed, so its time to an accuracy is taken in one repeat only."""
+    the steps of the tutorial's or the bare loop at another speed, so its time to an accuracy is taken in one repeat only;
+    ``settings``: the pipeline's own."""
 
     name: str
     peer: str
@@ -25,6 +26,7 @@ class Contender:
     processes: int = 1
     precision: Precision = "fp32"
     once: bool = False
+    settings: tuple[str, ...] = ()
 
     @property
     def missing(self) -> str:
@@ -61,6 +63,7 @@ CONTENDERS = (
     Contender("Keras 3 on torch", "keras_example", BARE, "keras", once=True),
     Contender("skorch", "skorch_example", BARE, "skorch", once=True),
     Contender("this pipeline, fp32", "pipeline_stage", BARE),
+    Contender("this pipeline with torch's LSTM, fp32", "pipeline_stage", BARE, once=True, settings=("train.cpu_lstm=torch",)),
     Contender("this pipeline, bf16", "pipeline_stage", BARE_BF16, precision="bf16"),
     Contender("this pipeline, 2 processes, fp32", "pipeline_stage", DDP, processes=2),
     Contender("this pipeline, 2 processes, bf16", "pipeline_stage", DDP_BF16, processes=2, precision="bf16"),

@@ -70,8 +70,9 @@ def task(plan: Plan, variant: Variant, seed: int, **more: Any) -> Task:
         "seed": seed,
         "config": SAME_WORK,
         "overrides": plan.settings(f"run.threads={variant.threads}"),
-    }
-    return Task(**(own | more))
+    } | more
+    own["overrides"] = (*own["overrides"], *contender.settings)
+    return Task(**own)
 
 
 def able(chosen: Sequence[Contender], results: Results, repeat: int = 0) -> Iterator[tuple[Contender, Entry]]:
@@ -159,7 +160,7 @@ def command(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
 def accuracy(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
     """Runs to 98 % of all test images: the pipeline by its recipe, all others by the tutorial's work."""
     for repeat in repeats(plan, 1.0):
-        repeated = [contender for contender in chosen if not repeat or not contender.once]
+        repeated = [contender for contender in chosen if not contender.settings and not (repeat and contender.once)]
         for contender, entry in able(repeated, results, repeat):
             with attempt(plan, entry):
                 variant = best(entry)

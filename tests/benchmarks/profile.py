@@ -20,8 +20,8 @@ from tests.benchmarks import quick
 
 STEPS = 300
 PARTS = {
-    "recurrent layer, backward": ("mkldnn_rnn_layer_backward",),
-    "recurrent layer, forward": ("mkldnn_rnn_layer", "aten::lstm"),
+    "recurrent layer, backward": ("_LayerBackward", "mkldnn_rnn_layer_backward"),
+    "recurrent layer, forward": ("_Layer", "mkldnn_rnn_layer", "aten::lstm"),
     "gather of the batch": ("aten::index_select",),
     "normalisation": ("aten::sub", "aten::mul"),
     "head and loss, both ways": ("addmm", "aten::mm", "softmax", "nll_loss", "cross_entropy", "AddmmBackward", "aten::sum"),

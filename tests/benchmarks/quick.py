@@ -115,9 +115,11 @@ def bare(part: Part, precision: Precision = "fp32") -> Contender:
     return Contender(f"bare loop, {precision}", "bare loop, fp32", precision, lambda _: forever)
 
 
-def pipeline(part: Part, precision: Precision = "fp32", shards: int = 0) -> Contender:
+def pipeline(
+    part: Part, precision: Precision = "fp32", shards: int = 0, cpu_lstm: Literal["auto", "torch"] = "auto"
+) -> Contender:
     """``engine.train`` as stages/train.py sets it up, on one process."""
-    settings = config.Train(batch=BATCH, epochs=10**6, precision=precision, gradient_shards=shards)
+    settings = config.Train(batch=BATCH, epochs=10**6, precision=precision, gradient_shards=shards, cpu_lstm=cpu_lstm)
     descent = config.Optim(name="adam", lr=RATE)
     torch.manual_seed(SEED)
     model = RecurrentClassifier(part.values.shape[2], CLASSES, hidden=HIDDEN)
@@ -131,7 +133,7 @@ def pipeline(part: Part, precision: Precision = "fp32", shards: int = 0) -> Cont
             state.append(engine.make_state(model, optim.make_optimizer(model, descent), settings, accelerator))
         return engine.train(state[0], batches, settings, descent, SEED, accelerator)
 
-    mode = f"exact mode, V = {shards}, " if shards else ""
+    mode = f"exact mode, V = {shards}, " if shards else "torch's LSTM, " if cpu_lstm == "torch" else ""
     return Contender(f"pipeline, {mode}{precision}", f"bare loop, {precision}", precision, steps)
 
 
@@ -192,7 +194,7 @@ def race(contenders: list[Contender], steps: int, repeats: int) -> list[Result]:
 
 def contenders(part: Part) -> list[Contender]:
     """All that this machine can run; bf16 only where the processor has it."""
-    found = [bare(part), pipeline(part), pipeline(part, shards=4)]
+    found = [bare(part), pipeline(part), pipeline(part, cpu_lstm="torch"), pipeline(part, shards=4)]
     if torch.cpu._is_avx512_bf16_supported():
         found += [bare(part, "bf16"), pipeline(part, "bf16")]
     return found

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 LEVELS = (0.97, 0.98)
-TUTORIAL, OURS = "tutorial's loop", "this pipeline, fp32"
+TUTORIAL, OURS, TORCHS = "tutorial's loop", "this pipeline, fp32", "this pipeline with torch's LSTM, fp32"
 HEAD = (
     "",
     "its best with",
@@ -112,7 +112,8 @@ def notes(recipe: str, epochs: int) -> list[str]:
         "Each contender has processes of its own, and counts with its best number of threads (one, or one a core as PyTorch "
         "does by itself) and way of reading examples (an image at a time from torchvision, or tensors in memory).",
         "samples/s: of the training loop, in turns with its limit, the bare loop over tensors in memory of the same "
-        "precision and number of processes. This pipeline's is its train command, with its record and its checks.",
+        "precision and number of processes. This pipeline's is its train command, with its record and its checks. In fp32 its "
+        "LSTM is its own kernel (`train.cpu_lstm`); one row has torch's, which all the others use.",
         "one epoch: the command from its start to its end, by torchrun or `accelerate launch` where there are two processes. "
         "This pipeline had prepared its data before, as it does once. Memory is summed over the training processes.",
         "to 97 %, to 98 %: of all 10,000 test images, looked at eight times an epoch; seconds in training, in brackets since "
@@ -142,6 +143,8 @@ def findings(results: Results) -> list[str]:
     if images:
         shares = ", ".join(f"{name} {share:.2f}" for name, share in images.items())
         lines.append(f"With an image at a time from torchvision, as their examples read them: {shares} of the bare loop's.")
+    if TORCHS in entries and entries[TORCHS].speed:
+        lines.append(f"With torch's LSTM its loop reaches {median(entries[TORCHS].of_limit):.2f} of the bare loop's samples/s.")
     commands = [entries[name].command for name in (OURS, BARE) if name in entries and entries[name].command]
     memory = [median(one.peak_mb for one in command) for command in commands]
     if len(memory) == 2:
