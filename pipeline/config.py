@@ -34,6 +34,7 @@ class Run(Section):
     deterministic: bool = _field(False, "refuse GPU kernels that do not repeat exactly (CPU runs always repeat)")
     timeout: int = _field(600, "seconds a process waits for the others before it gives up with an error", ge=10)
     threads: int = _field(1, "CPU threads a process; never inherited, since results depend on it bit for bit", ge=1, le=1024)
+    pin: bool = _field(True, "several processes on the CPUs of one machine keep to cores of their own while they train")
 
 
 class Model(Section):

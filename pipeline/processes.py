@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -177,6 +179,40 @@ def assert_same(facts: dict[str, str], error: type[Exception], remedy: str) -> N
         odd = [str(number) for number, value in enumerate(values) if value != usual]
         if odd:
             raise error(f"process {', '.join(odd)} has another {name} than process {values.index(usual)}; {remedy}")
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """Keep this thread to a share of the cores of its own while the block runs, if there are several processes on this
+    machine, all may use the same cores, and these are enough for ``threads`` threads each: two processes on two cores took a
+    fifth more samples a second so. Who has bound them before is left to know better. Collective."""
+    before = os.sched_getaffinity(0)
+    everyone = gather((socket.gethostname(), before))
+    mine = [number for number, other in enumerate(everyone) if other == everyone[_rank()]]
+    here = [other for other in everyone if other[0] == everyone[_rank()][0]]
+    share = len(before) // len(mine)
+    if 1 < len(mine) == len(here) and share >= threads:
+        first = mine.index(_rank()) * share
+        with suppress(OSError):  # not everywhere allowed, and never needed
+            os.sched_setaffinity(0, sorted(before, key=_core)[first : first + share])
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setaffinity(0, before)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _core(cpu: int) -> tuple[int, int, int]:
+    """Sorts the threads of a core side by side, and the cores of a package."""
+    topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+    try:
+        return int((topology / "physical_package_id").read_text()), int((topology / "core_id").read_text()), cpu
+    except (OSError, ValueError):
+        return 0, cpu, cpu
 
 
 class StopSignal:

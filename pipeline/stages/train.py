@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +93,8 @@ def run(
         processes.StopSignal(lambda: writer.failed or log.failed) as stop,
         Progress(steps, state.step, accelerator.is_main_process) as progress,
         Log(settings, folder, state.step, per_epoch, len(prepared.manifest.class_names), accelerator, progress) as log,
+        # after the trackers, whose processes would be bound too
+        processes.pinned(settings.run.threads) if settings.run.pin and accelerator.device.type == "cpu" else nullcontext(),
     ):
 
         def settle() -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.launching import ROOT, losses, succeed, weights
+from tests.launching import ROOT, Job, losses, reached, succeed, wait_until, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 
@@ -54,3 +56,28 @@ def test_accumulation_is_exact_on_two_processes(folder: Path) -> None:
         overrides = [f"run.dir={name}", f"train.accumulate={accumulate}"]
         succeed("train", "--config", SMOKE, *overrides, cwd=folder, processes=2)
     np.testing.assert_allclose(losses(folder / "accumulate4")[:20], losses(folder / "accumulate1")[:20], rtol=1e-5)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="NOT TESTED: processes on cores of their own need two cores")
+@pytest.mark.parametrize("how", ["free", "off", "bound before", "too few cores", "alone"])
+def test_processes_train_on_cores_of_their_own_if_nobody_bound_them(folder: Path, how: str) -> None:
+    ours = os.sched_getaffinity(0)
+    first = {min(ours)}
+    overrides = {"off": ["run.pin=false"], "too few cores": [f"run.threads={len(ours) // 2 + 1}"]}.get(how, [])
+    arguments = ("--config", SMOKE, f"run.dir=pin {how}", "train.epochs=100000", "train.log_every=50", *overrides)
+    job = Job("train", *arguments, cwd=folder, processes=1 if how == "alone" else 2)
+    try:
+        if how == "bound before":
+            os.sched_setaffinity(job.processes[0].pid or 0, first)
+        wait_until(lambda: reached(folder / f"pin {how}", 50), "step 50")
+        found = [os.sched_getaffinity(process.pid or 0) for process in job.processes]
+    finally:
+        job.signal(signal.SIGTERM)
+        statuses, _ = job.wait()
+    assert statuses == [143] * len(statuses)
+    expected = {"bound before": [first, ours], "alone": [ours]}.get(how, [ours, ours])
+    if how == "free":
+        assert found[0] | found[1] <= ours and not found[0] & found[1]
+        assert len(found[0]) == len(found[1]) == len(ours) // 2
+    else:
+        assert found == expected
