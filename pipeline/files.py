@@ -27,6 +27,10 @@ REMEDIES = {
     errno.EPERM: "not permitted; name another folder",
     errno.EIO: "the disk reports an I/O error; check it, and name another folder",
     errno.ENOTDIR: "a part of this path is a file, not a folder; name another",
+    errno.ENOENT: "a folder of this path is gone or cannot be made; name another folder",
+    errno.ENAMETOOLONG: "this path is too long; name another folder",
+    errno.ELOOP: "this path leads to itself by links; name another folder",
+    errno.ESTALE: "the network disk lost it; mount it again",
     errno.EEXIST: "a file of this name is in the way; name another folder",
 }
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust tell the number of an error

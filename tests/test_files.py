@@ -144,7 +144,7 @@ def test_a_failing_disk_is_one_message_that_names_the_place_and_what_to_do(code:
 
 
 def test_what_is_no_fault_of_the_disk_is_not_hidden() -> None:
-    for error in (FileNotFoundError(errno.ENOENT, "no"), ValueError("x"), OSError("without a number")):
+    for error in (OSError(errno.ENOTTY, "no"), ValueError("x"), OSError("without a number")):
         with pytest.raises(type(error)) as caught, files.disk_errors("a thing", Path("/there")):
             raise error
         assert caught.value is error
