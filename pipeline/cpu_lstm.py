@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from torch.autograd.function import once_differentiable
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-shared")
 MULTIPLE = 16  # of which the hidden size must be one: the lanes of the widest vectors
+LARGEST = 256  # hidden size; from 512 on torch's kernel is as fast, as few weights stay in the nearest cache
+COMPILE_SECONDS, KEPT_SECONDS = 60, 30 * 24 * 3600  # a compilation takes three seconds; others wait for it meanwhile
 TOLERANCE = 1e-5  # of the largest value, between this kernel's and torch's results when it is loaded
 
 
@@ -36,15 +39,16 @@ def library(flags: tuple[str, ...] = FLAGS) -> ctypes.CDLL:
     """The kernel, compiled and compared with torch's LSTM. Raises Unavailable, at every call anew."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise Unavailable("it was tried on x86-64 under Linux only")
-    processor = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")
-    if not {"avx2", "fma"} <= set(processor.split()):
-        raise Unavailable("this processor has no AVX2")
-    compiler = shutil.which("c++") or shutil.which("g++")
+    compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         raise Unavailable("there is no C++ compiler (Debian: apt-get install g++)")
     try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line for line in lines if line.startswith("flags")), "")
+        if not {"avx2", "fma"} <= set(processor.split()):
+            raise Unavailable("this processor has no AVX2")
         kernel = _open(compiler, flags, processor)
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: a user without a home
         raise Unavailable(f"it cannot be compiled: {_reason(error)}") from None
     _check(kernel)
     return kernel
@@ -57,14 +61,17 @@ def _open(compiler: str, flags: tuple[str, ...], processor: str) -> ctypes.CDLL:
     name = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:24]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sequence-pipeline"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_uid != os.geteuid():
-        raise OSError(f"{folder} belongs to another user")  # whose code would run here
+    if folder.stat().st_uid != os.geteuid() or folder.stat().st_mode & 0o022:  # whose code would run here
+        raise OSError(f"{folder} can be written by others; chmod 700 {folder}")
     made = folder / f"cpu_lstm-{name}.so"
     if not _is_whole(made):
+        for old in folder.iterdir():  # of other sources, or of a compilation that was killed
+            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as room:  # several processes may be at it: the last one's stays
             product = Path(room, made.name)
             command = [compiler, *flags, "-o", str(product), str(SOURCE)]
-            subprocess.run(command, capture_output=True, timeout=300, check=True)
+            subprocess.run(command, capture_output=True, timeout=COMPILE_SECONDS, check=True)
             code = product.read_bytes()
             product.write_bytes(code + hashlib.sha256(code).digest())
             product.replace(made)
@@ -80,10 +87,10 @@ def _is_whole(path: Path) -> bool:
     return hashlib.sha256(code[:-32]).digest() == code[-32:]
 
 
-def _reason(error: OSError | subprocess.SubprocessError) -> str:
+def _reason(error: Exception) -> str:
     """One line of what went wrong."""
     said = error.stderr.decode(errors="replace").strip() if isinstance(error, subprocess.CalledProcessError) else ""
-    lines = (said or str(error)).splitlines()
+    lines = (said or str(error) or repr(error)).splitlines()
     return next((line for line in lines if "error" in line), lines[-1])[:200]
 
 
@@ -116,7 +123,8 @@ def lstm(x: Tensor, weights: Sequence[Tensor], directions: int = 1) -> Tensor:
 
     ``x`` (B, T, F) float32 on the CPU. ``weights``: for each direction those of the input (4 * H, F) and of the recurrence
     (4 * H, H), and the two biases (4 * H), float32 and contiguous; H a multiple of 16. Sums have one order, whatever
-    ``torch.get_num_threads()``. The gradient may be taken once. Raises Unavailable if there is no kernel here.
+    ``torch.get_num_threads()``, on one kind of processor. The gradient may be taken once: no ``retain_graph``, no second
+    derivative. Raises Unavailable if there is no kernel here.
     """
     outputs: Tensor = _Layer.apply(library(), directions, x, *weights)
     return outputs
@@ -135,14 +143,19 @@ class _Layer(torch.autograd.Function):
     def forward(ctx: Any, kernel: ctypes.CDLL, directions: int, x: Tensor, *weights: Tensor) -> Tensor:
         x = x.contiguous()
         (batch, steps, features), hidden = x.shape, weights[1].shape[1]
+        if x.dtype != torch.float32 or not x.numel():
+            raise ValueError(f"expected single precision and at least one value, got {x.dtype} {tuple(x.shape)}")
+        shapes = [(4 * hidden, features), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,)] * directions
+        if hidden % kernel.lanes() or [tuple(weight.shape) for weight in weights] != shapes:
+            raise ValueError(f"expected weights of {shapes}, got {[tuple(weight.shape) for weight in weights]}")
+        assert all(weight.is_contiguous() and weight.dtype == x.dtype for weight in weights)
         sizes = (batch, steps, features, hidden, directions, torch.get_num_threads())
-        assert hidden % kernel.lanes() == 0 and all(weight.is_contiguous() for weight in weights)
         packed = x.new_empty(directions * 4 * hidden * (features + hidden + 1))
         outputs = x.new_empty(batch, steps, directions * hidden)
         gates = x.new_empty(directions * 4 * hidden * batch * steps)
         cells = x.new_empty(directions * hidden * batch * steps)
         kernel.lstm_forward(*_numbers(sizes), _at(x), _all_at(weights), *map(_at, (packed, outputs, gates, cells)))
-        ctx.kernel, ctx.sizes, ctx.room, ctx.gates, ctx.cells = kernel, sizes, packed, gates, cells
+        ctx.kernel, ctx.sizes, ctx.packed, ctx.gates, ctx.cells = kernel, sizes, packed, gates, cells
         ctx.save_for_backward(x, outputs, *weights)
         return outputs
 
@@ -156,8 +169,8 @@ class _Layer(torch.autograd.Function):
         grad = grad if grad.stride(2) == 1 else grad.contiguous()  # a mean's gradient is one step's, seen T times
         padded = -(-features // MULTIPLE) * MULTIPLE
         further = ctx.needs_input_grad[2]
-        back = x.new_empty(directions * 4 * hidden * hidden)
-        forth = x.new_empty(directions * 4 * hidden * padded) if further else None
+        recurrent = x.new_empty(directions * 4 * hidden * hidden)
+        inputs = x.new_empty(directions * 4 * hidden * padded) if further else None
         carried = x.new_empty(directions * batch * 2 * hidden)
         dx = torch.empty_like(x) if further else None
         grads = [torch.empty_like(weight) for weight in weights]
@@ -167,12 +180,12 @@ class _Layer(torch.autograd.Function):
             _all_at(weights),
             *map(_at, (outputs, ctx.gates, ctx.cells, grad)),
             *_numbers((grad.stride(0), grad.stride(1))),
-            *map(_at, (back, forth)),
+            *map(_at, (recurrent, inputs)),
             *_numbers((padded,)),
-            *map(_at, (carried, ctx.room, dx)),
+            *map(_at, (carried, ctx.packed, dx)),
             _all_at(grads),
         )
-        ctx.room = ctx.gates = ctx.cells = None
+        ctx.packed = ctx.gates = ctx.cells = None
         return None, None, dx, *grads
 
 

@@ -11,7 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ def make_state(
 ) -> State:
     """Ready ``model``, which is on the device already, for training: DDP and mixed precision by Accelerate."""
     exact = bool(train.gradient_shards)
-    layers = _choose_kernel(model, train, accelerator)
+    layers, lanes = _choose_kernel(model, train, accelerator)
     ema = deepcopy(model).flatten_parameters() if train.ema else None
     # the normalisation is the same everywhere and never changes: DDP would send it to all at every step
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ["mean", "scale"])  # type: ignore[no-untyped-call]
@@ -65,27 +65,26 @@ def make_state(
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
     nonfinite = torch.zeros((), device=accelerator.device)
-    state = State(model, forward, optimizer, accelerator.scaler, ema, autocast=autocast, nonfinite=nonfinite)
-    state.layers = layers
-    return state
+    more: dict[str, Any] = {"autocast": autocast, "nonfinite": nonfinite, "layers": layers, "lanes": lanes}
+    return State(model, forward, optimizer, accelerator.scaler, ema, **more)
 
 
-def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator: Accelerator) -> str:
-    """Let ``model`` train by ``cpu_lstm`` where all processes can, and say by what it trains."""
+def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator: Accelerator) -> tuple[str, int]:
+    """Let ``model`` train by ``cpu_lstm`` where all processes can and it is faster; what trains it, in words, and the lanes."""
     single = accelerator.mixed_precision == "no" and accelerator.device.type == "cpu"
     if train.cpu_lstm == "torch" or model.cell != "lstm" or not single:
-        return "by torch"
-    problem = ""
-    if model.hidden % cpu_lstm.MULTIPLE:
-        problem = f"model.hidden = {model.hidden} is no multiple of {cpu_lstm.MULTIPLE}"
+        return "by torch", 0
+    problem, lanes = "", 0
+    if model.hidden % cpu_lstm.MULTIPLE or model.hidden > cpu_lstm.LARGEST:
+        problem = f"model.hidden = {model.hidden} is no multiple of {cpu_lstm.MULTIPLE} up to {cpu_lstm.LARGEST}"
     else:
         try:
-            cpu_lstm.library()
+            lanes = cpu_lstm.library().lanes()
         except cpu_lstm.Unavailable as unavailable:
             problem = str(unavailable)
     problem = next((found for found in gather(problem) if found), "")
-    model.cpu_lstm = not problem
-    return f"by torch, not by our own kernel: {problem}" if problem else "by our own kernel"
+    model.by_kernel = not problem
+    return (f"by torch, not by our own kernel: {problem}", 0) if problem else ("by our own kernel", lanes)
 
 
 @torch.no_grad()

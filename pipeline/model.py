@@ -32,8 +32,8 @@ class RecurrentClassifier(nn.Module):
     the head (LSTM-FCN; Karim et al., 2018); ``head_dropout`` acts on what the head reads.
 
     ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section.
-    ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``cpu_lstm``: whether they are
-    trained by the kernel of that module where it computes the same; False until it is set.
+    ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``by_kernel``: whether they are
+    trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set.
     """
 
     mean: Tensor
@@ -58,7 +58,7 @@ class RecurrentClassifier(nn.Module):
         super().__init__()
         self.cell, self.hidden, self.pooling = cell, hidden, pooling
         self.dropout, self.head_dropout = dropout, head_dropout
-        self.cpu_lstm = False
+        self.by_kernel = False
         self.directions = 2 if bidirectional else 1
         width = hidden * self.directions
         self.register_buffer("mean", torch.zeros(features))
@@ -142,20 +142,19 @@ class RecurrentClassifier(nn.Module):
         """The outputs (B, T, D*H) of the layer whose modules begin at ``index``."""
         if self.directions == 1:
             return self._read(index, x)
-        if lengths is None and self.norms is None and self._by_kernel(x):
-            both = (*self.recurrent[index].parameters(), *self.recurrent[index + 1].parameters())
-            return cpu_lstm.lstm(x, both, 2)
+        if lengths is None and self.norms is None and self._takes(x):
+            return cpu_lstm.lstm(x, _weights(*self.recurrent[index : index + 2]), 2)
         backward = masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths)
         return torch.cat([self._read(index, x), backward], 2)
 
     def _read(self, index: int, x: Tensor) -> Tensor:
         """The outputs (B, T, H) of one recurrent module."""
         module = self.recurrent[index]
-        outputs: Tensor = cpu_lstm.lstm(x, (*module.parameters(),)) if self._by_kernel(x) else module(x)[0]
+        outputs: Tensor = cpu_lstm.lstm(x, _weights(module)) if self._takes(x) else module(x)[0]
         return outputs if self.norms is None else self.norms[index](outputs)
 
-    def _by_kernel(self, x: Tensor) -> bool:
-        return self.cpu_lstm and self.training and cpu_lstm.takes(x)
+    def _takes(self, x: Tensor) -> bool:
+        return self.by_kernel and self.training and cpu_lstm.takes(x)
 
     def _pool(self, x: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
         """(B, T, D*H) -> (B, D*H)."""
@@ -169,3 +168,8 @@ class RecurrentClassifier(nn.Module):
         assert self.attention is not None
         pooled: Tensor = self.attention(x, valid)
         return pooled
+
+
+def _weights(*modules: Any) -> list[Tensor]:
+    """Of single-layer modules: input, recurrence and two biases of each."""
+    return [weight for module in modules for weight in module.all_weights[0]]

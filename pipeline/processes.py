@@ -9,7 +9,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -182,28 +182,36 @@ def assert_same(facts: dict[str, str], error: type[Exception], remedy: str) -> N
 
 
 @contextmanager
-def pinned(threads: int) -> Iterator[None]:
-    """Keep this thread to a share of the cores of its own while the block runs, if there are several processes on this
-    machine, all may use the same cores, and these are enough for ``threads`` threads each: two processes on two cores took a
-    fifth more samples a second so. Who has bound them before is left to know better. Collective."""
+def pinned() -> Iterator[None]:
+    """Keep this thread, and those begun meanwhile, to a share of the cores of its own, if there are several processes on this
+    machine and all may use the same cores, as many as they are or more; who has bound them knows better. Collective."""
     before = os.sched_getaffinity(0)
-    everyone = gather((socket.gethostname(), before))
-    mine = [number for number, other in enumerate(everyone) if other == everyone[_rank()]]
-    here = [other for other in everyone if other[0] == everyone[_rank()][0]]
-    share = len(before) // len(mine)
-    if 1 < len(mine) == len(here) and share >= threads:
-        first = mine.index(_rank()) * share
-        with suppress(OSError):  # not everywhere allowed, and never needed
-            os.sched_setaffinity(0, sorted(before, key=_core)[first : first + share])
+    everyone = gather((_machine(), before))
+    own = everyone[_rank()]
+    alike = [number for number, other in enumerate(everyone) if other == own]
+    share = len(before) // len(alike)
+    bound = 1 < len(alike) == sum(machine == own[0] for machine, _ in everyone) and share > 0
+    if bound:
+        # two processes on two cores, whose caches then stay theirs, took a fifth more samples a second so
+        first = alike.index(_rank()) * share
+        os.sched_setaffinity(0, sorted(before, key=_core)[first : first + share])
     try:
         yield
     finally:
-        with suppress(OSError):
+        if bound:
             os.sched_setaffinity(0, before)
 
 
 def _rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _machine() -> str:
+    """What no other machine is called; host names may repeat."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return socket.gethostname()
 
 
 def _core(cpu: int) -> tuple[int, int, int]:

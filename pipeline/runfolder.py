@@ -22,14 +22,16 @@ from filelock import FileLock, Timeout
 from pipeline import config, files
 from pipeline.errors import RunError
 
-PLACES = (
+FREE = (
     "run.dir",
     "data.root",
     "data.path",
     "data.test_path",
     "data.prepared",
     "data.mirrors",
-)  # where things lie, not what they are
+    "run.pin",
+    "train.cpu_lstm",
+)  # may change within a run: where things lie, and what computes the same
 PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "polars", "safetensors", "onnx", "onnxruntime")
 
 
@@ -61,7 +63,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
     path = folder / "config.yaml"
     if path.exists():
         begun = config.load(path)
-        changed = config.differences(begun, settings, PLACES)
+        changed = config.differences(begun, settings, FREE)
         if changed and not any((folder / "checkpoints").glob("step_*")):  # nothing was trained with it
             with files.disk_errors("the run folder", folder):
                 files.write_text(path, config.dump(settings))
@@ -83,9 +85,9 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
         files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
 
 
-def keep_places(folder: Path, settings: config.Config) -> None:
-    """Have config.yaml say where things lie now: evaluate and export look there. Only once it is known that the data
-    there is that of the run."""
+def keep_free(folder: Path, settings: config.Config) -> None:
+    """Have config.yaml say where things lie now, where evaluate and export look, and what else may change. Only once it is
+    known that the data there is that of the run."""
     path = folder / "config.yaml"
     if config.load(path) != settings:
         with files.disk_errors("the run folder", folder):

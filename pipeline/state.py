@@ -23,7 +23,8 @@ class State:
     several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps. ``autocast`` is
     entered around each forward pass: made once, as Accelerate makes a new one at every call. ``nonfinite`` (), on the
     device, becomes 1 when a gradient is not finite. ``class_weights`` (C), if there are any, weigh the training loss.
-    ``layers``: what the recurrent layers are trained by, in words.
+    ``layers``: what the recurrent layers are trained by, in words; ``lanes``: of our own kernel, which decide how it rounds,
+    0 for torch's.
     ``check`` raises the NonFiniteError of a step that was launched and not waited for, if there is one."""
 
     model: RecurrentClassifier
@@ -36,6 +37,7 @@ class State:
     nonfinite: Tensor = field(default_factory=lambda: torch.zeros(()))
     class_weights: Tensor | None = None
     layers: str = "by torch"
+    lanes: int = 0
     check: Callable[[], None] = lambda: None
 
     @property

@@ -211,10 +211,9 @@ def test_a_model_trains_by_it_as_by_torch(
     found = []
     for own in (True, False):
         made = model(hidden=16, **arguments)
-        made.cpu_lstm = own
+        made.by_kernel = own
         logits = made(values, lengths)
-        names = str(logits.grad_fn) + seen(logits)
-        assert ("_LayerBackward" in names) == own
+        assert ("_LayerBackward" in seen(logits)) == own
         logits.logsumexp(1).sum().backward()
         found.append([logits.detach(), *(parameter.grad for parameter in made.parameters() if parameter.grad is not None)])
         with torch.no_grad():
@@ -239,7 +238,8 @@ def seen(result: Tensor) -> str:
     [
         ({"hidden": 16}, {}, "by our own kernel"),
         ({"hidden": 16}, {"cpu_lstm": "torch"}, "by torch"),
-        ({"hidden": 6}, {}, "by torch, not by our own kernel: model.hidden = 6 is no multiple of 16"),
+        ({"hidden": 6}, {}, "by torch, not by our own kernel: model.hidden = 6 is no multiple of 16 up to 256"),
+        ({"hidden": 512}, {}, "by torch, not by our own kernel: model.hidden = 512 is no multiple of 16 up to 256"),
         ({"hidden": 16, "cell": "gru"}, {}, "by torch"),
     ],
 )
@@ -248,12 +248,12 @@ def test_it_is_used_where_it_can_be_and_what_is_used_is_said(
 ) -> None:
     made = state(config.Optim(), config.Train(**train), **arguments)
     assert made.layers == by
-    assert made.model.cpu_lstm == (by == "by our own kernel")
+    assert made.model.by_kernel == (by == "by our own kernel")
 
 
 def test_half_precision_is_torchs(model: Callable[..., RecurrentClassifier]) -> None:
     made = model(hidden=16)
-    made.cpu_lstm = True
+    made.by_kernel = True
     with torch.autocast("cpu", torch.bfloat16):
         assert "_LayerBackward" not in seen(made(torch.zeros(2, 5, 3)))
 
@@ -267,15 +267,15 @@ def test_it_brings_no_openmp_of_its_own() -> None:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of its own, and nothing remembered."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cpu_lstm.library.cache_clear()
-    yield tmp_path / "cache/sequence-pipeline"  # type: ignore[misc]
+    yield tmp_path / "cache/sequence-pipeline"
     cpu_lstm.library.cache_clear()
 
 
-def test_it_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_compiled_once(cache: Path) -> None:
     cpu_lstm.library()
     (made,) = cache.iterdir()
     assert cache.stat().st_mode & 0o777 == 0o700
@@ -323,12 +323,12 @@ def test_a_compiler_that_is_missing_or_fails_is_the_reason_given(
     tools = tmp_path / "bin"
     tools.mkdir()
     if script:
-        (tools / "c++").write_text(script)
-        (tools / "c++").chmod(0o700)
+        (tools / "g++").write_text(script)
+        (tools / "g++").chmod(0o700)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin" if script else str(tools))
     made = state(config.Optim(), config.Train(), hidden=16)
     assert made.layers.startswith("by torch, not by our own kernel: ") and reason in made.layers
-    assert not made.model.cpu_lstm
+    assert not made.model.by_kernel
 
 
 def test_a_compiler_whose_code_is_wrong_is_found_out(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,8 +343,81 @@ def test_a_compiler_whose_code_is_wrong_is_found_out(cache: Path, tmp_path: Path
 def test_code_of_another_user_is_not_run(cache: Path) -> None:
     cache.mkdir(parents=True)
     os.chown(cache, 12345, 12345)
-    with pytest.raises(cpu_lstm.Unavailable, match="belongs to another user"):
+    with pytest.raises(cpu_lstm.Unavailable, match="can be written by others"):
         cpu_lstm.library()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_code_that_others_may_write_is_not_run(cache: Path, mode: int) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(mode)
+    with pytest.raises(cpu_lstm.Unavailable, match="can be written by others; chmod 700"):
+        cpu_lstm.library()
+
+
+def test_what_is_old_in_the_cache_is_removed_when_something_new_comes(cache: Path) -> None:
+    cache.mkdir(parents=True, mode=0o700)
+    (cache / "tmpold").mkdir()
+    (cache / "tmpold/cpu_lstm-1.so").write_bytes(b"half")
+    (cache / "cpu_lstm-2.so").write_bytes(b"old")
+    (cache / "cpu_lstm-3.so").write_bytes(b"young")
+    for name in ("tmpold", "cpu_lstm-2.so"):
+        os.utime(cache / name, (0, 0))
+    cpu_lstm.library()
+    assert len(list(cache.iterdir())) == 2 and (cache / "cpu_lstm-3.so").exists()
+
+
+def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch, state: Callable[..., State]) -> None:
+    def no_home(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    cpu_lstm.library.cache_clear()
+    try:
+        assert (
+            "it cannot be compiled: Could not determine home directory."
+            in state(config.Optim(), config.Train(), hidden=16).layers
+        )
+    finally:
+        cpu_lstm.library.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(), subprocess.TimeoutExpired("c++", 1), subprocess.CalledProcessError(1, "c++", b"", b"")]
+)
+def test_every_failure_has_a_reason(error: Exception) -> None:
+    assert cpu_lstm._reason(error)
+
+
+@pytest.mark.parametrize(
+    ("x", "wrong"),
+    [
+        (torch.zeros(0, 5, 3), "at least one value"),
+        (torch.zeros(2, 0, 3), "at least one value"),
+        (torch.zeros(2, 5, 3, dtype=torch.float64), "expected single precision"),
+        (torch.zeros(2, 5, 4), "expected weights of"),
+    ],
+)
+def test_what_does_not_fit_is_refused(x: Tensor, wrong: str) -> None:
+    made = case((2, 5, 3, 16), 1)
+    with pytest.raises(ValueError, match=wrong):
+        cpu_lstm.lstm(x, made.weights)
+    with pytest.raises(ValueError, match="expected weights of"):
+        cpu_lstm.lstm(made.x, made.weights[:3])
+    with pytest.raises(ValueError, match="expected weights of"):
+        cpu_lstm.lstm(made.x, made.weights, 2)
+
+
+def test_a_run_that_torch_began_before_there_was_a_kernel_goes_on_by_torch(tmp_path: Path) -> None:
+    common = ("--config", str(ROOT / "configs/smoke.yaml"))
+    succeed("prepare", *common, cwd=tmp_path)
+    run("train", *common, "train.cpu_lstm=torch", cwd=tmp_path, PIPELINE_FAULT="kill@0:12")
+    settings = tmp_path / "runs/smoke/config.yaml"
+    lines = settings.read_text().splitlines(keepends=True)
+    settings.write_text("".join(line for line in lines if "cpu_lstm" not in line and "pin:" not in line))
+    output = succeed("train", *common, "train.cpu_lstm=torch", "run.pin=false", cwd=tmp_path)
+    assert "rounds differently" not in output and "finished at step 28" in output
 
 
 def test_a_run_goes_on_by_the_other_one_and_says_so(tmp_path: Path) -> None:
@@ -354,9 +427,10 @@ def test_a_run_goes_on_by_the_other_one_and_says_so(tmp_path: Path) -> None:
     assert status == -signal.SIGKILL
     (tmp_path / "empty").mkdir()
     output = succeed("train", *common, cwd=tmp_path, PATH=str(tmp_path / "empty"))
+    assert "which rounds differently from what trained them so far" in output
     assert "recurrent layers go on by torch, not by our own kernel: there is no C++ compiler" in output
     found, _ = checkpoint.newest(tmp_path / "runs/smoke/checkpoints")
-    assert found is not None and found.facts["cpu_lstm"] is False
+    assert found is not None and found.facts["cpu_lstm"] == 0
 
 
 def test_exact_mode_and_plain_mode_learn_the_same_by_it(
@@ -366,7 +440,7 @@ def test_exact_mode_and_plain_mode_learn_the_same_by_it(
     for shards in (0, 2):
         train = config.Train(batch=8, epochs=2, gradient_shards=shards)
         made = state(config.Optim(lr=0.01), train, hidden=16)
-        assert made.model.cpu_lstm
+        assert made.model.by_kernel
         made_batches = batches(32, 8, slices=shards or 1)
         losses.append(
             [float(report.loss) for report in engine.train(made, made_batches, train, config.Optim(), 0, accelerator)]

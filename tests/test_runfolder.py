@@ -161,7 +161,7 @@ def test_places_may_differ_since_they_do_not_change_what_a_run_is(tmp_path: Path
     begun = (tmp_path / "config.yaml").read_bytes()
     runfolder.enter(tmp_path, moved, 1)
     assert (tmp_path / "config.yaml").read_bytes() == begun, "the data there may turn out to be another"
-    runfolder.keep_places(tmp_path, moved)
+    runfolder.keep_free(tmp_path, moved)
     (tmp_path / "checkpoints/step_00000001").mkdir(parents=True)
     assert config.load(tmp_path / "config.yaml") == moved
     with pytest.raises(RunError, match=r"data\.seed: 0 -> 1"):

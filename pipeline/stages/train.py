@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
@@ -54,7 +55,7 @@ def train(settings: Config) -> None:
 
         state = make_state(settings, prepared, accelerator)
         found = resume(folder, state, prepared, accelerator)
-        processes.on_main(accelerator, lambda: runfolder.keep_places(folder, settings))
+        processes.on_main(accelerator, lambda: runfolder.keep_free(folder, settings))
         if found and checkpoint.is_finished(found):
             if accelerator.is_main_process:
                 print(f"{folder}: finished at step {state.step}, nothing to do; next: make eval RUN={folder}")
@@ -93,8 +94,8 @@ def run(
         processes.StopSignal(lambda: writer.failed or log.failed) as stop,
         Progress(steps, state.step, accelerator.is_main_process) as progress,
         Log(settings, folder, state.step, per_epoch, len(prepared.manifest.class_names), accelerator, progress) as log,
-        # after the trackers, whose processes would be bound too
-        processes.pinned(settings.run.threads) if settings.run.pin and accelerator.device.type == "cpu" else nullcontext(),
+        # after the trackers, whose processes would be bound too; threads of torch's pool, which are there already, are not
+        processes.pinned() if pins(settings.run, accelerator) else nullcontext(),
     ):
 
         def settle() -> bool:
@@ -115,7 +116,7 @@ def run(
                 refuse_nonfinite(state)
                 compare(state, accelerator)
                 facts = {"selection": asdict(before), "data": prepared.digest, "processes": accelerator.num_processes}
-                facts["cpu_lstm"] = state.model.cpu_lstm
+                facts["cpu_lstm"] = state.lanes
 
                 def write() -> None:
                     log.check()
@@ -153,6 +154,11 @@ def run(
                     break
         processes.on_main(accelerator, lambda: writer.finish(state.step))
         progress.say(f"finished at step {state.step}{selection.describe(options.monitor)}; next: make eval RUN={folder}")
+
+
+def pins(run: config.Run, accelerator: Accelerator) -> bool:
+    """Whether a process keeps to cores of its own."""
+    return run.pin and run.threads == 1 and accelerator.device.type == "cpu" and hasattr(os, "sched_setaffinity")
 
 
 def compare(state: State, accelerator: Accelerator) -> None:
@@ -205,8 +211,8 @@ def resume(folder: Path, state: State, prepared: Prepared, accelerator: Accelera
             print(f"{folder}: resuming after step {found.step}")
         if found and not checkpoint.is_finished(found) and found.facts["processes"] != accelerator.num_processes:
             print(f"{folder}: number of processes was {found.facts['processes']}, goes on with {accelerator.num_processes}")
-        if found and not checkpoint.is_finished(found) and found.facts.get("cpu_lstm", False) != state.model.cpu_lstm:
-            print(f"{folder}: recurrent layers go on {state.layers}, which rounds otherwise than what they began with")
+        if found and not checkpoint.is_finished(found) and found.facts.get("cpu_lstm", 0) != state.lanes:
+            print(f"{folder}: recurrent layers go on {state.layers}, which rounds differently from what trained them so far")
     return found
 
 

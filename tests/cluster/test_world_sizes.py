@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.processes import pinned
 from tests.launching import ROOT, Job, losses, reached, succeed, wait_until, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
@@ -81,3 +82,35 @@ def test_processes_train_on_cores_of_their_own_if_nobody_bound_them(folder: Path
         assert len(found[0]) == len(found[1]) == len(ours) // 2
     else:
         assert found == expected
+
+
+CPUS = frozenset(range(8))
+
+
+@pytest.mark.parametrize(
+    ("everyone", "rank", "expected"),
+    [
+        ([("a", CPUS)] * 2, 0, {0, 1, 4, 5}),
+        ([("a", CPUS)] * 2, 1, {2, 3, 6, 7}),
+        ([("a", CPUS), ("b", CPUS)], 1, None),
+        ([("a", CPUS), ("b", CPUS), ("b", CPUS)], 2, {2, 3, 6, 7}),
+        ([("a", CPUS), ("a", frozenset(range(4)))], 0, None),
+        ([("a", CPUS)] * 9, 8, None),
+        ([("a", CPUS)] * 3, 2, {2, 6}),
+        ([("a", CPUS)], 0, None),
+    ],
+)
+def test_shares_are_whole_cores_and_what_was_before_comes_back(
+    monkeypatch: pytest.MonkeyPatch, everyone: list[tuple[str, frozenset[int]]], rank: int, expected: set[int] | None
+) -> None:
+    """Eight threads of four cores: 0 and 4 are one, and so on."""
+    bound: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: everyone[rank][1])
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cpus: bound.append(set(cpus)))
+    monkeypatch.setattr("pipeline.processes.gather", lambda _: everyone)
+    monkeypatch.setattr("pipeline.processes._rank", lambda: rank)
+    monkeypatch.setattr("pipeline.processes._core", lambda cpu: (0, cpu % 4, cpu))
+    with pytest.raises(KeyError), pinned():
+        assert bound == ([] if expected is None else [expected])
+        raise KeyError
+    assert bound[1:] == ([] if expected is None else [set(everyone[rank][1])])
