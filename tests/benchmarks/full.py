@@ -100,7 +100,7 @@ def run(options: argparse.Namespace, folder: Path) -> Results:
     chosen = choose(options.only)
     results = Results(
         machine=machine(),
-        settings={name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items() if value},
+        settings={name: value.name if isinstance(value, Path) else value for name, value in vars(options).items() if value},
         entries=[Entry(name=one.name, limit=one.limit, problem=one.missing) for one in chosen],
     )
     ours = any(one.peer == "pipeline_stage" and not one.missing for one in chosen)
