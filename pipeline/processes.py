@@ -9,7 +9,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -194,12 +194,14 @@ def pinned() -> Iterator[None]:
     if bound:
         # two processes on two cores, whose caches then stay theirs, took a fifth more samples a second so
         first = alike.index(_rank()) * share
-        os.sched_setaffinity(0, sorted(before, key=_core)[first : first + share])
+        with suppress(OSError):  # forbidden in some sandboxes, and never needed
+            os.sched_setaffinity(0, sorted(before, key=_core)[first : first + share])
     try:
         yield
     finally:
         if bound:
-            os.sched_setaffinity(0, before)
+            with suppress(OSError):
+                os.sched_setaffinity(0, before)
 
 
 def _rank() -> int:
@@ -251,13 +253,14 @@ class StopSignal:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
 
-    def agreed(self) -> bool:
-        """Whether to stop; every process asks equally often and gets the same answer. Once it is yes, it stays yes."""
+    def agreed(self, always: bool = False) -> bool:
+        """Whether to stop; every process asks equally often and gets the same answer. Once it is yes, it stays yes.
+        ``always``: ask the others each time, as where the time between questions is not that between steps."""
         if self._group is None or self._agreed:
             self._agreed = self._agreed or self.wanted
             return self._agreed
         self._asked += 1
-        if self._asked < self._next:
+        if self._asked < self._next and not always:
             return False
         interval = 1
         if self._pending is not None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ def run(
             if evaluates or step % save_every == 0 or last:
                 refuse_nonfinite(state)
             if evaluates:
-                rows = evaluation.evaluate(state.best_model, store["valid"], accelerator, stop=stop.agreed)
+                rows = evaluation.evaluate(state.best_model, store["valid"], accelerator, stop=partial(stop.agreed, True))
                 selection = log.validation(step, rows, selection) if rows else selection
             early = 0 < options.early_stopping <= selection.stale
             stopped = stop.agreed()
