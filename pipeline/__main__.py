@@ -27,7 +27,7 @@ RunFolder = Annotated[Path, typer.Option("--run", help="The run folder, such as 
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Dry run: the resolved configuration, parameters, steps and memory."""
     from pipeline import config as configuration
-    from pipeline.stages import prepare as stage
+    from pipeline.stages import check as stage
 
     stage.check(configuration.load(config, overrides or ()))
 
@@ -104,7 +104,7 @@ def predict(
 @app.command()
 def summary(run: RunFolder) -> None:
     """What a run gave, where it lies and what to type next."""
-    from pipeline.stages import export as stage
+    from pipeline.stages import summary as stage
 
     stage.summary(run)
 

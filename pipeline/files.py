@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space there, or name another folder",
     errno.EDQUOT: "your quota there is used up; free some space, or name another folder",

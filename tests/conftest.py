@@ -11,11 +11,14 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 
-from pipeline import config, engine, optim
-from pipeline.data.batches import Batches, Shift, Store
+from pipeline import config
+from pipeline.data.augment import Shift
+from pipeline.data.batches import Batches
 from pipeline.data.prepared import Part
-from pipeline.model import RecurrentClassifier
-from pipeline.state import State
+from pipeline.data.store import Store
+from pipeline.model.classifier import RecurrentClassifier
+from pipeline.training import optim
+from pipeline.training.state import State, make_state
 
 T, F, C = 5, 3, 4  # steps, features and classes of the tiny data
 
@@ -72,7 +75,7 @@ def state(model: Callable[..., RecurrentClassifier], accelerator: Accelerator) -
 
     def make(settings: config.Optim, train: config.Train, **arguments: Any) -> State:
         made = model(**arguments)
-        return engine.make_state(made, optim.make_optimizer(made, settings), train, accelerator)
+        return make_state(made, optim.make_optimizer(made, settings), train, accelerator)
 
     return make
 

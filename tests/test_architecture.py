@@ -1,4 +1,4 @@
-"""The package is built as its own map says: ``pipeline/__init__.py``."""
+"""The package is built as its own maps say: ``pipeline/__init__.py``, and the ``__init__.py`` of each package in it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ import pipeline
 
 ROOT = Path(pipeline.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-MAP = re.findall(r"^    ([a-z_.]+)  +\S", pipeline.__doc__ or "", re.MULTILINE)
-STAGES = re.findall(r"^    ([a-z_.]+)  +\S", (ROOT / "stages/__init__.py").read_text(), re.MULTILINE)
-COMMANDS = ("prepare", "tune", "train", "evaluate", "export", "predict")
+COMMANDS = ("check", "prepare", "tune", "train", "evaluate", "export", "predict", "summary")
+FACE = "pipeline.config"  # the one package that hands names on, as ``config.Optim`` stands everywhere
 HEAVY = ("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn", "onnx", "onnxruntime", "numpy", "polars")
+TAKE_A_SECTION = ("pipeline.training.", "pipeline.model.", "pipeline.data.")
 
 
 def name_of(file: Path) -> str:
-    """``data.idx`` for pipeline/data/idx.py; a package has the name of its folder."""
-    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__").removeprefix("__init__")
+    """``pipeline.data.split`` for pipeline/data/split.py; a package has the name of its folder."""
+    return ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
 NAMES = {name_of(file): file for file in FILES}
+PACKAGES = {name for name, file in NAMES.items() if file.name == "__init__.py"}
+MODULES = [name for name in NAMES if name not in PACKAGES]
+
+
+def map_of(package: str) -> list[str]:
+    """What the docstring of a package names, in its order."""
+    text = ast.get_docstring(ast.parse(NAMES[package].read_text())) or ""
+    return re.findall(r"^    ([a-z_]+)/?  +\S", text, re.MULTILINE)
 
 
 def imports(file: Path) -> Iterator[tuple[str, int]]:
@@ -38,39 +46,61 @@ def imports(file: Path) -> Iterator[tuple[str, int]]:
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{file}:{node.lineno}: relative imports hide where a module stands"
             inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            found = [name if name.removeprefix("pipeline.") in NAMES else str(node.module) for name in inner]
-        yield from ((name.removeprefix("pipeline."), node.lineno) for name in found if name.split(".")[0] == "pipeline")
+            found = [name if name in NAMES else str(node.module) for name in inner]
+        yield from ((name, node.lineno) for name in found if name.split(".")[0] == "pipeline")
 
 
-def place(name: str) -> int:
-    """The line of a module in the map; all stages stand in one."""
-    return MAP.index("stages" if name.split(".")[0] == "stages" else name)
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_the_map_of_a_package_names_each_of_its_modules_once_and_nothing_else(package: str) -> None:
+    inside = {name.removeprefix(f"{package}.").split(".")[0] for name in NAMES if name.startswith(f"{package}.")}
+    assert sorted(map_of(package)) == sorted(inside)
+    if package not in ("pipeline", FACE):
+        assert not list(imports(NAMES[package])), "a package's __init__ imports nothing"
 
 
-def test_the_map_names_every_module_once_and_nothing_else() -> None:
-    modules = {"stages" if name.startswith("stages") else name for name in NAMES} - {"", "data"}
-    assert sorted(MAP) == sorted(modules)
-    assert not [name for name in ("", "data", "stages") if list(imports(NAMES[name]))], "a package's __init__ imports nothing"
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("", "data", "stages")])
-def test_a_module_imports_only_from_those_above_it(name: str) -> None:
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_what_stands_above_it_at_each_level(name: str) -> None:
     for other, line in imports(NAMES[name]):
         where = f"{NAMES[name]}:{line}: {name} imports {other}"
         if other == "pipeline":
             continue  # the version
         assert other in NAMES, f"{where}, which is no module"
-        if name.startswith("stages.") and other.startswith("stages."):
-            inner = other.removeprefix("stages.")
-            assert inner not in COMMANDS, f"{where}: a stage reads what another wrote, and not its code"
-            assert STAGES.index(inner) < STAGES.index(name.removeprefix("stages.")), f"{where}, which stands below it"
-        else:
-            assert place(other) < place(name), f"{where}, which stands below it in pipeline/__init__.py"
+        mine, theirs = name.split("."), other.split(".")
+        depth = next(depth for depth, (left, right) in enumerate(zip(mine, theirs, strict=False)) if left != right)
+        package = ".".join(mine[:depth])
+        order = map_of(package)
+        assert order.index(theirs[depth]) < order.index(mine[depth]), f"{where}, which stands below it in the map of {package}"
+        if package == "pipeline.stages":
+            assert theirs[depth] not in COMMANDS, f"{where}: a stage reads what another wrote, and not its code"
 
 
-def test_the_map_of_the_stages_names_each_of_them_once() -> None:
-    assert sorted(STAGES) == sorted(name.removeprefix("stages.") for name in NAMES if name.startswith("stages."))
-    assert set(COMMANDS) <= set(STAGES)
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(FACE)])
+def test_names_of_the_configuration_are_taken_from_its_face(name: str) -> None:
+    inner = {other for other, _ in imports(NAMES[name]) if other.startswith(f"{FACE}.")}
+    assert inner <= {f"{FACE}.strict_yaml"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_keeps_its_private_names_and_goes_by_its_own(name: str) -> None:
+    tree = ast.parse(NAMES[name].read_text())
+    own = {alias for alias, _ in imports(NAMES[name])}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline"):
+            private = [alias.name for alias in node.names if alias.name.startswith("_") and alias.name != "__version__"]
+            assert not private, f"{NAMES[name]}:{node.lineno}: {private} belong to {node.module}"
+            if name != "pipeline.__main__":
+                renamed = [alias.name for alias in node.names if alias.asname and f"{node.module}.{alias.name}" in own]
+                assert not renamed, f"{NAMES[name]}:{node.lineno}: {renamed} under another name"
+
+
+def test_the_first_listing_is_short_and_each_folder_shows_its_story() -> None:
+    assert len([path for path in ROOT.iterdir() if path.name != "__pycache__"]) <= 16
+    for package in PACKAGES - {"pipeline"}:
+        assert 3 <= len(map_of(package)) <= 12, package
+
+
+def test_each_command_is_a_stage() -> None:
+    assert set(map_of("pipeline.stages")) == {"assembly", *COMMANDS}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], []])
@@ -91,14 +121,13 @@ print("LOADED", *sorted({{name.split(".")[0] for name in sys.modules}} & set({HE
 
 
 def functions(file: Path) -> Iterator[ast.FunctionDef]:
+    """All functions of a file, inner ones too."""
     yield from (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name in ("engine", "optim", "model") or name.startswith("data.")])
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(TAKE_A_SECTION)])
 def test_a_function_takes_its_own_section_and_never_the_whole_configuration(name: str) -> None:
-    assert "config" not in [alias.name for alias in _froms(NAMES[name], "pipeline.config")], (
-        "the section, not its module's root"
-    )
+    assert "Config" not in [alias.name for alias in _froms(NAMES[name], "pipeline.config")], "the section, not the whole"
     for function in functions(NAMES[name]):
         arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
         for node in (*(argument.annotation for argument in arguments), function.returns):
@@ -123,9 +152,18 @@ def test_every_public_name_says_what_it_is(name: str) -> None:
                 if isinstance(inner, ast.ClassDef | ast.FunctionDef) and not inner.name.startswith("_"):
                     yield from silent(inner, f"{path}.{inner.name}")
 
-    assert list(silent(ast.parse(NAMES[name].read_text()), f"pipeline.{name}")) == []
+    assert list(silent(ast.parse(NAMES[name].read_text()), name)) == []
 
 
 def test_no_module_has_grown_into_two() -> None:
     lines = {name: len(file.read_text().splitlines()) for name, file in NAMES.items()}
-    assert {name: count for name, count in lines.items() if count > 300} == {}
+    assert {name: count for name, count in lines.items() if count > 250} == {}
+
+
+def test_no_function_has_grown_into_two() -> None:
+    lengths = {
+        f"{name}.{function.name}": (function.end_lineno or 0) - function.lineno + 1
+        for name, file in NAMES.items()
+        for function in functions(file)
+    }
+    assert {name: count for name, count in lengths.items() if count > 90} == {}

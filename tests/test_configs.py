@@ -9,7 +9,8 @@ import pytest
 import yaml
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
-from pipeline import config, yamlfile
+from pipeline import config
+from pipeline.config import strict_yaml
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -43,7 +44,7 @@ def test_a_config_is_loaded_and_is_of_the_data_its_name_says(path: Path) -> None
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_states_only_what_differs_from_the_defaults(path: Path) -> None:
-    values, lines = yamlfile.read(path)
+    values, lines = strict_yaml.read(path)
     defaults = config.Config().model_dump(mode="json")
     idle = {
         f"{name}.{key}"
@@ -63,7 +64,7 @@ def test_a_file_begins_by_saying_what_it_is_for(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_says_nothing_of_where_it_runs(path: Path) -> None:
-    values, _ = yamlfile.read(path)
+    values, _ = strict_yaml.read(path)
     assert not {"run"} & values.keys() and not {"root", "prepared", "mirrors"} & values.get("data", {}).keys()
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from pipeline import files
 from pipeline.errors import UserError
-from tests.data.rawfiles import small_disk
+from tests.support.raw_files import small_disk
 
 
 def names(folder: Path) -> list[str]:

@@ -13,9 +13,10 @@ import pytest
 import torch
 import typer
 
-from pipeline import config, export
+from pipeline import config
 from pipeline.__main__ import app
-from pipeline.model import RecurrentClassifier
+from pipeline.deploy import exporter
+from pipeline.model.classifier import RecurrentClassifier
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -178,7 +179,7 @@ def test_the_onnxruntime_example_runs_on_an_exported_model(
     model = RecurrentClassifier(**arguments).eval()
     facts = {"class_names": [f"class {index}" for index in range(10)], "length": 8}
     values = torch.randint(0, 17, (5, 8, 8), dtype=torch.uint8)
-    export.export(model, arguments, facts, export.Examples(values), ["onnx"], 1e-4, tmp_path / "runs/digits/export")
+    exporter.export(model, arguments, facts, exporter.Examples(values), ["onnx"], 1e-4, tmp_path / "runs/digits/export")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)

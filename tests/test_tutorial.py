@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.launching import ROOT, environment, succeed
+from tests.support.launching import ROOT, environment, succeed
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE | re.DOTALL)
 WITHOUT = "import sys; sys.modules['torch'] = sys.modules['pipeline'] = None; "

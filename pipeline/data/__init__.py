@@ -1,1 +1,16 @@
-"""Raw data -> prepared/ -> batches; the modules in order stand in ``pipeline``'s docstring."""
+"""Raw data -> prepared/ -> batches.
+
+In the order of their imports:
+
+    series        series of unequal lengths, end to end
+    split         which examples are held out: stratified, whole groups, the latest
+    manifest      what a prepared folder says of itself
+    clean         cut, fill and resample a series, by the policies of the configuration
+    sources/      images by name
+    readers/      the user's own files -> series
+    prepared      prepared/ as it lies on the disk: opened, keyed, verified
+    preparation/  raw examples -> prepared/
+    store         a part in memory, on the device or mapped
+    augment       random distortion of training images
+    batches       this process's batches, in an order given by (seed, epoch)
+"""

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline import config
-from pipeline.data.prepared import Manifest
+from pipeline.data.manifest import Manifest
+from pipeline.data.store import Store
 
 
 def places(manifest: Manifest) -> Tensor:
@@ -74,3 +75,32 @@ class Warp:
         first = torch.stack([cos * across, (cos * shear - sin) * down * tall, zero], 1)
         second = torch.stack([sin * across / tall, (sin * shear + cos) * down, zero], 1)
         return torch.stack([first, second], 1)
+
+
+class Shift:
+    """Random shift of images by up to ``pixels`` each way, in any view; what moves in is the background.
+
+    A table holds, for each of the (2 * pixels + 1)^2 shifts, where each of the P values comes from: one gather
+    both picks the examples and moves them.
+    """
+
+    def __init__(self, manifest: Manifest, pixels: int, home: torch.device) -> None:
+        assert manifest.image is not None
+        height, width = manifest.image
+        order = torch.arange(height * width) if manifest.order is None else torch.tensor(manifest.order)  # (P)
+        moves = torch.arange(-pixels, pixels + 1)
+        self.choices = len(moves) ** 2
+        down, right = (move.reshape(-1, 1) for move in torch.meshgrid(moves, moves, indexing="ij"))  # (choices, 1)
+        row, column = order // width - down, order % width - right  # (choices, P)
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        self.source = places(manifest)[row.clamp(0, height - 1) * width + column.clamp(0, width - 1)].to(home)  # (choices, P)
+        self.inside = inside.to(home)
+        self.background = manifest.value_range[0]
+
+    def take(self, store: Store, rows: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        """``Store.take`` with each example moved as ``shifts`` (b), numbers of shifts, say."""
+        steps = self.source.shape[1]
+        values = store.values.reshape(-1).take(rows[:, None] * steps + self.source[shifts])  # (b, P)
+        values = values.where(self.inside[shifts], self.background).to(values.dtype)
+        values = values.reshape(-1, *store.values.shape[1:])
+        return values.to(store.device), store.labels.index_select(0, rows).to(store.device)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.data.augment import Warp, places
-from pipeline.data.prepared import Manifest, Part
+from pipeline.data.augment import Shift, Warp
+from pipeline.data.store import Store
 
 POOL = 50  # batches whose examples are sorted by length together
 
@@ -41,66 +41,6 @@ class Slice:
     weights: Tensor
     padded: bool
     lengths: Tensor | None = None
-
-
-class Store:
-    """The values and labels of a part: on the device if they fit ``limit_mb``, else read through memory maps.
-
-    Series of unequal lengths are padded with zeros when they are taken, to the longest that is taken with them.
-    """
-
-    def __init__(self, part: Part, device: torch.device, limit_mb: int) -> None:
-        self.device, self.count = device, len(part.labels)
-        self.resident = part.nbytes <= limit_mb * 2**20
-        there = device if self.resident else torch.device("cpu")
-        shards = [part.values, *part.rest]
-        if part.rest and there.type != "cpu":
-            shards = [torch.cat(shards)]
-        # rows of unequal lengths lie on the host, which must know the longest of a batch
-        self.home = there if part.offsets is None and len(shards) == 1 else torch.device("cpu")
-        self.shards = [values.to(there) for values in shards]
-        self.values = self.shards[0]  # (N, T, F), or (S, F), of the first shard
-        self.labels = part.labels.to(self.home)  # (N)
-        self.lengths = None if part.offsets is None else part.lengths  # (N) on the host
-        self.longest = self.values.shape[1] if self.lengths is None else int(self.lengths.max())
-        starts = torch.arange(self.count) if part.offsets is None else part.offsets[:-1]  # (N) of a series, in S or N
-        sizes = torch.tensor([len(values) for values in self.shards])
-        self._ends = sizes.cumsum(0)
-        self._starts, self._firsts = starts, (self._ends - sizes).tolist()
-
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values (b, T, F), labels (b) and lengths (b) of ``rows`` (b), which lie at ``home``, on the device.
-
-        Where all series of the part have T steps, the lengths are None; else T is the most that one of ``rows`` has.
-        """
-        labels = self.labels.index_select(0, rows).to(self.device)
-        lengths = None if self.lengths is None else self.lengths.index_select(0, rows)
-        if len(self.shards) == 1 and lengths is None:
-            return self.values.index_select(0, rows.to(self.values.device)).to(self.device), labels, None
-        most = self.longest if lengths is None else int(lengths.max())
-        starts = self._starts.index_select(0, rows)
-        if len(self.shards) == 1:
-            values = _gather(self.values, starts, lengths, most)
-        else:
-            shape = (len(rows), most, self.values.shape[-1])
-            values = torch.empty(shape, dtype=self.values.dtype)
-            shards = torch.bucketize(starts, self._ends, right=True)  # (b)
-            for number in set(shards.tolist()):
-                mine = (shards == number).nonzero()[:, 0]
-                own = None if lengths is None else lengths.index_select(0, mine)
-                values[mine] = _gather(self.shards[number], starts[mine] - self._firsts[number], own, most)
-        return values.to(self.device), labels, None if lengths is None else lengths.to(self.device)
-
-
-def _gather(values: Tensor, starts: Tensor, lengths: Tensor | None, most: int) -> Tensor:
-    """Series (b, ``most``, F) that begin at ``starts`` (b) of ``values``, (S, F) with ``lengths`` (b), else (N, T, F)."""
-    if lengths is None:
-        return values.index_select(0, starts.to(values.device))
-    steps = torch.arange(most)
-    padding = steps >= lengths[:, None]  # (b, T)
-    index = (starts[:, None] + steps).masked_fill_(padding, 0).reshape(-1)
-    taken = values.index_select(0, index.to(values.device)).reshape(len(starts), most, -1)
-    return taken.masked_fill_(padding.to(values.device)[:, :, None], 0)
 
 
 class Batches:
@@ -227,41 +167,3 @@ class Batches:
         ]
         full = torch.cat([*sorted_, order[:0]]).reshape(whole, self.batch)
         return torch.cat([full[torch.randperm(whole, generator=random)].reshape(-1), order[whole * self.batch :]])
-
-
-class Shift:
-    """Random shift of images by up to ``pixels`` each way, in any view; what moves in is the background.
-
-    A table holds, for each of the (2 * pixels + 1)^2 shifts, where each of the P values comes from: one gather
-    both picks the examples and moves them.
-    """
-
-    def __init__(self, manifest: Manifest, pixels: int, home: torch.device) -> None:
-        assert manifest.image is not None
-        height, width = manifest.image
-        order = torch.arange(height * width) if manifest.order is None else torch.tensor(manifest.order)  # (P)
-        moves = torch.arange(-pixels, pixels + 1)
-        self.choices = len(moves) ** 2
-        down, right = (move.reshape(-1, 1) for move in torch.meshgrid(moves, moves, indexing="ij"))  # (choices, 1)
-        row, column = order // width - down, order % width - right  # (choices, P)
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        self.source = places(manifest)[row.clamp(0, height - 1) * width + column.clamp(0, width - 1)].to(home)  # (choices, P)
-        self.inside = inside.to(home)
-        self.background = manifest.value_range[0]
-
-    def take(self, store: Store, rows: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        """``Store.take`` with each example moved as ``shifts`` (b), numbers of shifts, say."""
-        steps = self.source.shape[1]
-        values = store.values.reshape(-1).take(rows[:, None] * steps + self.source[shifts])  # (b, P)
-        values = values.where(self.inside[shifts], self.background).to(values.dtype)
-        values = values.reshape(-1, *store.values.shape[1:])
-        return values.to(store.device), store.labels.index_select(0, rows).to(store.device)
-
-
-def block(count: int, size: int, number: int, device: torch.device) -> tuple[Tensor, int]:
-    """The rows (size) of block ``number`` of ``count`` rows, and how many of them are real: the last block is padded.
-
-    Blocks are of one shape whatever the number of processes, so that a row's logits are bit for bit the same.
-    """
-    rows = torch.arange(number * size, (number + 1) * size, device=device)
-    return rows.clamp(max=count - 1), min(size, count - number * size)

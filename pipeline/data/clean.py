@@ -6,18 +6,13 @@ of the file, F features: the channels, and one more for each that is masked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline import config
+from pipeline.data.series import Array, Where, steps_of
 from pipeline.errors import DataError
-
-Array = npt.NDArray[Any]
-Where = Callable[[int], str]  # number of a series -> its file and row, as a message says them
 
 
 @dataclass(frozen=True)
@@ -89,12 +84,6 @@ class Cleaning:
 def cleaning(data: config.Data, channels: tuple[str, ...]) -> Cleaning:
     """The policies of ``data``, before anything is known of the training part."""
     return Cleaning(data.missing, data.max_length, data.truncate, data.resample, channels)
-
-
-def steps_of(lengths: Array) -> Array:
-    """(S) the number of each step in its series, of ``lengths`` (n)."""
-    steps: Array = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return steps
 
 
 def _forward(filled: Array, absent: Array, lengths: Array) -> Array:

@@ -11,89 +11,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline import config, files
-from pipeline.data import sources
+from pipeline.data.manifest import FORMAT, Manifest, Name
+from pipeline.data.sources import catalog
 from pipeline.errors import DataError
 
-FORMAT: Final = 1
 COMMAND = "python -m pipeline prepare --config FILE"
-Name = Literal["train", "valid", "test"]
 _SERIES_SETTINGS = ("split", "missing", "max_length", "truncate", "resample", "shard_mb")
 _TABLE_SETTINGS = ("layout", "id", "time", "label", "group")
-
-
-def _later(default: Any) -> Any:
-    """A field that older manifests lack: where it holds nothing it is left out, so that their digests stay the same."""
-    return Field(default, exclude_if=lambda value: value == default)
-
-
-class Shard(config.Section):
-    """A file of a part after the first."""
-
-    file: str
-    sha256: str
-
-
-class PartInfo(config.Section):
-    """One part in a manifest: examples, examples of each class, and the files that hold them."""
-
-    count: int
-    class_counts: tuple[int, ...]
-    file: str
-    sha256: str
-    more: tuple[Shard, ...] = _later(())
-    lengths: tuple[int, int, float] | None = _later(None)  # steps of a series: least, most, mean; None: images
-    missing: tuple[int, ...] = _later(())  # values that were missing in each channel of the file
-
-    @property
-    def shards(self) -> tuple[Shard, ...]:
-        """All files, in the order of the rows."""
-        return (Shard(file=self.file, sha256=self.sha256), *self.more)
-
-
-class SeriesInfo(config.Section):
-    """What a manifest says of series beyond what it says of images. Statistics are of the training part alone."""
-
-    channels: tuple[str, ...]  # (C) of the file
-    masked: tuple[int, ...]  # numbers of the channels with an indicator of what was missing; the indicators come last in F
-    fill: tuple[float, ...]  # (C) what missing values were filled with: the mean of those that were there
-    low: tuple[float, ...]  # (F)
-    high: tuple[float, ...]  # (F)
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """(F) the name of each."""
-        return (*self.channels, *(f"{self.channels[number]} missing" for number in self.masked))
-
-
-class Manifest(config.Section):
-    """What a prepared folder holds. Statistics are of the training part alone."""
-
-    format: Literal[1]
-    settings: dict[str, str | int | float]
-    source: str
-    class_names: tuple[str, ...]
-    length: int  # T; of series, the most steps in the training part
-    features: int  # F
-    image: tuple[int, int] | None  # height, width
-    order: tuple[int, ...] | None  # position in the flattened sequence -> pixel of the flattened image; None: the same
-    value_range: tuple[int, int] | tuple[float, float]
-    parts: dict[Name, PartInfo]
-    source_files: dict[str, str]  # name -> sha256
-    mean: tuple[float, ...]  # (F), over examples and steps
-    std: tuple[float, ...]  # (F), of the population; 0 for a constant feature
-    global_mean: float
-    global_std: float
-    # Absent in folders made before they were looked for, which stay good: the examples are the same.
-    repeated: int = 0  # test examples that equal one of the source's training examples
-    repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test part, row in the training part
-    series: SeriesInfo | None = _later(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +141,7 @@ def settings_of(data: config.Data) -> dict[str, str | int | float]:
     if data.source == "emnist":
         settings["emnist_split"] = data.emnist_split
     if data.source != "digits":
-        settings["root"] = str(sources.root_of(data))
+        settings["root"] = str(catalog.root_of(data))
     return settings
 
 

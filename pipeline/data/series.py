@@ -5,13 +5,22 @@ Shapes: N series, S steps of all of them together, F channels.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Where = Callable[[int], str]  # number of a series -> its file and row, as a message says them
+
+
+def steps_of(lengths: Array) -> Array:
+    """(S) the number of each step in its series, of ``lengths`` (n)."""
+    steps: Array = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return steps
 
 
 @dataclass(frozen=True)
@@ -62,3 +71,12 @@ class Series:
         """Where series ``number`` stands in its file, as a message says it."""
         start = "" if self.unit == "line" else " (from 0)"
         return f"{self.unit} {self.rows[number]}{start}"
+
+
+def cuts(lengths: Array, features: int, limit_mb: int) -> Iterator[slice]:
+    """The series of each shard: about ``limit_mb`` of float32 values, and one series at least."""
+    ends = np.cumsum(lengths) * features * 4
+    number = (ends - lengths * features * 4) // (limit_mb * 2**20)
+    edges = np.flatnonzero(np.diff(number, prepend=-1, append=number[-1] + 1))
+    for start, stop in pairwise(edges.tolist()):
+        yield slice(start, stop)

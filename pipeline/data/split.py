@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline import config
+from pipeline.data.series import Array
 from pipeline.errors import DataError
 
-Array = npt.NDArray[Any]
 _WHAT = {"validation": " training", "test": ""}
 
 

@@ -1,13 +1,14 @@
-"""prepare, tune, train, evaluate, export, predict: the only place where the parts meet.
+"""The verbs, a file a command: the only place where the parts meet.
 
 Each stage reads the folder that the one before it wrote, and nothing else:
 
-    parts       what several stages put together: the model and the batches for the prepared data, the best weights of a run
-    log         what a run says of itself, and which of its checkpoints is the best
-    prepare     raw data -> prepared/; and check, the dry run
-    tune        prepared/ -> tuning/NAME/: measured advice on batch, threads and rate
-    train       prepared/ -> runs/NAME/
-    evaluate    runs/NAME/ -> runs/NAME/eval/
-    export      runs/NAME/ -> runs/NAME/export/; and the summary of a run
-    predict     runs/NAME/export/ and a file of the user's -> predictions
+    assembly  what several stages put together: model, state, batches, the best weights of a run
+    check     the dry run
+    prepare   raw data -> prepared/
+    tune      prepared/ -> tuning/NAME/
+    train     prepared/ -> runs/NAME/
+    evaluate  runs/NAME/ -> runs/NAME/eval/
+    export    runs/NAME/ -> runs/NAME/export/
+    predict   runs/NAME/export/ and a file of the user's -> predictions
+    summary   runs/NAME/ -> what it gave, what to type next
 """

@@ -11,11 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import evaluation, files, metrics, plots, processes, record, runfolder, tracking
-from pipeline.data.batches import Store
+from pipeline import files
 from pipeline.data.prepared import Part, Prepared
+from pipeline.data.store import Store
+from pipeline.distributed import collectives, world
 from pipeline.errors import RunError
-from pipeline.stages.parts import best_of, draw_examples
+from pipeline.plots.evaluation import confusion, reliability
+from pipeline.plots.training import curves
+from pipeline.run import record, trackers
+from pipeline.run.folder import settings_of, writer
+from pipeline.stages.assembly import best_of, draw_examples
+from pipeline.training import evaluation, metrics
 
 SHOWN = 10  # examples printed at the end
 MISTAKES = 25  # pictures of confident mistakes
@@ -23,11 +29,11 @@ MISTAKES = 25  # pictures of confident mistakes
 
 def evaluate(folder: Path, split: str = "test") -> None:
     """Measure the best weights of a run on a whole part of its data, exactly, and write eval/ and a row of results.csv."""
-    settings = runfolder.settings_of(folder)
+    settings = settings_of(folder)
     with ExitStack() as stack:
-        accelerator = stack.enter_context(processes.world(settings.run))
-        processes.on_main(accelerator, lambda: stack.enter_context(runfolder.writer(folder)))
-        model, found, prepared = processes.together(lambda: best_of(folder, settings))
+        accelerator = stack.enter_context(world.world(settings.run))
+        collectives.on_main(accelerator, lambda: stack.enter_context(writer(folder)))
+        model, found, prepared = collectives.together(lambda: best_of(folder, settings))
         if split not in prepared.manifest.parts:
             raise RunError(f"--split {split}: expected one of {', '.join(prepared.manifest.parts)}")
         part = prepared.part(split)
@@ -40,7 +46,7 @@ def evaluate(folder: Path, split: str = "test") -> None:
         summary = metrics.summary(rows.labels, rows.predictions, rows.confidence, rows.losses, names)
         summary = {"split": split, "step": found.step} | summary
         write(folder, summary, rows, part, prepared)
-        tracker = tracking.start(accelerator, settings.track, folder, settings.model_dump(mode="json"), "evaluate", folder.name)
+        tracker = trackers.start(accelerator, settings.track, folder, settings.model_dump(mode="json"), "evaluate", folder.name)
         pictures = {path.stem: path for path in sorted(place(folder, split).glob("*.png"))}
         scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
         tracker.log_evaluation(scores | {"step": found.step}, summary["confusion_matrix"], names, pictures)
@@ -69,9 +75,9 @@ def write(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Pa
         rows_of_text.writerow(["index", "label", "prediction", "probability"])
         rows_of_text.writerows([index, classes[label], classes[guess], f"{sure:.6f}"] for index, label, guess, sure in table)
         files.write_text(target / "predictions.csv", text.getvalue())
-        plots.confusion(target / "confusion.png", np.array(summary["confusion_matrix"]), list(names))
-        plots.curves(target / "curves.png", record.read(folder / "metrics.jsonl"))
-        plots.reliability(target / "reliability.png", **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
+        confusion(target / "confusion.png", np.array(summary["confusion_matrix"]), list(names))
+        curves(target / "curves.png", record.read(folder / "metrics.jsonl"))
+        reliability(target / "reliability.png", **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
         wrong = np.flatnonzero(rows.labels != rows.predictions)
         wrong = wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:MISTAKES]
         titles = [
@@ -84,10 +90,10 @@ def write(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Pa
         columns = ("split", "step", "count", "loss", "accuracy", "macro_f1", "expected_calibration_error")
         new = not results.exists()
         with results.open("a", newline="") as file:
-            writer = csv.writer(file)
+            results_csv = csv.writer(file)
             if new:
-                writer.writerow(["time", *columns])
-            writer.writerow([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *(summary[column] for column in columns)])
+                results_csv.writerow(["time", *columns])
+            results_csv.writerow([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *(summary[column] for column in columns)])
 
 
 def show(rows: evaluation.Rows, names: list[str]) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 import polars as pl
 from tqdm import tqdm
 
-from pipeline import exported, files, inputs, outputs
-from pipeline import predict as predicting
+from pipeline import files
+from pipeline.deploy import bundle, inputs, outputs, predictor
+from pipeline.deploy.bundle import Exported
+from pipeline.deploy.inputs import Block
 from pipeline.errors import UserError
-from pipeline.exported import Exported
-from pipeline.inputs import Block
 
 
 @dataclass
@@ -40,7 +40,7 @@ def predict(model: Path, path: Path, output: Path | None, source: str | None, gi
     """
     kind = ".csv" if output is None else _kind(output, path)
     begin = time.monotonic()
-    trained = exported.load(model)
+    trained = bundle.load(model)
     source = source or inputs.source_of(path)
     tally = Tally()
     blocks = inputs.read(path, source, trained.facts, trained.features, given)
@@ -70,7 +70,7 @@ def _frames(model: Exported, blocks: Iterator[Block], tally: Tally) -> Iterator[
     names = model.facts.class_names
     with tqdm(unit=" examples", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
         for block in blocks:
-            predictions = predicting.predict(model, block)
+            predictions = predictor.predict(model, block)
             rows = outputs.frame(block, predictions, names)
             _count(tally, block, rows["prediction"].to_list(), model)
             bar.update(len(rows))
@@ -86,7 +86,7 @@ def _count(tally: Tally, block: Block, predictions: list[str], model: Exported) 
         if label and label not in known:
             tally.unknown += 1
             tally.first.setdefault("unknown", f"{block.where(number)}: the label {label!r} is no class of the model")
-    far, said = predicting.far_values(block, model.facts)
+    far, said = predictor.far_values(block, model.facts)
     tally.far += len(far)
     if said:
         tally.first.setdefault("far", said)

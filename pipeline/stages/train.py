@@ -12,20 +12,29 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import checkpoint, config, engine, evaluation, faults, files, processes, runfolder
-from pipeline.checkpoint_writer import Writer
+from pipeline import config, faults, files
 from pipeline.config import Config
-from pipeline.data.batches import Batches, Store
-from pipeline.data.prepare import refuse_changed
-from pipeline.data.prepared import Name, Prepared, open_prepared
+from pipeline.data.batches import Batches
+from pipeline.data.manifest import Name
+from pipeline.data.preparation.folder import refuse_changed
+from pipeline.data.prepared import Prepared, open_prepared
+from pipeline.data.store import Store
+from pipeline.distributed import collectives, cores, stop_signal, world
 from pipeline.errors import CorruptionError, NonFiniteError, RunError, Stopped, UserError
-from pipeline.progress import Progress
-from pipeline.stages.log import Log, Selection
-from pipeline.stages.parts import assert_same_data, make_batches, make_state
-from pipeline.state import State
+from pipeline.run import checkpoints, saving
+from pipeline.run.environment import code_digest
+from pipeline.run.folder import enter, keep_free, writer
+from pipeline.run.log import Log, Progress
+from pipeline.run.saving import Writer
+from pipeline.stages.assembly import assert_same_data, make_batches, make_state, refuse_batch, slices_of
+from pipeline.training import loop
+from pipeline.training.evaluation import evaluate
+from pipeline.training.selection import Selection
+from pipeline.training.state import State, recurrent_dtype
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
 
 WATCHED = 2000  # test examples that train.watch_test looks at
 
@@ -37,33 +46,31 @@ def train(settings: Config) -> None:
     """
     folder = files.path(settings.run.dir)
     with ExitStack() as stack:
-        accelerator = stack.enter_context(
-            processes.world(settings.run, settings.train.precision, settings.train.accumulate == 1)
-        )
-        prepared = processes.together(lambda: open_prepared(settings.data, accelerator.is_local_main_process))
-        processes.on_main(accelerator, lambda: refuse_changed(settings.data, prepared))
+        accelerator = stack.enter_context(world.world(settings.run, settings.train.precision, settings.train.accumulate == 1))
+        prepared = collectives.together(lambda: open_prepared(settings.data, accelerator.is_local_main_process))
+        collectives.on_main(accelerator, lambda: refuse_changed(settings.data, prepared))
         refuse_batch(settings.train, prepared)
         versions = {
             "configuration": config.dump(settings),
             "prepared data": prepared.digest,
             "version of torch": torch.__version__,
-            "version of the code": runfolder.code_digest(),
+            "version of the code": code_digest(),
         }
-        processes.assert_same(versions, UserError, "give all processes the same")
+        collectives.assert_same(versions, UserError, "give all processes the same")
         slices, mine = slices_of(settings.train, accelerator.process_index, accelerator.num_processes)
-        processes.on_main(accelerator, lambda: stack.enter_context(runfolder.writer(folder)))
-        processes.on_main(accelerator, lambda: runfolder.enter(folder, settings, accelerator.num_processes))
+        collectives.on_main(accelerator, lambda: stack.enter_context(writer(folder)))
+        collectives.on_main(accelerator, lambda: enter(folder, settings, accelerator.num_processes))
 
         state = make_state(settings, prepared, accelerator)
         found = resume(folder, state, prepared, accelerator)
-        processes.on_main(accelerator, lambda: runfolder.keep_free(folder, settings))
-        if found and checkpoint.is_finished(found):
+        collectives.on_main(accelerator, lambda: keep_free(folder, settings))
+        if found and checkpoints.is_finished(found):
             if accelerator.is_main_process:
                 print(f"{folder}: finished at step {state.step}, nothing to do; next: make eval RUN={folder}")
             return
         limit = settings.data.resident_limit_mb
         parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
-        store = processes.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
+        store = collectives.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
         batches = make_batches(settings, prepared, store["train"], slices, mine)
         run(settings, folder, state, batches, store, found, prepared, accelerator)
 
@@ -74,7 +81,7 @@ def run(
     state: State,
     batches: Batches,
     store: Mapping[Name, Store],
-    found: checkpoint.Checkpoint | None,
+    found: checkpoints.Checkpoint | None,
     prepared: Prepared,
     accelerator: Accelerator,
 ) -> None:
@@ -91,12 +98,12 @@ def run(
     planned, rank = faults.planned(), accelerator.process_index
 
     with (
-        Writer(folder / "checkpoints", options.keep_last) as writer,
-        processes.StopSignal(lambda: writer.failed or log.failed) as stop,
+        Writer(folder / "checkpoints", options.keep_last) as saver,
+        stop_signal.StopSignal(lambda: saver.failed or log.failed) as stop,
         Progress(steps, state.step, accelerator.is_main_process) as progress,
         Log(settings, folder, state.step, per_epoch, len(prepared.manifest.class_names), accelerator, progress) as log,
         # after the trackers, whose processes would be bound too; threads of torch's pool, which are there already, are not
-        processes.pinned() if pins(settings.run, accelerator) else nullcontext(),
+        cores.pinned() if pins(settings.run, accelerator) else nullcontext(),
     ):
 
         def settle() -> bool:
@@ -108,7 +115,7 @@ def run(
             if evaluates or step % save_every == 0 or last:
                 refuse_nonfinite(state)
             if evaluates:
-                rows = evaluation.evaluate(state.best_model, store["valid"], accelerator, stop=partial(stop.agreed, True))
+                rows = evaluate(state.best_model, store["valid"], accelerator, stop=partial(stop.agreed, True))
                 selection = log.validation(step, rows, selection) if rows else selection
             early = 0 < options.early_stopping <= selection.stale
             stopped = stop.agreed()
@@ -121,13 +128,13 @@ def run(
 
                 def write() -> None:
                     log.check()
-                    writer.save(checkpoint.snapshot(state, facts))
+                    saver.save(saving.snapshot(state, facts))
                     if best:
-                        writer.mark("best", step)
+                        saver.mark("best", step)
 
-                processes.on_main(accelerator, write)
+                collectives.on_main(accelerator, write)
             if stopped:
-                processes.on_main(accelerator, writer.wait)
+                collectives.on_main(accelerator, saver.wait)
                 raise Stopped(
                     f"stopped by a signal and saved after step {step} of {steps}; the same command goes on from there"
                 )
@@ -142,7 +149,7 @@ def run(
             other = f", {batches.padding(False):.0%} without buckets" if batches.bucket else "; train.bucket=true lessens it"
             progress.say(f"padding: {batches.padding(batches.bucket):.0%} of the steps{other}")
         ended = bool(found) and settle()
-        for report in () if ended else engine.train(state, batches, options, settings.optim, settings.run.seed, accelerator):
+        for report in () if ended else loop.train(state, batches, options, settings.optim, settings.run.seed, accelerator):
             faults.strike(planned, rank, report.step, state.model)
             if report.step % options.log_every == 0 or report.step == steps:
                 log.training(report)
@@ -150,10 +157,10 @@ def run(
                 if options.compare_every and report.step % options.compare_every == 0:
                     compare(state, accelerator)
                 if options.watch_test and report.step % options.watch_test == 0:
-                    log.watched(report.step, evaluation.evaluate(state.best_model, store["test"], accelerator, WATCHED))
+                    log.watched(report.step, evaluate(state.best_model, store["test"], accelerator, WATCHED))
                 if settle():
                     break
-        processes.on_main(accelerator, lambda: writer.finish(state.step))
+        collectives.on_main(accelerator, lambda: saver.finish(state.step))
         progress.say(f"finished at step {state.step}{selection.describe(options.monitor)}; next: make eval RUN={folder}")
 
 
@@ -166,8 +173,8 @@ def compare(state: State, accelerator: Accelerator) -> None:
     """Raise CorruptionError if the processes, whose weights must be the same bit for bit, have other ones."""
     if accelerator.num_processes > 1:
         remedy = "its memory or its GPU may be failing; no checkpoint holds these weights: start the same command elsewhere"
-        weights = {f"set of weights after step {state.step}": checkpoint.digest(state.model)}
-        processes.assert_same(weights, CorruptionError, remedy)
+        weights = {f"set of weights after step {state.step}": checkpoints.digest(state.model)}
+        collectives.assert_same(weights, CorruptionError, remedy)
 
 
 def refuse_nonfinite(state: State) -> None:
@@ -181,7 +188,7 @@ def refuse_nonfinite(state: State) -> None:
                 "the checkpoint before them. If they come again, lower optim.lr or set optim.clip in a new run"
             )
 
-    processes.together(check)
+    collectives.together(check)
 
 
 def describe(state: State, batches: Batches, steps: int, accelerator: Accelerator) -> str:
@@ -189,60 +196,29 @@ def describe(state: State, batches: Batches, steps: int, accelerator: Accelerato
     number = accelerator.num_processes
     where = f"{number} process{'es' * (number > 1)} on {accelerator.device.type}"
     parameters = sum(parameter.numel() for parameter in state.model.parameters())
-    computes = str(engine.recurrent_dtype(state)).removeprefix("torch.")
+    computes = str(recurrent_dtype(state)).removeprefix("torch.")
     work = f"steps {state.step} to {steps}, {batches.batch} examples a step"
     return f"{where}: {parameters:,} parameters, {work}, recurrent layers in {computes} {state.layers}"
 
 
-def resume(folder: Path, state: State, prepared: Prepared, accelerator: Accelerator) -> checkpoint.Checkpoint | None:
+def resume(folder: Path, state: State, prepared: Prepared, accelerator: Accelerator) -> checkpoints.Checkpoint | None:
     """Bring ``state`` to the newest checkpoint that verifies; None for a new run.
 
     Raises RunError if that checkpoint is of other data, and UserError if the processes do not see the same one.
     """
-    found, skipped = processes.together(lambda: checkpoint.newest(folder / "checkpoints"))
+    found, skipped = collectives.together(lambda: checkpoints.newest(folder / "checkpoints"))
     seen = {"newest checkpoint": str(found and found.step)}
-    processes.assert_same(seen, RunError, "run.dir must lie on a disk that all machines share")
+    collectives.assert_same(seen, RunError, "run.dir must lie on a disk that all machines share")
     if found:
         assert_same_data(found, prepared)
-        processes.together(lambda: checkpoint.restore(found, state))
+        collectives.together(lambda: checkpoints.restore(found, state))
     if accelerator.is_main_process:
         for reason in skipped:
             print(f"skipped {reason}")
-        if found and not checkpoint.is_finished(found):
+        if found and not checkpoints.is_finished(found):
             print(f"{folder}: resuming after step {found.step}")
-        if found and not checkpoint.is_finished(found) and found.facts["processes"] != accelerator.num_processes:
+        if found and not checkpoints.is_finished(found) and found.facts["processes"] != accelerator.num_processes:
             print(f"{folder}: number of processes was {found.facts['processes']}, goes on with {accelerator.num_processes}")
-        if found and not checkpoint.is_finished(found) and found.facts.get("cpu_lstm", 0) != state.lanes:
+        if found and not checkpoints.is_finished(found) and found.facts.get("cpu_lstm", 0) != state.lanes:
             print(f"{folder}: recurrent layers go on {state.layers}, which rounds differently from what trained them so far")
     return found
-
-
-def refuse_batch(train: config.Train, prepared: Prepared) -> None:
-    """Raise UserError if a batch is larger than the training part: every step would be mostly padding."""
-    count = prepared.manifest.parts["train"].count
-    if train.batch > count:
-        raise UserError(
-            f"train.batch = {train.batch} is more than the {count} training examples; set train.batch={count} or less"
-        )
-
-
-def slices_of(train: config.Train, number: int, processes_: int) -> tuple[int, range]:
-    """Into how many slices the global batch is cut, and which are those of process ``number``.
-
-    Raises UserError if the batch cannot be cut so.
-    """
-    slices = train.gradient_shards or processes_ * train.accumulate
-    if slices % processes_ or train.batch % slices:
-        what = f"train.gradient_shards = {slices}" if train.gradient_shards else f"train.batch = {train.batch}"
-        fitting = [
-            n
-            for n in range(1, train.batch + 1)
-            if (slices % n if train.gradient_shards else train.batch % (n * train.accumulate)) == 0
-        ]
-        near = ", ".join(map(str, sorted(sorted(fitting, key=lambda n: abs(n - processes_))[:4])))
-        parts = f" x train.accumulate = {train.accumulate}" if train.accumulate > 1 else ""
-        raise UserError(
-            f"{what} cannot be cut into equal parts for {processes_} processes{parts}; start {near} processes, or change it"
-        )
-    each = slices // processes_
-    return slices, range(number * each, (number + 1) * each)

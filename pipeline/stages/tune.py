@@ -14,29 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipeline import engine, files, memory, plots, processes
+from pipeline import files
 from pipeline.config import Config
-from pipeline.data.batches import Store
 from pipeline.data.prepared import Prepared, open_prepared
+from pipeline.data.store import Store
+from pipeline.distributed import world
 from pipeline.errors import UserError
-from pipeline.stages.parts import make_batches, make_state
-from pipeline.tune import (
-    RATES,
-    SMALLEST,
-    RangeTest,
-    Steps,
-    Trial,
-    fastest,
-    find_batch,
-    is_out_of_memory,
-    memory_of,
-    range_test,
-    speeds_of_threads,
-    suggestion,
-)
+from pipeline.plots.training import rate_range
+from pipeline.stages.assembly import make_batches, make_state
+from pipeline.training import loop
+from pipeline.tuning import memory
+from pipeline.tuning.batch_search import SMALLEST, Trial, fastest, find_batch, memory_of, speeds_of_threads
+from pipeline.tuning.measure import Steps, is_out_of_memory
+from pipeline.tuning.range_test import RATES, RangeTest, range_test, suggestion
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
 
 WRITTEN = ("batch.json", "rate.json", "rate.png")
 BATCH_SHARE, THREADS_SHARE = 0.4, 0.5  # of the budget, when the search for a batch and that for threads must be over
@@ -54,7 +48,7 @@ def tune(settings: Config, file: str, budget: float) -> None:
     refuse_other_files(folder)
     warn_of_other_work()
     began = monotonic()
-    with untouched(), processes.world(settings.run, settings.train.precision) as accelerator:
+    with untouched(), world.world(settings.run, settings.train.precision) as accelerator:
         device, batch = accelerator.device, settings.train.batch
         prepared = open_prepared(settings.data)
         store = Store(prepared.part("train"), device, settings.data.resident_limit_mb)
@@ -143,7 +137,7 @@ def training(
     accelerator: Accelerator,
     batch: int,
     rate: Callable[[int], float],
-) -> Iterator[engine.Report]:
+) -> Iterator[loop.Report]:
     """The reports of a new training from the seed, as configured but for the global batch and the rate of each step.
 
     It has no end, and stops at a loss that is not finite.
@@ -153,7 +147,7 @@ def training(
     state = make_state(settings, prepared, accelerator)
     slices = slices_of_one(settings)
     batches = make_batches(settings, prepared, store, slices, range(slices))
-    yield from engine.train(state, batches, settings.train, settings.optim, settings.run.seed, accelerator, rate)
+    yield from loop.train(state, batches, settings.train, settings.optim, settings.run.seed, accelerator, rate)
 
 
 def slices_of_one(settings: Config) -> int:
@@ -221,7 +215,7 @@ def write(folder: Path, batch: dict[str, Any], test: RangeTest | None, rate: flo
         files.write_json(new / "batch.json", batch)
         if test:
             files.write_json(new / "rate.json", {"suggestion": rate} | asdict(test))
-            plots.rate_range(new / "rate.png", test.rates, test.losses, test.smoothed, rate)
+            rate_range(new / "rate.png", test.rates, test.losses, test.smoothed, rate)
         if folder.exists():
             refuse_other_files(folder)
             for name in WRITTEN:

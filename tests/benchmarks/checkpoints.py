@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from pipeline import record
+from pipeline.run import record
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / "configs/mnist_seed.yaml")

@@ -27,11 +27,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import config, engine, optim
-from pipeline.data.batches import Batches, Store
+from pipeline import config
+from pipeline.data.batches import Batches
 from pipeline.data.prepared import Part, open_prepared
-from pipeline.stages.parts import make_model
-from pipeline.stages.train import slices_of
+from pipeline.data.store import Store
+from pipeline.stages.assembly import make_model, slices_of
+from pipeline.training import loop, optim
+from pipeline.training.state import make_state
 from tests.benchmarks.quick import alone
 
 CHANNELS, LEAST, MOST, BLOCK = 8, 64, 192, 2**14  # steps of a series; series that are made at a time
@@ -126,10 +128,10 @@ def rate(settings: config.Config, steps: int) -> float:
     batches = Batches(store, settings.train.batch, slices, mine, settings.run.seed, bucket=settings.train.bucket)
     model = make_model(settings, prepared)
 
-    def some() -> Iterator[engine.Report]:
+    def some() -> Iterator[loop.Report]:
         with alone("fp32") as accelerator:
-            state = engine.make_state(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
-            for report in engine.train(state, batches, settings.train, settings.optim, 0, accelerator):
+            state = make_state(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
+            for report in loop.train(state, batches, settings.train, settings.optim, 0, accelerator):
                 yield report
                 if report.step == steps:
                     return

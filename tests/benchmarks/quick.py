@@ -28,12 +28,17 @@ from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline import config, engine, optim, processes
-from pipeline.data.batches import Batches, Store
-from pipeline.data.prepared import Manifest, Part, Prepared
-from pipeline.model import RecurrentClassifier
-from pipeline.stages.train import slices_of
-from pipeline.state import State
+from pipeline import config
+from pipeline.data.batches import Batches
+from pipeline.data.manifest import Manifest
+from pipeline.data.prepared import Part, Prepared
+from pipeline.data.store import Store
+from pipeline.distributed import world
+from pipeline.model.classifier import RecurrentClassifier
+from pipeline.stages.assembly import slices_of
+from pipeline.training import optim
+from pipeline.training.loop import Report, train
+from pipeline.training.state import State, make_state
 
 # the tutorial's work, which configs/mnist_seed.yaml states
 BATCH, HIDDEN, CLASSES, RATE, SEED = 64, 64, 10, 0.01, 0
@@ -128,10 +133,10 @@ def pipeline(
     batches = Batches(Store(part, torch.device("cpu"), config.Data().resident_limit_mb), BATCH, slices, mine, SEED)
     state: list[State] = []
 
-    def steps(accelerator: Accelerator) -> Iterator[engine.Report]:
+    def steps(accelerator: Accelerator) -> Iterator[Report]:
         if not state:
-            state.append(engine.make_state(model, optim.make_optimizer(model, descent), settings, accelerator))
-        return engine.train(state[0], batches, settings, descent, SEED, accelerator)
+            state.append(make_state(model, optim.make_optimizer(model, descent), settings, accelerator))
+        return train(state[0], batches, settings, descent, SEED, accelerator)
 
     mode = f"exact mode, V = {shards}, " if shards else "torch's LSTM, " if cpu_lstm == "torch" else ""
     return Contender(f"pipeline, {mode}{precision}", f"bare loop, {precision}", precision, steps)
@@ -145,7 +150,7 @@ def alone(precision: Precision) -> Iterator[Accelerator]:
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     try:
-        with processes.world(config.Run(), precision) as accelerator:
+        with world.world(config.Run(), precision) as accelerator:
             yield accelerator
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)

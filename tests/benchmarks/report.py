@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from pipeline import plots
+from pipeline.plots import canvas
 from tests.benchmarks.contenders import BARE, DDP
 from tests.benchmarks.results import Accuracy, Entry, Race, Results
 
@@ -193,7 +193,7 @@ def plot(path: Path, results: Results) -> None:
     median one."""
     from matplotlib.ticker import NullFormatter
 
-    figure = plots._figure(8.4, 5.2)
+    figure = canvas.new_figure(8.4, 5.2)
     axes = figure.subplots()
     ends, used = [], dict.fromkeys(COLORS, 0)
     for entry in results.entries:
@@ -219,7 +219,7 @@ def plot(path: Path, results: Results) -> None:
     axes.set_xlabel("seconds in training, without the evaluations")
     axes.set_ylabel("best accuracy so far on the test images")
     _label(axes, ends)
-    plots._save(figure, path)
+    canvas.save(figure, path)
 
 
 def _scale() -> tuple[Callable[..., object], Callable[..., object]]:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from pipeline.config import Data
-from pipeline.data import build, clean, readers, spool
+from pipeline.data import clean
+from pipeline.data.preparation import series_parts, spool
+from pipeline.data.readers import formats
 from pipeline.data.series import Columns, Series
 from tests.benchmarks import larger_than_memory
 
@@ -21,7 +23,7 @@ from tests.benchmarks import larger_than_memory
 def test_the_series_that_it_writes_are_of_the_size_asked_for_and_of_unequal_lengths(tmp_path: Path) -> None:
     count = larger_than_memory.write(tmp_path / "series.npz", 0.01)
     assert (tmp_path / "series.npz").stat().st_size == pytest.approx(0.01 * 2**30, rel=0.05)
-    blocks = list(readers.read("npz", tmp_path / "series.npz", Columns(id="", time="")))
+    blocks = list(formats.read("npz", tmp_path / "series.npz", Columns(id="", time="")))
     assert sum(map(len, blocks)) == count
     assert len({int(length) for block in blocks for length in block.lengths}) > 100
 
@@ -63,8 +65,8 @@ def test_preparing_holds_a_few_blocks_and_never_all_values(tmp_path: Path, monke
     rows = np.random.default_rng(0).permutation(len(found))[:10_000]
     rows.sort()
     found.hashes(rows)
-    cleaning = build._learn(found, rows, clean.cleaning(Data(source="npz", path="x"), found.channels))
-    build._write(tmp_path, "train", found, rows, found.labels[rows], cleaning, 2, 16)
+    cleaning = series_parts._learn(found, rows, clean.cleaning(Data(source="npz", path="x"), found.channels))
+    series_parts._write(tmp_path, "train", found, rows, found.labels[rows], cleaning, 2, 16)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.values.nbytes > 40e6 and len(list(tmp_path.glob("train-*.safetensors"))) == 2

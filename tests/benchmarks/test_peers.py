@@ -16,7 +16,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 
 from pipeline import config
-from pipeline.data.prepare import prepare
+from pipeline.data.preparation.folder import prepare
 from tests.benchmarks import contenders, measure
 from tests.benchmarks.conftest import EXAMPLES
 from tests.benchmarks.jobs import ROOT, Job
@@ -99,7 +99,7 @@ def test_two_processes_of_the_bare_loop_take_the_steps_of_one(folder: Path, tmp_
 
 
 def test_the_large_model_is_that_of_the_pipelines_settings() -> None:
-    from pipeline.model import RecurrentClassifier
+    from pipeline.model.classifier import RecurrentClassifier
 
     settings = config.load(ROOT / measure.SAME_WORK, measure.LARGE)
     ours = RecurrentClassifier(28, 10, **settings.model.model_dump())

@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 import torch
 
-from pipeline.cpu_lstm import Unavailable, library
+from pipeline.model.cpu_lstm import Unavailable, library
 from tests.benchmarks import quick
 
 ATTEMPTS = 3  # a neighbour on the same core may spoil an attempt, and never speeds one up for long

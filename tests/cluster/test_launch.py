@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.launching import ROOT, end, launch, losses, run, succeed
+from tests.support.launching import ROOT, end, launch, losses, run, succeed
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 needs_no_gpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")

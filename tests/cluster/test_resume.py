@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launching import ROOT, Job, end, launch, losses, reached, succeed, wait_until, weights
+from tests.support.launching import ROOT, Job, end, launch, losses, reached, succeed, wait_until, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 # everything that has a state: moments, averaged weights, augmentation, dropout, the choice of the best

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.launching import losses, run, succeed, weights
+from tests.support.launching import losses, run, succeed, weights
 
 SETTINGS = """\
 data: {source: csv, path: series.csv, missing: mask, validation: 0.2}

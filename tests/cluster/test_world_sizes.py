@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.processes import pinned
-from tests.launching import ROOT, Job, losses, reached, succeed, wait_until, weights
+from pipeline.distributed.cores import pinned
+from tests.support.launching import ROOT, Job, losses, reached, succeed, wait_until, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 
@@ -107,9 +107,9 @@ def test_shares_are_whole_cores_and_what_was_before_comes_back(
     bound: list[set[int]] = []
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: everyone[rank][1])
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, cpus: bound.append(set(cpus)))
-    monkeypatch.setattr("pipeline.processes.gather", lambda _: everyone)
-    monkeypatch.setattr("pipeline.processes._rank", lambda: rank)
-    monkeypatch.setattr("pipeline.processes._core", lambda cpu: (0, cpu % 4, cpu))
+    monkeypatch.setattr("pipeline.distributed.cores.gather", lambda _: everyone)
+    monkeypatch.setattr("pipeline.distributed.cores.rank", lambda: rank)
+    monkeypatch.setattr("pipeline.distributed.cores._core", lambda cpu: (0, cpu % 4, cpu))
     with pytest.raises(KeyError), pinned():
         assert bound == ([] if expected is None else [expected])
         raise KeyError

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Data
-from pipeline.data import derive
-from pipeline.data.augment import Warp, places
-from pipeline.data.batches import Batches, Shift, Store
+from pipeline.data.augment import Shift, Warp, places
+from pipeline.data.batches import Batches
+from pipeline.data.preparation import image_parts
 from pipeline.data.prepared import Part
+from pipeline.data.store import Store
 from pipeline.errors import DataError
 
 CPU = torch.device("cpu")
@@ -23,7 +24,7 @@ VIEWS = ("rows", "columns", "rows_columns", "pixels", "permuted_pixels")
 
 
 def manifest(view: str, height: int = SIDE, width: int = SIDE) -> Any:
-    order, length, features = derive.view(Data(view=view), height, width)
+    order, length, features = image_parts.view(Data(view=view), height, width)
     pixels = None if order is None else tuple(order.tolist())
     return SimpleNamespace(image=(height, width), order=pixels, value_range=(7, 255), length=length, features=features)
 
@@ -131,7 +132,7 @@ def test_a_row_and_the_column_of_its_number_stand_side_by_side() -> None:
 
 def test_images_that_are_not_square_have_no_row_and_column_of_a_number() -> None:
     with pytest.raises(DataError, match=r"square images.*5 x 4 pixels; use rows"):
-        derive.view(Data(view="rows_columns"), 5, 4)
+        image_parts.view(Data(view="rows_columns"), 5, 4)
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -14,10 +14,13 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Data
-from pipeline.data import derive
-from pipeline.data.batches import Batches, Shift, Slice, Store, block, mix
-from pipeline.data.prepare import prepare
+from pipeline.data.augment import Shift
+from pipeline.data.batches import Batches, Slice, mix
+from pipeline.data.preparation import image_parts
+from pipeline.data.preparation.folder import prepare
 from pipeline.data.prepared import Part
+from pipeline.data.store import Store
+from pipeline.training.evaluation import block
 
 CPU = torch.device("cpu")
 HEIGHT, WIDTH = 5, 4
@@ -117,7 +120,7 @@ def test_a_batch_does_not_depend_on_or_change_the_global_random_state(batches: M
 
 
 def manifest(view: str, low: int = 9) -> Any:
-    order, *_ = derive.view(Data(view=view), HEIGHT, WIDTH)
+    order, *_ = image_parts.view(Data(view=view), HEIGHT, WIDTH)
     return SimpleNamespace(
         image=(HEIGHT, WIDTH), order=None if order is None else tuple(order.tolist()), value_range=(low, 255)
     )
@@ -133,7 +136,7 @@ def moved(image: np.ndarray, down: int, right: int, background: int) -> np.ndarr
 
 
 def sequence(view: str, images: np.ndarray) -> Tensor:
-    order, length, features = derive.view(Data(view=view), HEIGHT, WIDTH)
+    order, length, features = image_parts.view(Data(view=view), HEIGHT, WIDTH)
     flat = images.reshape(len(images), -1)
     return torch.from_numpy(flat if order is None else flat[:, order]).reshape(-1, length, features)
 

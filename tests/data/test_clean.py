@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.config import Data
-from pipeline.data.clean import Cleaning, cleaning, steps_of
+from pipeline.data.clean import Cleaning, cleaning
+from pipeline.data.series import steps_of
 from pipeline.errors import DataError
 
 NAN = np.nan

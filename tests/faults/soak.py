@@ -25,8 +25,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pipeline import checkpoint
-from tests.launching import ROOT, Job, launch, losses, records, succeed, weights
+from pipeline.run import checkpoints
+from tests.support.launching import ROOT, Job, launch, losses, records, succeed, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 TIMEOUT = 10  # run.timeout: how long a frozen process is waited for by the others
@@ -244,7 +244,7 @@ class Soak:
         """No kill damages a checkpoint, and once there was one there is one."""
         before = self.counts["checkpoints there"]
         try:
-            found, skipped = checkpoint.newest(run / "checkpoints")
+            found, skipped = checkpoints.newest(run / "checkpoints")
         except ValueError as error:
             self.problems.append(str(error))
             return

@@ -23,15 +23,16 @@ from pathlib import Path
 import pytest
 from accelerate import Accelerator
 
-from pipeline import checkpoint, engine
 from pipeline.config import Data, Optim, Train
 from pipeline.data.batches import Batches
-from pipeline.data.prepare import prepare
+from pipeline.data.preparation.folder import prepare
 from pipeline.data.prepared import open_prepared
 from pipeline.errors import UserError
-from pipeline.state import State
-from tests.data.rawfiles import examples, put, small_disk
-from tests.launching import ROOT, Job, reached, succeed, wait_until
+from pipeline.run import checkpoints, saving
+from pipeline.training import loop
+from pipeline.training.state import State
+from tests.support.launching import ROOT, Job, reached, succeed, wait_until
+from tests.support.raw_files import examples, put, small_disk
 
 FACTS = {"data": "abc"}
 # what changes a disk: bytes, names, and their way to it
@@ -86,13 +87,13 @@ def trained(
     """``trained(folder, step)`` saves a small state as the checkpoint of a step, marks it as the best and keeps one."""
     train = Train(batch=8, epochs=1, ema=0.9)
     made = state(Optim(), train)
-    for _ in engine.train(made, batches(16, 8), train, Optim(), 0, accelerator):
+    for _ in loop.train(made, batches(16, 8), train, Optim(), 0, accelerator):
         pass
 
     def save(folder: Path, step: int) -> None:
         made.step = step
-        checkpoint.save(folder, checkpoint.snapshot(made, FACTS), 1)
-        checkpoint.mark(folder, "best", step)
+        saving.save(folder, saving.snapshot(made, FACTS), 1)
+        saving.mark(folder, "best", step)
 
     return save
 
@@ -103,7 +104,7 @@ def two(trained: Callable[[Path, int], None], tmp_path: Path) -> Path:
     folder = tmp_path / "two"
     trained(folder, 2)
     trained(folder, 3)
-    checkpoint.mark(folder, "best", 2)
+    saving.mark(folder, "best", 2)
     return folder
 
 
@@ -176,19 +177,19 @@ def struck(strace: str, action: Callable[[], None], name: str, number: int, faul
 
 def assert_whole(folder: Path) -> None:
     """There is a newest checkpoint and a best one, old or new, both complete, and nothing that must be skipped."""
-    found, skipped = checkpoint.newest(folder)
+    found, skipped = checkpoints.newest(folder)
     assert found is not None and found.step in (3, 4) and skipped == []
     assert (folder / "best").is_symlink(), "or another would be taken for the best"
-    best = checkpoint.best(folder)
+    best = checkpoints.best(folder)
     assert best.step in (2, 4)
     assert found.step == 4 or best.step == 2, "what is not yet there is not marked as the best"
 
 
 def assert_next_save_cleans_up(folder: Path, trained: Callable[[Path, int], None]) -> None:
-    best = checkpoint.best(folder).folder.name  # the best one until the new one is marked, so it is kept
+    best = checkpoints.best(folder).folder.name  # the best one until the new one is marked, so it is kept
     trained(folder, 5)
     assert sorted(path.name for path in folder.iterdir()) == ["best", best, "step_00000005"]
-    assert checkpoint.best(folder).step == 5
+    assert checkpoints.best(folder).step == 5
 
 
 def test_a_save_writes_what_the_faults_below_strike(
@@ -213,7 +214,7 @@ def test_a_kill_at_every_system_call_of_a_save_leaves_a_whole_checkpoint_and_the
         status, _ = struck(strace, lambda folder=folder: trained(folder, 4), name, number, "signal=SIGKILL")
         assert status == -signal.SIGKILL, f"{name} number {number} ({arguments}) was not reached"
         assert_whole(folder)
-        steps.add((checkpoint.newest(folder)[0].step, checkpoint.best(folder).step))
+        steps.add((checkpoints.newest(folder)[0].step, checkpoints.best(folder).step))
         assert_next_save_cleans_up(folder, trained)
         shutil.rmtree(folder)
     assert steps == {(3, 2), (4, 2), (4, 4)}, "kills before, between and after the two acts of a save"
@@ -276,7 +277,7 @@ def test_a_background_write_that_finds_the_disk_full_stops_both_processes(folder
     with small_disk(tmp_path / "disk", "400k") as disk:
         statuses, output = Job(*arguments(f"{disk}/run"), cwd=folder, processes=2).wait()
         assert_refused_once(statuses, output, "cannot write a checkpoint: the disk is full")
-        found, skipped = checkpoint.newest(disk / "run/checkpoints")
+        found, skipped = checkpoints.newest(disk / "run/checkpoints")
         assert found is not None and skipped == []
 
 
@@ -287,7 +288,7 @@ def test_a_disk_that_fails_while_training_goes_on_stops_both_processes_and_the_r
         strace, job.processes[0].pid or 0, "-o", os.devnull, "-e", f"inject=fsync:error={errno.errorcode[errno.EIO]}"
     ):
         assert_refused_once(*job.wait(), "cannot write a checkpoint: the disk reports an I/O error")
-    found, skipped = checkpoint.newest(folder / "failing/checkpoints")
+    found, skipped = checkpoints.newest(folder / "failing/checkpoints")
     assert found is not None and skipped == []
     output = succeed(*arguments("failing"), cwd=folder, processes=2)
     assert f"resuming after step {found.step}" in output and "finished at step 560" in output

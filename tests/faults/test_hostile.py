@@ -17,7 +17,7 @@ import torch
 import pipeline
 from pipeline.config import load
 from pipeline.errors import ConfigError
-from tests.launching import ROOT, Job, losses, reached, records, run, succeed, wait_until, weights
+from tests.support.launching import ROOT, Job, losses, reached, records, run, succeed, wait_until, weights
 
 SMOKE = ("--config", str(ROOT / "configs/smoke.yaml"))
 SOURCES = sorted(Path(pipeline.__file__).parent.rglob("*.py"))

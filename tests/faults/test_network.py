@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launching import ROOT, environment, losses, reached, succeed, wait_until, weights
+from tests.support.launching import ROOT, environment, losses, reached, succeed, wait_until, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 TIMEOUT = 10  # run.timeout, the smallest that is allowed

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.processes import StopSignal
-from tests.launching import ROOT, Job, end, launch, losses, reached, run, succeed, wait_until, weights
+from pipeline.distributed.stop_signal import StopSignal
+from tests.support.launching import ROOT, Job, end, launch, losses, reached, run, succeed, wait_until, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 LONG = ("train.epochs=20", "train.checkpoint_every=20", "train.evaluate_every=33", "optim.schedule=cosine", "run.timeout=20")
@@ -104,7 +104,7 @@ def test_process_that_hangs_ends_the_job_with_an_error_and_no_orphans(folder: Pa
     assert status != 0
     assert time.monotonic() - began < 10 + 35, output
     assert "process 0 lost the others: one of them died, hangs for more than run.timeout = 10 s" in output
-    assert "pipeline/engine.py" not in output, "no traceback of ours"
+    assert "pipeline/training/loop.py" not in output, "no traceback of ours"
     wait_until(lambda: not alive(folder, "hangs"), "the last process to go")
     succeed(*arguments("hangs", *options), cwd=folder, processes=2)
 

@@ -10,19 +10,20 @@ from unittest.mock import patch
 import accelerate  # noqa: F401  # the stage imports it later, and it belongs to the time that imports take
 from torch import Tensor
 
-from pipeline import config, engine
+from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.stages.train import train
-from pipeline.state import State
+from pipeline.training import loop
+from pipeline.training.state import State
 from tests.benchmarks.peers.task import Task
 from tests.benchmarks.peers.work import Watch
 
 
 def run(task: Task, watch: Watch) -> None:
     """Train. The stage pulls its reports through a generator that tells the watch of each, after it was dealt with."""
-    original = engine.train
+    original = loop.train
 
-    def timed(state: State, batches: Batches, *others: Any) -> Iterator[engine.Report]:
+    def timed(state: State, batches: Batches, *others: Any) -> Iterator[loop.Report]:
         def predict(images: Tensor) -> Tensor:
             model = state.best_model
             training = model.training
@@ -41,6 +42,6 @@ def run(task: Task, watch: Watch) -> None:
 
     own = [f"run.dir={Path(task.output, 'run')}", "track.backends=[]", f"data.root={task.data}", f"run.seed={task.seed}"]
     settings = config.load(task.config, [*own, f"train.precision={task.precision}", *task.overrides])
-    with patch.object(engine, "train", timed):
+    with patch.object(loop, "train", timed):
         train(settings)
     watch.end()

@@ -1,0 +1,28 @@
+"""YAML file + overrides -> validated, immutable sections. Other packages take names from here, not from its modules.
+
+In the order of their imports:
+
+    base          what every section is made of
+    data_section  the section on data
+    sections      the other sections
+    strict_yaml   YAML text -> plain values and the line of every key
+    messages      what is said of a wrong configuration
+    loading       load, dump, differences, reference
+"""
+
+from pipeline.config.base import Section as Section
+from pipeline.config.data_section import EMNIST_SPLITS as EMNIST_SPLITS
+from pipeline.config.data_section import SERIES as SERIES
+from pipeline.config.data_section import Data as Data
+from pipeline.config.loading import differences as differences
+from pipeline.config.loading import dump as dump
+from pipeline.config.loading import load as load
+from pipeline.config.loading import reference as reference
+from pipeline.config.sections import Config as Config
+from pipeline.config.sections import Export as Export
+from pipeline.config.sections import Model as Model
+from pipeline.config.sections import Optim as Optim
+from pipeline.config.sections import Run as Run
+from pipeline.config.sections import Track as Track
+from pipeline.config.sections import Train as Train
+from pipeline.config.sections import interval as interval

@@ -1,0 +1,92 @@
+"""YAML file + overrides -> ``Config``, and back.
+
+``load`` reads a file, lays ``section.key=value`` overrides on top and reports every mistake at once, each with its
+file and line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.config import messages, strict_yaml
+from pipeline.config.base import Section
+from pipeline.config.messages import without_secret
+from pipeline.config.sections import Config
+from pipeline.errors import ConfigError
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in ``path`` with ``section.key=value`` overrides on top.
+
+    Raises ConfigError that lists every fault as ``file:line: section.key: what was expected``.
+    """
+    path = Path(path)
+    values, lines = strict_yaml.read(path)
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {without_secret(repr(values))}")
+    values = {name: {} if section is None else section for name, section in (values or {}).items()}
+    places = {key: f"{path}:{line}" for key, line in lines.items()}
+    for text in overrides:
+        key, value = _override(text)
+        places[key] = f"command line: {without_secret(text)}"
+        section = values.setdefault(key[0], {})
+        places.setdefault(key[:1], places[key])
+        if isinstance(section, dict):
+            section[key[1]] = value
+    if isinstance(run := values.setdefault("run", {}), dict) and run.get("dir") in (None, ""):
+        run["dir"] = f"runs/{path.stem}"
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        known = {name: list(section.model_fields) for name, section in _sections()}
+        raise ConfigError("\n".join(messages.faults(error, places, str(path), known))) from None
+
+
+def _override(text: str) -> tuple[strict_yaml.Key, Any]:
+    name, equals, value = text.partition("=")
+    key = tuple(name.split("."))
+    place = f"command line: {without_secret(text)}"
+    if not equals or len(key) != 2 or not all(key):
+        raise ConfigError(f"{place}: expected section.key=value, such as optim.lr=0.001")
+    return key, strict_yaml.parse(value, place)[0]
+
+
+def _sections() -> Iterator[tuple[str, type[Section]]]:
+    for name, field in Config.model_fields.items():
+        assert isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        yield name, field.annotation
+
+
+def dump(config: Config) -> str:
+    """The resolved configuration as YAML; ``load`` gives the same configuration back."""
+    return strict_yaml.dump(config.model_dump(mode="json"))
+
+
+def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[str]:
+    """``section.key: value in one -> value in other`` for every key that differs."""
+    return [
+        f"{name}.{key}: {value!r} -> {getattr(getattr(other, name), key)!r}"
+        for name, section in one
+        for key, value in section
+        if f"{name}.{key}" not in ignore and value != getattr(getattr(other, name), key)
+    ]
+
+
+def reference() -> str:
+    """Every key as a Markdown table; the README holds it, and a test compares."""
+    rows = ["| key | default | what |", "|---|---|---|"]
+    for name, section in _sections():
+        for key, field in section.model_fields.items():
+            default = json.dumps(field.default).replace('"', "") if field.default != "" else '""'
+            rows.append(f"| `{name}.{key}` | `{default}` | {field.description}{_choices(field.annotation)} |")
+    return "\n".join(rows)
+
+
+def _choices(annotation: Any) -> str:
+    values = getattr(annotation, "__args__", ())
+    return f" ({', '.join(values)})" if values and all(isinstance(value, str) for value in values) else ""

@@ -1,0 +1,64 @@
+"""What is said of a wrong configuration: a line a fault, with its place, what was expected and the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import ValidationError
+
+from pipeline.config import strict_yaml
+
+
+def without_secret(text: str) -> str:
+    """``text`` up to what looks like the name of a secret: messages end in logs, and its value must not."""
+    name = re.search(r"(?:key|token|secret|passw|credential)[^=:\s]*", text, re.IGNORECASE)
+    return text if name is None or name.end() == len(text) else f"{text[: name.end()]}=***"
+
+
+def faults(
+    error: ValidationError, places: Mapping[strict_yaml.Key, str], path: str, known: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """One line a key: its place (``path`` if it is not in ``places``), its name, what was expected, the nearest valid key.
+
+    ``known``: the keys of each section.
+    """
+    expected: dict[strict_yaml.Key, list[str]] = {}
+    for fault in error.errors():
+        if fault["type"] == "disagreement":
+            for name, problem in fault["ctx"]["faults"]:
+                expected.setdefault(tuple(name.split(".")), []).append(problem)
+            continue
+        key = tuple(str(part) for part in fault["loc"][:2])
+        if fault["type"] == "extra_forbidden":
+            problem = "unknown key" + _nearest(key, known)
+        else:
+            kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
+                "String should", "text that should"
+            )
+            given = "nothing" if fault["input"] is None else without_secret(repr(fault["input"]))
+            problem = f"expected {kind.strip()}, got {given}"
+        expected.setdefault(key, []).append(problem)
+    order = {key: number for number, key in enumerate(places)}
+    for key in sorted(expected, key=lambda key: order.get(key, len(order))):
+        place = places.get(key) or places.get(key[:1]) or path
+        yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(expected[key]))}"
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text (in quotes, if it looks like a number)",
+    "bool_type": "true or false",
+    "model_type": "a section of key: value lines",
+    "tuple_type": "a list, such as [a, b]",
+}
+
+
+def _nearest(key: strict_yaml.Key, sections: Mapping[str, Sequence[str]]) -> str:
+    known = list(sections.get(key[0], [])) if len(key) == 2 else list(sections)
+    near = [f"{name}.{key[-1]}" for name, inner in sections.items() if key[-1] in inner]
+    near = near or [".".join((*key[:-1], name)) for name in difflib.get_close_matches(key[-1], known, 1)]
+    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(known)}"

@@ -1,0 +1,15 @@
+"""The user's own files -> series.
+
+In the order of their imports:
+
+    cells          words, numbers and messages that all readers share
+    table          a table of rows in blocks, whatever file it is in
+    csv_table      CSV as a table
+    parquet_table  Parquet as a table
+    table_layouts  long and wide tables -> series
+    npz_archive    the strict reader of the arrays in an .npz file
+    npz            .npz -> series
+    ts             .ts -> series
+    arff           ARFF -> series
+    formats        a file -> series, by its format
+"""

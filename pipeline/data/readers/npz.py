@@ -1,0 +1,218 @@
+"""Series in an .npz file, in one of two forms.
+
+Stacked, if there is an array ``values``: (N, T, F) or (N, T) for series of one length; (N, T, F) with ``lengths`` (N) for
+series padded at their end; (S, F) or (S) end to end with ``offsets`` (N + 1) or ``lengths`` (N).
+
+One array a series, (T, F) or (T), under a key of its own; the order of the keys is that of the series.
+
+In both forms ``labels`` (N), ``ids``, ``groups`` and ``times`` say more of the series, and ``channels`` (F) names the
+channels. The configuration may name the first four otherwise. The usual names are also read without their final s.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.readers import cells
+from pipeline.data.readers.npz_archive import LIMIT, Archive
+from pipeline.data.series import Array, Columns, Series
+from pipeline.errors import DataError
+
+BLOCK = 64 * 2**20  # bytes of values as stored, read at a time
+ROLES = ("label", "id", "group", "time")
+
+
+def read(path: Path, columns: Columns) -> Iterator[Series]:
+    """The series of an .npz file, in blocks. Raises DataError, which names array and series, for what is no such file."""
+    with Archive(path) as archive:
+        roles = _find_roles(archive, columns)
+        form = _stacked if "values" in archive.names else _keyed
+        yield from form(archive, columns, roles)
+
+
+def _find_roles(archive: Archive, columns: Columns) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for role in ROLES:
+        name = getattr(columns, role)
+        usual = not name or name == getattr(Columns(), role)
+        for array in (role, f"{role}s") if usual else (name,):
+            if array in archive.names:
+                found[role] = array
+        needed = columns.labelled if role == "label" else not usual and (columns.labelled or role != "group")
+        if needed and role not in found:
+            raise cells.unknown(archive.path, name or role, archive.names, "array", f"data.{role}")
+    return found
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What an archive says of its N series besides their values."""
+
+    words: dict[str, tuple[str, ...]]
+    times: Array | None
+    ids: tuple[str, ...]
+
+
+def _facts(archive: Archive, columns: Columns, roles: dict[str, str], keys: tuple[str, ...]) -> _Facts:
+    read: dict[str, tuple[str, ...]] = {}
+    times = None
+    for role, name in roles.items():
+        shape = archive.header(name).shape
+        if shape != (len(keys),):
+            raise archive.fault(name, f"is of shape {shape}, but there are {len(keys)} series; give it one {role} a series")
+        stored = archive.array(name)
+        if role == "time":
+            times = _times(archive, name, stored)
+            continue
+        try:
+            read[role] = tuple(cells.words(stored))
+        except ValueError as error:
+            raise archive.fault(name, f"{error}; save it as numbers or as text") from None
+        if "" in read[role] and (columns.labelled or role == "id"):
+            raise archive.fault(
+                name, f"series {read[role].index('')} (from 0) has no {role}; give it one, or leave the series out"
+            )
+    ids = read.pop("id", keys)
+    first: dict[str, int] = {}
+    for number, name in enumerate(ids):
+        if first.setdefault(name, number) < number:
+            raise archive.fault(roles["id"], f"series {number} (from 0): the id {name!r} was there before; give each its own")
+    return _Facts(read, times, ids)
+
+
+def _times(archive: Archive, name: str, stored: Array) -> Array:
+    kind = stored.dtype.kind
+    if kind not in "iufM":
+        raise archive.fault(name, f"holds {stored.dtype}; save times as numbers or as datetime64")
+    times = stored.astype("datetime64[us]") if kind == "M" else stored.astype(np.float64)
+    wrong = np.isnat(times) if kind == "M" else ~np.isfinite(times)
+    if wrong.any():
+        raise archive.fault(name, f"series {wrong.argmax()} (from 0) has no time; give it one, or leave the series out")
+    return times
+
+
+def _stacked(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterator[Series]:
+    header = archive.header("values")
+    _check_numbers(archive, "values", header.dtype.kind)
+    shape = header.shape
+    counted = [name for name in ("offsets", "lengths") if name in archive.names]
+    packed = "offsets" in counted or (bool(counted) and len(shape) < 3)
+    if 0 in shape or len(counted) > 1 or len(shape) not in ((1, 2) if packed else (2, 3)):
+        said = f"values of shape {shape}" + "".join(f" with {name}" for name in counted)
+        raise archive.fault(
+            "values", f"{said} are no series; give (N, T), (N, T, F), or (S, F) with offsets (N + 1) or lengths (N)"
+        )
+    lengths = _lengths(archive, counted[0], shape, packed) if counted else np.full(shape[0], shape[1])
+    rows = lengths if packed else np.ones(shape[0], np.int64)  # of the array, for each series
+    sizes = rows * (header.size // shape[0])
+    if sizes.max() > LIMIT:
+        raise archive.fault(
+            "values", f"series {sizes.argmax()} (from 0) takes {sizes.max():,} bytes; the limit is {LIMIT:,}: cut it"
+        )
+    facts = _facts(archive, columns, roles, tuple(map(str, range(len(lengths)))))
+    channels, places = _channels(archive, columns, shape[-1] if len(shape) == 3 - packed else 1)
+    cuts = _cuts(sizes)
+    blocks = archive.blocks("values", (int(rows[start:end].sum()) for start, end in itertools.pairwise(cuts)))
+    for (start, end), block in zip(itertools.pairwise(cuts), blocks, strict=True):
+        own = lengths[start:end]
+        if not packed and (own < shape[1]).any():
+            block = block[np.arange(shape[1]) < own[:, None]]
+        yield _series(archive, block, own, start, channels, places, facts)
+
+
+def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterator[Series]:
+    keys = tuple(name for name in archive.names if name not in (*roles.values(), "channels"))
+    if not keys:
+        raise DataError(
+            f"{archive.path}: no series: give an array 'values', or one array a series; there are: {cells.some(archive.names)}"
+        )
+    headers = [archive.header(key) for key in keys]
+    width = headers[0].shape[1] if len(headers[0].shape) == 2 else 1
+    for key, header in zip(keys, headers, strict=True):
+        _check_numbers(archive, key, header.dtype.kind)
+        if len(header.shape) not in (1, 2) or 0 in header.shape:
+            raise archive.fault(
+                key, f"is of shape {header.shape}, but a series is (T, F) or (T); name an array of all series 'values'"
+            )
+        if (header.shape[1] if len(header.shape) == 2 else 1) != width:
+            raise archive.fault(
+                key, f"is of shape {header.shape}, but {keys[0]!r} has {width} channels; give all series the same"
+            )
+    facts = _facts(archive, columns, roles, keys)
+    channels, places = _channels(archive, columns, width)
+    for start, end in itertools.pairwise(_cuts(np.array([header.size for header in headers]))):
+        stored = [cells.float32(archive.array(key).reshape(-1, width)) for key in keys[start:end]]
+        lengths = np.array([len(series) for series in stored])
+        yield _series(archive, np.concatenate(stored), lengths, start, channels, places, facts)
+
+
+def _series(
+    archive: Archive, block: Array, lengths: Array, start: int, channels: tuple[str, ...], places: list[int], facts: _Facts
+) -> Series:
+    """The series from ``start`` (from 0) on, whose steps ``block`` holds end to end."""
+    values = cells.float32(block.reshape(lengths.sum(), -1)[:, places])
+    offsets, rows = np.append(0, np.cumsum(lengths)), np.arange(start, start + len(lengths))
+    if place := cells.first_infinite(values):
+        number = int(np.searchsorted(offsets, place[0], side="right")) - 1
+        where = f"series {start + number} (from 0), step {place[0] - offsets[number]} (from 0), channel {channels[place[1]]!r}"
+        raise cells.fault(archive.path, where, cells.INFINITE)
+    own = slice(start, start + len(lengths))
+    words = {role: facts.words[role][own] if role in facts.words else None for role in ("label", "group")}
+    times = None if facts.times is None else facts.times[own]
+    return Series(values, offsets, channels, facts.ids[own], words["label"], words["group"], times, "series", rows)
+
+
+def _check_numbers(archive: Archive, name: str, kind: str) -> None:
+    if kind not in "biuf":
+        raise archive.fault(name, "holds no real numbers, which a series is made of; save it as float32")
+
+
+def _lengths(archive: Archive, name: str, shape: tuple[int, ...], packed: bool) -> Array:
+    """The steps of each series, from ``offsets`` or ``lengths``."""
+    stored = archive.array(name)
+    if stored.ndim != 1 or stored.dtype.kind not in "iu" or (name == "offsets" and len(stored) < 2):
+        raise archive.fault(name, f"is {stored.dtype} of shape {stored.shape}, but must be whole numbers, one a series")
+    stored = stored.astype(np.int64)
+    if name == "offsets" and (stored[0], stored[-1]) != (0, shape[0]):
+        raise archive.fault(
+            name, f"goes from {stored[0]} to {stored[-1]}; it must go from 0 to {shape[0]}, the steps of all series"
+        )
+    lengths = np.diff(stored) if name == "offsets" else stored
+    wrong = (lengths < 1) | (lengths > shape[0 if packed else 1])
+    if wrong.any():
+        number = int(wrong.argmax())
+        problem = f"series {number} (from 0) has {lengths[number]} steps; leave out what is empty, and let offsets ascend"
+        raise archive.fault(name, problem)
+    if packed and lengths.sum() != shape[0]:
+        raise archive.fault(name, f"add up to {lengths.sum()} steps, but values has {shape[0]}; give the steps of each series")
+    if not packed and len(lengths) != shape[0]:
+        raise archive.fault(name, f"is of shape {stored.shape}, but there are {shape[0]} series; give each its length")
+    return lengths
+
+
+def _cuts(sizes: Array) -> list[int]:
+    """Where blocks of about ``BLOCK`` bytes, of at least one series, begin and end."""
+    cuts, ends = [0], np.cumsum(sizes)
+    while cuts[-1] < len(sizes):
+        taken = ends[cuts[-1] - 1] if cuts[-1] else 0
+        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(ends, taken + BLOCK, side="right"))))
+    return cuts
+
+
+def _channels(archive: Archive, columns: Columns, width: int) -> tuple[tuple[str, ...], list[int]]:
+    """The names of the channels asked for, and their places among all ``width``."""
+    names = cells.numbered(width)
+    if "channels" in archive.names:
+        shape = archive.header("channels").shape
+        names = tuple(map(str, archive.array("channels").tolist()))
+        if shape != (width,) or len(set(names)) < width:
+            raise archive.fault(
+                "channels", f"holds {cells.some(names)}, but there are {width} channels; give each a name of its own"
+            )
+    places = cells.choose(archive.path, names, columns.channels)
+    return tuple(names[place] for place in places), places

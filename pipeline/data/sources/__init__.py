@@ -1,0 +1,11 @@
+"""Images by name.
+
+In the order of their imports:
+
+    download      torchvision's download, from every mirror, with checksums
+    idx           the strict reader of idx files
+    image_folder  images in a folder a class
+    raw           raw examples, and where they come from
+    mnist_family  torchvision's MNIST family
+    catalog       a name -> raw examples
+"""

@@ -1,0 +1,238 @@
+"""A trained model -> files that other software loads, each compared with the original before it is kept.
+
+The folder holds ``config.json`` and ``README.md`` (a model card) and, as asked, ``model.safetensors`` for this
+package, ``model.onnx`` for ONNX runtimes and ``model.pt2`` for PyTorch alone.
+Shapes: B batch, T time steps, F features, C classes, N examples.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import math
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.export import Dim
+
+from pipeline import files
+from pipeline.deploy import card, onnx_reader, onnx_writer
+from pipeline.errors import UserError
+from pipeline.model.classifier import RecurrentClassifier
+
+FORMAT_VERSION = 1
+FILES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pt2": "model.pt2"}
+Run = Callable[[Tensor, Tensor], Tensor]  # values (B, T, F) float32, lengths (B) int64 -> logits (B, C)
+
+
+class ExportError(UserError):
+    """An exported file is missing, damaged, or does not compute what the model computes."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Real examples: ``values`` (N, T, F), uint8 or float32, and ``lengths`` (N), int64, or None where all are T."""
+
+    values: Tensor
+    lengths: Tensor | None = None
+
+
+def export(
+    model: RecurrentClassifier,
+    arguments: dict[str, Any],
+    facts: dict[str, Any],
+    examples: Examples,
+    formats: Sequence[str],
+    tolerance: float,
+    folder: Path,
+) -> dict[str, dict[str, Any]]:
+    """Replace ``folder`` by ``model`` in the given ``formats``, and return what the comparison with it found.
+
+    ``arguments`` are those that ``model`` was constructed with. ``facts`` (JSON values) go to ``config.json`` and the
+    model card, which needs ``class_names`` and ``length`` (the trained T) and shows ``source``, ``view``, ``value_range``,
+    ``image`` (height, width), ``order``, ``test`` and ``configuration`` if they are there. ``model`` may be on any device
+    and is not changed.
+
+    Every file is read back from the disk and compared with ``model`` on the CPU: on all N ``examples``, and on batches
+    of 1, 3 and 64 of them cut or repeated to other lengths. The result has for each format ``file``, ``examples`` (N),
+    ``largest_difference`` of a logit and ``prediction_differences``.
+
+    Raises ExportError if a logit differs by more than ``tolerance`` or any prediction differs; ``folder`` is then as before.
+    """
+    assert len(examples.values), "no examples to compare on"
+    original = copy.deepcopy(model).to("cpu").eval()
+    config = {"format_version": FORMAT_VERSION, "arguments": arguments, "facts": facts}
+    with files.disk_errors("the export", folder), _replaced(folder) as partial:
+        files.write_json(partial / "config.json", config)
+        runs = {name: _FORMATS[name](original, config, partial / FILES[name]) for name in FILES if name in formats}
+        checks = _compare(original, runs, examples, tolerance)
+        files.write_text(partial / "README.md", card.render(original, config, checks, len(examples.values), tolerance))
+    return checks
+
+
+def load(folder: Path) -> tuple[RecurrentClassifier, dict[str, Any]]:
+    """The model in an export folder, on the CPU and in evaluation mode, and the facts of its ``config.json``.
+
+    Raises ExportError if a file is missing, damaged or of an unknown format version.
+    """
+    path, weights = folder / "config.json", folder / FILES["safetensors"]
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if (version := config["format_version"]) != FORMAT_VERSION:
+            raise ExportError(f"{path}: format version {version!r}; this program reads {FORMAT_VERSION}")
+        model, facts = RecurrentClassifier(**config["arguments"]), config["facts"]
+        path = weights
+        model.load_state_dict(load_file(weights))
+    except FileNotFoundError:
+        raise ExportError(f"{path}: no such file; export again, with safetensors among export.formats") from None
+    except (ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(f"{path}: not readable as an exported model ({error}); export again") from error
+    return model.eval(), facts
+
+
+def _safetensors(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:
+    # cuDNN keeps all weights of a layer in one storage, which safetensors refuses: every tensor gets its own.
+    state = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
+    files.save_tensors(path, state)
+    return load(path.parent)[0]
+
+
+def _onnx(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:
+    facts = config["facts"]
+    texts = {"class_names": facts["class_names"], "format_version": config["format_version"], "facts": facts}
+    onnx_writer.write(model, path, {name: json.dumps(value) for name, value in texts.items()})
+    return onnx_reader.read(path)
+
+
+def _pt2(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:
+    values, lengths = torch.zeros(2, 3, model.mean.shape[0]), torch.tensor([3, 2])
+    free = {"values": {0: Dim("batch"), 1: Dim("time")}, "lengths": {0: Dim("batch")}}
+    with torch.no_grad(), _native_operators() as operators, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights", UserWarning)
+        program = torch.export.export(model, (values, lengths), dynamic_shapes=free)
+    native = sum(node.target in operators for node in program.graph.nodes)
+    assert native == len(model.recurrent), f"{native} native operators of {len(model.recurrent)}"
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    path.write_bytes(buffer.getvalue())
+    run: Run = torch.export.load(path).module()
+    return run
+
+
+@contextmanager
+def _native_operators() -> Iterator[list[Any]]:
+    """Let torch.export trace the recurrent operators by the shapes of their results alone, so that time stays free.
+
+    It keeps these operators whole, but learns the shapes of their results from decompositions that loop over the steps
+    in Python, which fixes T. Only these are replaced, and only while tracing: the file calls the operator itself.
+    (``torch.export._patches`` replaces them by ``while_loop``, which is slow, and not at all for the plain RNN.)
+    """
+
+    def shapes(x: Tensor, state: Tensor | Sequence[Tensor], *_: Any) -> tuple[Tensor, ...]:
+        states = [state] if isinstance(state, Tensor) else state
+        return x.new_empty(*x.shape[:-1], states[0].shape[-1]), *map(torch.empty_like, states)
+
+    operators: list[Any] = [torch.ops.aten.lstm.input, torch.ops.aten.gru.input, torch.ops.aten.rnn_tanh.input]
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    kernels = [operator.py_kernels[key] for operator in operators]
+    try:
+        for operator in operators:
+            operator.py_kernels[key] = shapes
+            operator._dispatch_cache.clear()
+        yield operators
+    finally:
+        for operator, kernel in zip(operators, kernels, strict=True):
+            operator.py_kernels[key] = kernel
+            operator._dispatch_cache.clear()
+
+
+_FORMATS = {"safetensors": _safetensors, "onnx": _onnx, "pt2": _pt2}
+
+
+@torch.no_grad()
+def _compare(model: Run, runs: dict[str, Run], examples: Examples, tolerance: float) -> dict[str, dict[str, Any]]:
+    """The largest difference of a logit and the number of other predictions, for each of ``runs``; raises ExportError."""
+    largest, where = dict.fromkeys(runs, 0.0), dict.fromkeys(runs, "")
+    predictions = dict.fromkeys(runs, 0)
+    for values, lengths, real in _batches(examples):
+        expected = model(values, lengths)  # (B, C)
+        for name, run in runs.items():
+            logits = run(values, lengths)
+            difference = (logits - expected).abs().max().item()
+            if difference > largest[name] or math.isnan(difference):
+                largest[name], where[name] = difference, f"batch {len(values)}, {values.shape[1]} steps"
+            if real:
+                predictions[name] += int((logits.argmax(1) != expected.argmax(1)).sum())
+    for name in runs:
+        if not largest[name] <= tolerance or predictions[name]:
+            raise ExportError(
+                f"{FILES[name]}: a logit differs from the model's by {largest[name]:.3g} ({where[name]}; tolerance "
+                f"{tolerance:g}) and {predictions[name]} of {len(examples.values)} predictions differ; nothing was exported. "
+                f"Set export.tolerance or leave {name} out of export.formats"
+            )
+    return {
+        name: {
+            "file": FILES[name],
+            "examples": len(examples.values),
+            "largest_difference": largest[name],
+            "prediction_differences": predictions[name],
+        }
+        for name in runs
+    }
+
+
+def _batches(examples: Examples) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Every example once, as it is; then other batch sizes and lengths, equal and unequal, shorter and longer."""
+    count, steps = examples.values.shape[:2]
+    lengths = torch.full((count,), steps) if examples.lengths is None else examples.lengths.cpu()
+    for start in range(0, count, 256):
+        rows = slice(start, start + 256)
+        yield examples.values[rows].cpu().float(), lengths[rows], True
+    for size in (1, 3, 64):
+        values = examples.values[torch.arange(size) % count].cpu().float()
+        for length in sorted({1, 2, steps // 2 + 1, steps, 2 * steps + 1}):
+            cut = values.repeat(1, -(-length // steps), 1)[:, :length]
+            yield cut, torch.full((size,), length), False
+            yield cut, torch.linspace(length, 1, size).long(), False
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A temporary folder beside ``path`` that takes its place when the block ends without an error.
+
+    Between the two renames a killed process leaves no ``path``, but both folders whole beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    former = partial.with_name(f"{partial.name}.former")
+    try:
+        partial.chmod(0o755)
+        yield partial
+        for file in partial.iterdir():
+            files.fsync(file)
+        files.fsync(partial)
+        try:
+            if path.exists():
+                path.rename(former)
+            partial.rename(path)
+        except BaseException:
+            if former.exists() and not path.exists():
+                former.rename(path)
+            raise
+        files.fsync(path.parent)
+        shutil.rmtree(former, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

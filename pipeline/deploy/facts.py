@@ -1,0 +1,87 @@
+"""What an export says of the data that its model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.data.clean import Cleaning
+
+
+class Said(BaseModel):
+    """What every part of the facts has in common; other facts than those named here may be there."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ColumnFacts(Said):
+    """What was what in the file that the model was trained on, as in the section ``data``."""
+
+    layout: Literal["long", "wide"]
+    id: str
+    time: str
+    label: str
+    group: str
+    channels: tuple[str, ...]
+
+
+class SeriesFacts(Said):
+    """What makes the model's input of a series; (C) channels of the file, (F) features."""
+
+    channels: tuple[str, ...]  # (C)
+    masked: tuple[int, ...]
+    fill: tuple[float, ...]  # (C)
+    low: tuple[float, ...]  # (F) of the training part
+    high: tuple[float, ...]  # (F)
+    missing: Literal["error", "mean", "forward", "mask"]
+    max_length: int
+    truncate: Literal["error", "start", "end"]
+    resample: int
+    columns: ColumnFacts
+
+    @property
+    def cleaning(self) -> Cleaning:
+        """The policies, with what they took from the training part."""
+        policies = (self.missing, self.max_length, self.truncate, self.resample)
+        return Cleaning(*policies, self.channels, self.fill, self.masked, trained=True)
+
+
+class Facts(Said):
+    """What an export says of the data that its model was trained on; ``image`` or ``series`` is there, and not both."""
+
+    class_names: tuple[str, ...]
+    length: int
+    source: str
+    value_range: tuple[float, float]
+    image: tuple[int, int] | None = None  # height, width
+    order: tuple[int, ...] | None = None
+    series: SeriesFacts | None = None
+
+    @property
+    def limits(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The least and the greatest value of the training part: of each feature (F) of series, of all pixels (1) of images."""
+        if self.series:
+            return self.series.low, self.series.high
+        low, high = self.value_range
+        return (low,), (high,)
+
+    def faults(self, features: int, classes: int) -> Iterator[str]:
+        """What does not fit a model of so many features and classes, or contradicts itself."""
+        if len(set(self.class_names)) != len(self.class_names) or len(self.class_names) != classes:
+            yield f"class_names names {len(set(self.class_names))} classes, but the model has {classes}"
+        if self.series:
+            named = len(self.series.channels)
+            of_file, of_model = (len(numbers) for numbers in (self.series.fill, self.series.low))
+            if {of_file, of_model - len(self.series.masked), len(self.series.high) - len(self.series.masked)} != {named}:
+                yield "series.channels, masked, fill, low and high are not of the same channels"
+            elif of_model != features or not set(self.series.masked) <= set(range(named)):
+                yield f"series describes {of_model} features, but the model reads {features}"
+        elif self.image is None:
+            yield "it says neither image nor series"
+        else:
+            pixels = self.image[0] * self.image[1]
+            places = range(pixels) if self.order is None else self.order
+            if len(places) != self.length * features or not set(places) <= set(range(pixels)):
+                yield f"image, order and length do not give {self.length} steps of {features} features"

@@ -1,0 +1,178 @@
+"""A file or folder to predict -> blocks of examples as a trained model reads them, in the order of the input.
+
+Shapes: b examples of a block, S steps of all of them, T time steps, F features.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import config
+from pipeline.config import strict_yaml
+from pipeline.data.readers import cells, formats
+from pipeline.data.series import Array, Columns, Series, Where
+from pipeline.data.sources import idx, image_folder
+from pipeline.deploy.facts import Facts, SeriesFacts
+from pipeline.errors import DataError, UserError
+
+BLOCK = 2**23  # bytes of a series' values, as the file has them, in a block
+IMAGES = 256  # in a block
+SUFFIXES = {".tsv": "csv", ".pq": "parquet"} | {f".{name}": name for name in config.SERIES}
+SOURCES = (*config.SERIES, "images", "idx")
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """b examples, end to end: ``values`` (S, F), ``lengths`` (b), and where each stands in the input, for messages.
+
+    ``labels`` (b) are words, "" where there is none; None where the whole input has none.
+    """
+
+    values: Array
+    lengths: Array
+    ids: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    where: Where
+
+
+def source_of(path: Path) -> str:
+    """The format of a file or folder, by its name. Raises UserError if the name does not tell."""
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file or folder; look at its spelling")
+    if path.is_dir() or path.suffix.lower() in image_folder.SUFFIXES:
+        return "images"
+    if re.search(r"idx\d-(ubyte|int)", path.name):
+        return "idx"
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: its name does not tell its format; type --source with one of: {', '.join(SOURCES)}")
+    return SUFFIXES[path.suffix.lower()]
+
+
+def read(path: Path, source: str, facts: Facts, features: int, given: Mapping[str, str]) -> Iterator[Block]:
+    """The examples of ``path``, a file or folder of the format ``source``, in blocks of bounded size.
+
+    ``given``: words in the place of those of ``facts.series.columns``: ``layout``, ``id``, ``time``, ``label``, ``group``, and
+    ``channels``, names separated by commas, in the order of the model's, or a list in YAML (["a, b", c]).
+
+    Raises UserError, which names the file and the row, when it reaches what does not fit the model.
+    """
+    if source not in SOURCES:
+        raise UserError(f"--source {source}: expected one of {', '.join(SOURCES)}")
+    if (source in config.SERIES) != (facts.series is not None):
+        reads = "series" if facts.series else "images"
+        raise UserError(f"{path}: is read as {source}, but this model was trained on {reads}; give it such a file")
+    if facts.series:
+        try:
+            yield from _series(path, source, facts.series, given)
+        except DataError as error:
+            raise DataError(_as_options(str(error))) from error
+    else:
+        images = _idx(path, facts) if source == "idx" else _images(path)
+        yield from _of_images(images, facts, features)
+
+
+def _series(path: Path, source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Iterator[Block]:
+    cleaning = facts.cleaning
+    for series in formats.read(source, path, _columns(source, facts, given)):
+        _refuse_other_channels(path, series, facts, "channels" in given)
+        for first, last in _pieces(series):
+            rows = slice(first, last)
+
+            def where(number: int, series: Series = series, first: int = first) -> str:
+                return f"{path}: {series.place(first + number)}"
+
+            raw = series.values[series.offsets[first] : series.offsets[last]]
+            values, lengths = cleaning.apply(raw, series.lengths[rows], where)
+            yield Block(values, lengths, series.ids[rows], None if series.labels is None else series.labels[rows], where)
+
+
+def _columns(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Columns:
+    """What is what in the file: as in training, but for what is given.
+
+    Named channels are looked for by their names, so that other columns and another order do no harm.
+    """
+    known = facts.columns
+    named = source in ("csv", "parquet") and facts.channels != cells.numbered(1)
+    channels = facts.channels if named else known.channels
+    if "channels" in given:
+        text = given["channels"].strip()
+        listed = strict_yaml.parse(text, "--channels")[0] if text.startswith("[") else text.split(",")
+        channels = tuple(str(name).strip() for name in listed)
+    words = {key: given.get(key, getattr(known, key)) for key in ("layout", "id", "time", "label", "group")}
+    if words["layout"] not in ("long", "wide"):
+        raise UserError(f"--layout {words['layout']}: expected long or wide")
+    return Columns(**words, channels=channels, labelled=False)
+
+
+def _refuse_other_channels(path: Path, series: Series, facts: SeriesFacts, mapped: bool) -> None:
+    """``mapped``: the user said which channels of the file are the model's."""
+    same = len(series.channels) == len(facts.channels) if mapped else series.channels == facts.channels
+    if not same:
+        raise DataError(
+            f"{path}: has {len(series.channels)} channels ({cells.some(series.channels)}), but the model reads "
+            f"{len(facts.channels)} ({cells.some(facts.channels)}); name the ones for these, in this order: --channels A,B,..."
+        )
+
+
+def _pieces(series: Series) -> Iterator[tuple[int, int]]:
+    """Where pieces of about BLOCK bytes, of at least one series, begin and end."""
+    number = series.offsets[:-1] * series.values.shape[1] * 4 // BLOCK
+    cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(series)]
+    yield from pairwise(cuts)
+
+
+def _as_options(message: str) -> str:
+    """A reader's message with the options of this command in the place of the keys of a configuration."""
+    message = re.sub(r"\bdata\.(id|time|label|group|channels|layout)\b", r"--\1", message)
+    return message.replace(": data.path=FILE", "")
+
+
+_Image = tuple[Array, str, str | None, str]  # (height, width) uint8, its id, its label, where it stands
+
+
+def _images(path: Path) -> Iterator[_Image]:
+    """A file, or all images below a folder: those in a folder of their own have its name as their label."""
+    if not path.is_dir():
+        yield image_folder.grey(path), path.name, None, str(path)
+        return
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in image_folder.SUFFIXES and file.is_file())
+    if not found:
+        raise DataError(f"{path}: holds no images ({', '.join(image_folder.SUFFIXES)}); name another folder, or a file")
+    inner = [file.relative_to(path) for file in found]
+    labels = [place.parts[0] if place.parts[1:] else "" for place in inner]
+    for file, place, label in zip(found, inner, labels, strict=True):
+        yield image_folder.grey(file), place.as_posix(), label if any(labels) else None, str(file)
+
+
+def _idx(path: Path, facts: Facts) -> Iterator[_Image]:
+    if not re.search(r"idx3-ubyte", path.name):
+        raise DataError(f"{path}: is no idx file of images by its name; they are called SOMETHING-idx3-ubyte, or so with .gz")
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; look at its spelling")
+    images = idx.read(path)
+    if facts.source == "emnist":
+        images = images.swapaxes(1, 2)  # its files hold the images transposed, and training turned them
+    yield from ((image, str(row), None, f"{path}: row {row} (from 0)") for row, image in enumerate(images))
+
+
+def _of_images(images: Iterator[_Image], facts: Facts, features: int) -> Iterator[Block]:
+    assert facts.image
+    while some := tuple(islice(images, IMAGES)):
+        for image, _, _, where in some:
+            if image.shape != facts.image:
+                raise DataError(
+                    f"{where}: {image.shape[1]} x {image.shape[0]} pixels, but the model reads images of "
+                    f"{facts.image[1]} x {facts.image[0]}; bring it to that size"
+                )
+        values, ids, labels, places = zip(*some, strict=True)
+        flat = np.stack(values).reshape(len(some), -1)
+        ordered = flat if facts.order is None else flat[:, list(facts.order)]
+        lengths = np.full(len(some), facts.length)
+        made = ordered.reshape(-1, features).astype(np.float32)
+        yield Block(made, lengths, ids, None if labels[0] is None else labels, places.__getitem__)

@@ -1,0 +1,83 @@
+"""Blocks of examples -> what a trained model says of them, in the order of the input and in bounded memory.
+
+Shapes: b examples of a block, S steps of all of them, T time steps, F features, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.data.series import Array, steps_of
+from pipeline.deploy.bundle import Exported
+from pipeline.deploy.facts import Facts
+from pipeline.deploy.inputs import Block
+from pipeline.errors import DataError
+
+BATCH, STEPS = 256, 2**16  # the most examples, and steps of all of them with their padding, that are computed together
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """``classes`` (b): numbers of the class names. ``probabilities`` (b, C): float64, the softmax of the logits."""
+
+    classes: Array
+    probabilities: Array
+
+
+def predict(model: Exported, block: Block) -> Predictions:
+    """What ``model`` says of each example, computed in batches of similar lengths.
+
+    Raises DataError for an example whose logits are not finite.
+    """
+    order = np.argsort(block.lengths, kind="stable")
+    starts = np.cumsum(block.lengths) - block.lengths
+    logits = np.empty((len(order), len(model.facts.class_names)))
+    for rows in _batches(order, block.lengths):
+        values, lengths = _padded(block.values, starts[rows], block.lengths[rows])
+        logits[rows] = model.run(values, lengths).numpy()
+    wrong = np.flatnonzero(~np.isfinite(logits).all(1))
+    if len(wrong):
+        raise DataError(f"{block.where(int(wrong[0]))}: the model's logits of it are not finite; look at its values")
+    probabilities = torch.from_numpy(logits).softmax(1).numpy()
+    return Predictions(probabilities.argmax(1), probabilities)
+
+
+def far_values(block: Block, facts: Facts) -> tuple[Array, str]:
+    """The examples with a value further outside the range of the training part than that range is wide, and the first said."""
+    low, high = (np.array(limits) for limits in facts.limits)
+    far = (block.values < low - (high - low)) | (block.values > high + (high - low))  # (S, F)
+    if not far.any():
+        return np.empty(0, np.int64), ""
+    steps, features = np.nonzero(far)
+    numbers = np.searchsorted(np.cumsum(block.lengths), steps, side="right")
+    step, feature = int(steps[0]), int(features[0])
+    of_range = 0 if len(low) == 1 else feature
+    what = f"channel {facts.series.cleaning.features[feature]!r}" if facts.series else "a pixel"
+    trained = f"from {low[of_range]:.5g} to {high[of_range]:.5g}"
+    said = (
+        f"{block.where(int(numbers[0]))}: {what} has the value {block.values[step, feature]:.5g}; in training it went {trained}"
+    )
+    return np.unique(numbers), said
+
+
+def _batches(order: Array, lengths: Array) -> Iterator[Array]:
+    """``order`` (b), ascending in length, cut so that no batch, with its padding, is over the limits."""
+    while len(order):
+        count = min(BATCH, len(order))
+        while count > 1 and count * lengths[order[count - 1]] > STEPS:
+            count = max(1, min(count - 1, STEPS // int(lengths[order[count - 1]])))
+        yield order[:count]
+        order = order[count:]
+
+
+def _padded(values: Array, starts: Array, lengths: Array) -> tuple[Tensor, Tensor]:
+    """The series that begin at ``starts`` (n) of ``values`` (S, F), with zeros behind them: (n, T, F); and ``lengths`` (n)."""
+    padded = np.zeros((len(starts), int(lengths.max()), values.shape[1]), np.float32)
+    step = steps_of(lengths)
+    padded[np.repeat(np.arange(len(starts)), lengths), step] = values[np.repeat(starts, lengths) + step]
+    return torch.from_numpy(padded), torch.from_numpy(lengths.astype(np.int64))

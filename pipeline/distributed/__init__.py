@@ -1,0 +1,9 @@
+"""This process among the others.
+
+In the order of their imports:
+
+    collectives  what all processes say, do and agree on
+    cores        which cores each process keeps to
+    stop_signal  when to stop: signals, and what all agree on
+    world        the processes of this launch: how they meet
+"""

@@ -1,0 +1,74 @@
+"""What all processes say, do and agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import Tensor
+from torch import distributed as dist
+
+from pipeline.errors import TrainingError, UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+T = TypeVar("T")
+
+
+def reduce_sum(tensor: Tensor) -> Tensor:
+    """The sum of ``tensor`` over all processes, on each of them."""
+    if dist.is_initialized():
+        tensor = tensor.clone()
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def gather(value: Any) -> list[Any]:
+    """``value`` of each process, in their order, on each of them."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def together(action: Callable[[], T]) -> T:
+    """Do ``action`` in every process and wait for all; an error in one of them is raised in all."""
+    if not dist.is_initialized():
+        return action()
+    problem: Exception | None = None
+    try:
+        result = action()
+    except Exception as error:
+        problem = error
+    # an error of another kind may not survive the way to the other processes
+    described = problem if problem is None or isinstance(problem, UserError | TrainingError) else RuntimeError(repr(problem))
+    shared = next((other for other in gather(described) if other), None)
+    if problem is None:
+        problem = shared
+    if problem is not None:
+        raise problem
+    return result
+
+
+def on_main(accelerator: Accelerator, action: Callable[[], Any]) -> None:
+    """Do ``action`` in the main process while the others wait; its error is raised in all of them."""
+    together(lambda: action() if accelerator.is_main_process else None)
+
+
+def assert_same(facts: dict[str, str], error: type[Exception], remedy: str) -> None:
+    """Raise ``error`` in all processes if one of them has other ``facts`` than most, naming it and what differs."""
+    everyone = gather(facts)
+    for name in facts:
+        values = [other[name] for other in everyone]
+        usual = max(values, key=values.count)  # the first of equals: of two processes, that of process 0
+        odd = [str(number) for number, value in enumerate(values) if value != usual]
+        if odd:
+            raise error(f"process {', '.join(odd)} has another {name} than process {values.index(usual)}; {remedy}")
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0

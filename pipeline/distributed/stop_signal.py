@@ -1,0 +1,86 @@
+"""When to stop: signals, and what all processes agree on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import distributed as dist
+
+if TYPE_CHECKING:
+    pass
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class StopSignal:
+    """SIGTERM, SIGINT and SIGUSR1 ask for a stop, and so do ``failed``, when it says so, and the death of the launcher;
+    all processes learn of it at the same step.
+
+    The handler only sets a flag. Now and then an all-reduce of the flags is started, and its result is read the next
+    time, so that no step waits for it. How many questions lie between follows from how long they are apart in the
+    slowest process, which travels along with the flag: about EXCHANGE_SECONDS.
+    """
+
+    EXCHANGE_SECONDS = 0.25
+    MOST_STEPS = 64
+
+    def __init__(self, failed: Callable[[], bool]) -> None:
+        self.failed = failed
+        launched = {"TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION"} & os.environ.keys()
+        self._launcher = os.getppid() if launched else None
+        self.received: signal.Signals | None = None
+        self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        self._group: Any = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._pending: Any = None
+        self._message = torch.zeros(2, dtype=torch.int64)
+        self._asked = self._last = self._next = 0
+        self._agreed = False
+        self._time = time.monotonic()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+
+    def agreed(self, always: bool = False) -> bool:
+        """Whether to stop; every process asks equally often and gets the same answer. Once it is yes, it stays yes.
+        ``always``: ask the others each time, as where the time between questions is not that between steps."""
+        if self._group is None or self._agreed:
+            self._agreed = self._agreed or self.wanted
+            return self._agreed
+        self._asked += 1
+        if self._asked < self._next and not always:
+            return False
+        interval = 1
+        if self._pending is not None:
+            self._pending.wait()
+            self._agreed, interval = bool(self._message[0]), -int(self._message[1])
+        now = time.monotonic()
+        seconds = (now - self._time) / max(1, self._asked - self._last)
+        most = min(self.MOST_STEPS, max(1, int(self.EXCHANGE_SECONDS / max(seconds, 1e-6))))
+        # the maximum is taken: of the wishes to stop, and of the intervals, negative, so that the shortest counts
+        self._message = torch.tensor([self.wanted, -most], dtype=torch.int64)
+        self._pending = dist.all_reduce(self._message, dist.ReduceOp.MAX, self._group, async_op=True)
+        self._next, self._last, self._time = self._asked + interval, self._asked, now
+        return self._agreed
+
+    @property
+    def wanted(self) -> bool:
+        """Whether this process wants to stop: it was told to, a part of it failed, or its launcher died."""
+        orphaned = self._launcher is not None and self._launcher != os.getppid()
+        return self.received is not None or self.failed() or orphaned
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Put back the handlers that were there before."""
+        if self._pending is not None and error is None:
+            self._pending.wait()
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,121 @@
+"""The processes of this launch: how they meet, and what is said when they lose each other."""
+
+from __future__ import annotations
+
+import gc
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from pipeline import config
+from pipeline.distributed.collectives import reduce_sum
+from pipeline.errors import LostContactError, UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@contextmanager
+def world(
+    run: config.Run, precision: Literal["fp32", "bf16", "fp16"] = "fp32", static_graph: bool = True
+) -> Iterator[Accelerator]:
+    """The processes of this launch as an Accelerator, torn down at the end whatever happens.
+
+    Raises UserError if the launch file asks for what this machine has not, or if the processes did not
+    find each other.
+    """
+    if run.deterministic:  # cuBLAS reads it when CUDA starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:2")
+    cpu = _on_cpu()
+    if precision == "fp16" and cpu:
+        raise UserError("train.precision: fp16 needs a GPU; on a CPU use bf16 or fp32")
+    torch.set_num_threads(run.threads)
+    if run.deterministic:  # asked only then: the call imports torch's compiler, which takes seconds
+        torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = run.deterministic
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: by default cuDNN's LSTM rounds to TF32
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    if "RANK" in os.environ:
+        _join("gloo" if cpu else "nccl", timedelta(seconds=run.timeout))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")  # set by run.threads, here and below
+        accelerator = Accelerator(
+            cpu=cpu,
+            mixed_precision={"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[precision],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True, static_graph=static_graph),
+            ],
+        )
+    torch.set_num_threads(run.threads)
+    try:
+        _assert_world(accelerator)
+        yield accelerator
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise LostContactError(
+            f"process {accelerator.process_index} lost the others: one of them died, hangs for more than run.timeout = "
+            f"{run.timeout} s, or cannot be reached ({' '.join(str(error).split())[:200]}); "
+            "the same command goes on from the last checkpoint"
+        ) from error
+    finally:
+        if dist.is_initialized():
+            gc.collect()  # DDP lies in a reference cycle, and aborts the process if it outlives its group
+            dist.destroy_process_group()
+
+
+def _join(backend: str, timeout: timedelta) -> None:
+    """Meet the other processes of this launch; Accelerate takes the group that it finds.
+
+    The store of a launcher with static rendezvous outlives a restart of its processes (torch 2.15), and with it the
+    addresses of those that died; so each attempt has names of its own in it.
+    """
+    try:
+        store, rank, number = next(rendezvous("env://", timeout=timeout))
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        own = dist.PrefixStore(f"attempt_{attempt}", store)  # type: ignore[attr-defined]  # in no stub
+        dist.init_process_group(backend, store=own, rank=rank, world_size=number, timeout=timeout)
+    except RuntimeError as error:
+        raise LostContactError(
+            f"process {os.environ['RANK']} did not find the others within run.timeout = {timeout.seconds} s "
+            f"({' '.join(str(error).split())[:200]}); start the same command again"
+        ) from error
+
+
+def _on_cpu() -> bool:
+    """Whether to stay off GPUs: there is none, or the launch says so.
+
+    Of what launch/cpu.yaml says, ``accelerate launch`` hands only the hidden GPUs (gpu_ids) on to several processes,
+    and only ACCELERATE_USE_CPU to one. Raises UserError if the launch asks for a GPU that is not there.
+    """
+    said = os.environ.get("ACCELERATE_USE_CPU", "").lower()
+    if said in ("true", "1", "yes") or set(os.environ.get("CUDA_VISIBLE_DEVICES", "all").split(",")) <= {"-1", ""}:
+        return True
+    if torch.accelerator.is_available():
+        return False
+    if said or "LOCAL_RANK" in os.environ:
+        raise UserError(
+            "the launch asks for a GPU and this machine has none; use --config_file launch/cpu.yaml "
+            "(make: LAUNCH=launch/cpu.yaml), or ACCELERATE_USE_CPU=true with torchrun"
+        )
+    return True
+
+
+def _assert_world(accelerator: Accelerator) -> None:
+    """An all-reduce of ones proves that the processes which were started are the ones that talk."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    answered = int(reduce_sum(torch.ones((), device=accelerator.device)))
+    if not accelerator.num_processes == started == answered:
+        raise UserError(
+            f"{started} processes were started, but {accelerator.num_processes} found each other and {answered} answered; "
+            "on CPUs start them with launch/cpu.yaml, or set ACCELERATE_USE_CPU=true for torchrun"
+        )

@@ -1,0 +1,175 @@
+"""RecurrentClassifier: sequences of raw values -> one logit a class.
+
+Shapes: B batch, T time steps, F features, P projection, H hidden size, D directions, K convolution channels, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.model import cpu_lstm, masked
+from pipeline.model.masked import Attention, Convolutions
+
+CELLS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+
+class RecurrentClassifier(nn.Module):
+    """A stack of recurrent layers, pooled over the valid steps, and a linear head.
+
+    The stack is single-layer modules with dropout between them, because cuDNN's own dropout keeps its random
+    state outside every checkpoint. A backward direction is a module of its own that reads each sequence
+    reversed by its length, so that no PackedSequence is needed (it disables cuDNN's persistent kernels).
+    Input normalisation, ``(values - mean) * scale`` for each feature, is part of the model and of its state.
+
+    What a configuration does not ask for does not exist: neither its parameters nor its random numbers. If asked for,
+    ``projection`` P is the width of a linear layer between the normalised features and the recurrence; ``layer_norm``
+    normalises each output of each recurrent module (Ba et al., 2016, but outside of the cell, whose fused kernels stay);
+    ``conv`` K adds a convolutional branch of that many channels, whose result stands beside the pooled state before
+    the head (LSTM-FCN; Karim et al., 2018); ``head_dropout`` acts on what the head reads.
+
+    ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section.
+    ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``by_kernel``: whether they are
+    trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        cell: Literal["lstm", "gru", "rnn"] = "lstm",
+        hidden: int = 64,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        pooling: Literal["last", "mean", "max", "attention"] = "last",
+        init: Literal["pytorch", "orthogonal"] = "pytorch",
+        projection: int = 0,
+        layer_norm: bool = False,
+        conv: int = 0,
+        head_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.cell, self.hidden, self.pooling = cell, hidden, pooling
+        self.dropout, self.head_dropout = dropout, head_dropout
+        self.by_kernel = False
+        self.directions = 2 if bidirectional else 1
+        width = hidden * self.directions
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        make: Any = CELLS[cell]
+        self.recurrent = nn.ModuleList(
+            make(width if index >= self.directions else projection or features, hidden, batch_first=True)
+            for index in range(layers * self.directions)
+        )
+        self.head = nn.Linear(width + conv, classes)
+        # after the modules that every model has, so that those start with the same random numbers in every model
+        self.projection = nn.Linear(features, projection) if projection else None
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in self.recurrent) if layer_norm else None
+        self.attention = Attention(width) if pooling == "attention" else None
+        self.convolutions = Convolutions(features, conv) if conv else None
+        if init == "orthogonal":
+            self._orthogonal_init()
+
+    @torch.no_grad()
+    def _orthogonal_init(self) -> None:
+        """Orthogonal recurrent weights (Saxe et al., 2014), one block a gate; Glorot input weights (Glorot and
+        Bengio, 2010); biases zero but an LSTM's forget gate, which starts at 1 (Jozefowicz et al., 2015).
+        Projection and attention, linear and before a tanh, are Glorot's too. Convolutions stay torch's: the
+        normalisation after them takes out their scale."""
+        for name, parameter in self.recurrent.named_parameters():
+            if "weight" in name:
+                fill = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
+                for block in torch.split(parameter, self.hidden):
+                    fill(block)
+            else:
+                parameter.zero_()
+                if self.cell == "lstm" and "bias_ih" in name:  # torch's gates are i, f, g, o, and its two biases add up
+                    parameter[self.hidden : 2 * self.hidden] = 1
+        linear = [self.projection, *(self.attention.children() if self.attention is not None else ())]
+        for module in linear:
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    module.bias.zero_()
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a forward pass in training mode draws random numbers, from torch's global generator."""
+        return bool(self.dropout or self.head_dropout)
+
+    def set_normalization(self, mean: Tensor, scale: Tensor) -> None:
+        """Make the model see ``(values - mean) * scale``; both are (F)."""
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
+
+    def flatten_parameters(self) -> Self:
+        """Lay each recurrent module's weights side by side, as cuDNN wants them and as a deep copy's are not."""
+        for module in self.recurrent:
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()
+        return self
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits (B, C) of ``values`` (B, T, F), in the units of the data set, any real dtype.
+
+        ``lengths`` (B), int64, from 1 to T: the valid steps of each sequence; what follows them is padding and
+        changes neither the result nor its gradient, NaN included. None: all T steps are valid.
+        """
+        values = values.to(self.mean.dtype) if values.is_floating_point() else values  # integers are cast by the subtraction
+        valid = None if lengths is None else masked.mask(lengths, values.shape[1])  # (B, T, 1)
+        features = masked.zero_padding((values - self.mean) * self.scale, valid)  # (B, T, F)
+        x = features if self.projection is None else self.projection(features)  # (B, T, P)
+        for index in range(0, len(self.recurrent), self.directions):
+            if index and self.dropout:
+                x = functional.dropout(x, self.dropout, self.training)
+            x = self._layer(index, x, lengths)  # (B, T, D*H)
+        pooled = self._pool(x, lengths, valid)  # (B, D*H)
+        if self.convolutions is not None:
+            pooled = torch.cat([pooled, self.convolutions(features, valid)], 1)  # (B, D*H + K)
+        if self.head_dropout:
+            pooled = functional.dropout(pooled, self.head_dropout, self.training)
+        logits: Tensor = self.head(pooled)
+        return logits
+
+    def _layer(self, index: int, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """The outputs (B, T, D*H) of the layer whose modules begin at ``index``."""
+        if self.directions == 1:
+            return self._read(index, x)
+        if lengths is None and self.norms is None and self._takes(x):
+            return cpu_lstm.lstm(x, _weights(*self.recurrent[index : index + 2]), 2)
+        backward = masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths)
+        return torch.cat([self._read(index, x), backward], 2)
+
+    def _read(self, index: int, x: Tensor) -> Tensor:
+        """The outputs (B, T, H) of one recurrent module."""
+        module = self.recurrent[index]
+        outputs: Tensor = cpu_lstm.lstm(x, _weights(module)) if self._takes(x) else module(x)[0]
+        return outputs if self.norms is None else self.norms[index](outputs)
+
+    def _takes(self, x: Tensor) -> bool:
+        return self.by_kernel and self.training and cpu_lstm.takes(x)
+
+    def _pool(self, x: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
+        """(B, T, D*H) -> (B, D*H)."""
+        match self.pooling:
+            case "last":
+                return masked.last(x, lengths, self.directions)
+            case "mean":
+                return masked.mean(x, valid)
+            case "max":
+                return masked.largest(x, valid)
+        assert self.attention is not None
+        pooled: Tensor = self.attention(x, valid)
+        return pooled
+
+
+def _weights(*modules: Any) -> list[Tensor]:
+    """Of single-layer modules: input, recurrence and two biases of each."""
+    return [weight for module in modules for weight in module.all_weights[0]]

@@ -1,0 +1,12 @@
+"""runs/NAME/ and what is said of it.
+
+In the order of their imports:
+
+    environment  where and by what a run was made
+    folder       one writer, one configuration
+    checkpoints  find, verify, restore
+    saving       copy, write, mark, prune; in a thread
+    record       metrics.jsonl
+    trackers     wandb and others through Accelerate's trackers, which may fail at any time
+    log          all that a run says while it trains: record, trackers, screen
+"""

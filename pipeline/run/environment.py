@@ -1,0 +1,70 @@
+"""Where and by what a run was made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "polars", "safetensors", "onnx", "onnxruntime")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, code, host and command of this process."""
+    import torch
+
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
+        "launch": {key: os.environ[key] for key in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE") if key in os.environ},
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changes": bool(_git("status", "--porcelain")),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def code_digest() -> str:
+    """The SHA-256 of this program's own source files."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in Path(__file__).parents[1].rglob("*") if path.suffix in (".py", ".cpp")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    """The answer of git about the folder of this program, None where there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parents[1]), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,106 @@
+"""runs/NAME/: one writer at a time, one configuration for ever, and where it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pipeline import config, files
+from pipeline.errors import RunError
+from pipeline.run.environment import environment
+
+FREE = (
+    "run.dir",
+    "data.root",
+    "data.path",
+    "data.test_path",
+    "data.prepared",
+    "data.mirrors",
+    "run.pin",
+    "train.cpu_lstm",
+)  # may change within a run: where things lie, and what computes the same
+
+
+@contextmanager
+def writer(folder: Path) -> Iterator[None]:
+    """Hold the run folder, made if need be, as its only writer; the lock of a process that died is free.
+
+    Raises RunError while another process holds it.
+    """
+    with files.disk_errors("the run folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{folder}: another process is writing to this run; wait for it, or set another run.dir") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def enter(folder: Path, settings: config.Config, processes: int) -> None:
+    """Write config.yaml and environment.json into a new run folder; into an older one only the latter.
+
+    Raises RunError if a step of the run was saved with another configuration, with the keys that differ, or if the folder
+    holds something that is not a run; UserError if the disk is full or cannot be written.
+    """
+    path = folder / "config.yaml"
+    if path.exists():
+        begun = config.load(path)
+        changed = config.differences(begun, settings, FREE)
+        if changed and not any((folder / "checkpoints").glob("step_*")):  # nothing was trained with it
+            with files.disk_errors("the run folder", folder):
+                files.write_text(path, config.dump(settings))
+        elif changed:
+            raise RunError(
+                f"{folder}: this run was begun with another configuration:\n  "
+                + "\n  ".join(changed)
+                + "\nuse those values to resume it, or name another folder: run.dir=runs/NAME"
+            )
+    elif any(entry.name != ".lock" and not entry.name.startswith(".config.yaml.") for entry in folder.iterdir()):
+        raise RunError(f"{folder}: is not empty and holds no run (no config.yaml); name another folder: run.dir=runs/NAME")
+    else:
+        with files.disk_errors("the run folder", folder):
+            files.write_text(path, config.dump(settings))
+    attempt = environment() | {"processes": processes}
+    earlier = _earlier(folder / "environment.json")
+    attempts = [*earlier.pop("earlier", []), *([earlier] if earlier else [])]
+    with files.disk_errors("the run folder", folder):
+        files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
+
+
+def keep_free(folder: Path, settings: config.Config) -> None:
+    """Have config.yaml say where things lie now, where evaluate and export look, and what else may change. Only once it is
+    known that the data there is that of the run."""
+    path = folder / "config.yaml"
+    if config.load(path) != settings:
+        with files.disk_errors("the run folder", folder):
+            files.write_text(path, config.dump(settings))
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """What environment.json says of the attempts so far. Raises RunError if it is not what this program wrote."""
+    try:
+        found = json.loads(path.read_bytes()) if path.exists() else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("earlier", []), list):
+        raise RunError(f"{path}: is not what this program wrote; delete it to go on")
+    return found
+
+
+def settings_of(folder: Path) -> config.Config:
+    """The configuration that a run was made with. Raises RunError if ``folder`` is not a run folder."""
+    if not (folder / "config.yaml").is_file():
+        what = "is not a run folder (it holds no config.yaml)" if folder.is_dir() else "no such run folder"
+        known = sorted(str(path.parent) for path in Path("runs").glob("*/config.yaml"))
+        raise RunError(f"{folder}: {what}; " + (f"there are: {', '.join(known)}" if known else "train first: make train"))
+    settings = config.load(folder / "config.yaml")
+    return settings.model_copy(update={"run": settings.run.model_copy(update={"dir": str(folder)})})

@@ -1,0 +1,144 @@
+"""What several stages put together: model, state, batches, the best weights of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pipeline import config
+from pipeline.config import Config
+from pipeline.data.augment import Shift, Warp, places
+from pipeline.data.batches import Batches
+from pipeline.data.manifest import Manifest, Name
+from pipeline.data.prepared import Part, Prepared, open_prepared
+from pipeline.data.store import Store
+from pipeline.errors import RunError, UserError
+from pipeline.model.classifier import RecurrentClassifier
+from pipeline.plots.data import sample_grid
+from pipeline.run import checkpoints
+from pipeline.run.checkpoints import Checkpoint
+from pipeline.training import optim
+from pipeline.training.state import State, class_weights
+from pipeline.training.state import make_state as ready
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def make_model(settings: Config, prepared: Prepared) -> RecurrentClassifier:
+    """The configured model for the prepared data, with its normalisation; the weights follow from run.seed."""
+    torch.manual_seed(settings.run.seed)
+    model = RecurrentClassifier(**model_arguments(settings, prepared))
+    model.set_normalization(*prepared.normalization(settings.data.normalize))
+    return model
+
+
+def model_arguments(settings: Config, prepared: Prepared) -> dict[str, Any]:
+    """What RecurrentClassifier is made with: facts of the data, choices of the configuration."""
+    facts = {"features": prepared.manifest.features, "classes": len(prepared.manifest.class_names)}
+    return facts | settings.model.model_dump()
+
+
+def make_state(settings: Config, prepared: Prepared, accelerator: Accelerator) -> State:
+    """The configured model, on the device and ready for training, with its optimiser and class weights."""
+    model = make_model(settings, prepared).to(accelerator.device)
+    state = ready(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
+    if settings.train.class_weights == "balanced":
+        counts = torch.tensor(prepared.manifest.parts["train"].class_counts)
+        state.class_weights = class_weights(counts).to(accelerator.device)
+    return state
+
+
+def make_batches(settings: Config, prepared: Prepared, store: Store, slices: int, mine: range) -> Batches:
+    """The training batches of the process that computes the slices numbered ``mine``, augmented as configured."""
+    shift = Shift(prepared.manifest, settings.data.shift, store.home) if settings.data.shift else None
+    warp = Warp(prepared.manifest, settings.data, store.device) if settings.data.warps else None
+    options = settings.train
+    balanced = options.sampling == "balanced"
+    return Batches(store, options.batch, slices, mine, settings.run.seed, shift, warp, options.bucket, balanced)
+
+
+def assert_same_data(found: Checkpoint, prepared: Prepared) -> None:
+    """Raise RunError if a checkpoint was trained on other data than ``prepared``."""
+    if found.facts["data"] != prepared.digest:
+        raise RunError(
+            f"{found.folder}: was trained on other data than {prepared.folder} holds now; "
+            "put that data back and prepare it again, or name another folder: run.dir=runs/NAME"
+        )
+
+
+def best_of(folder: Path, settings: Config) -> tuple[RecurrentClassifier, Checkpoint, Prepared]:
+    """The model of a run with its best weights, on the CPU, and the data that it was trained on."""
+    found = checkpoints.best(folder / "checkpoints")
+    prepared = open_prepared(settings.data)
+    assert_same_data(found, prepared)
+    model = make_model(settings, prepared)
+    checkpoints.load_weights(found, model)
+    return model.eval(), found, prepared
+
+
+def draw_examples(path: Path, prepared: Prepared, part: Part, rows: Sequence[int], titles: Sequence[str]) -> None:
+    """Draw the examples ``rows`` of a part: as the images that they were made from, or as lines over the steps."""
+    values, _, lengths = Store(part, torch.device("cpu"), 0).take(torch.tensor(rows, dtype=torch.int64))
+    manifest = prepared.manifest
+    if manifest.image is None:
+        mean, scale = prepared.normalization("feature")
+        values = (values - mean) * scale  # or the channel of the widest range would hide the others
+        steps = [values.shape[1]] * len(values) if lengths is None else lengths.tolist()
+        sample_grid(path, [x[:most].numpy() for x, most in zip(values, steps, strict=True)], titles, lines=True)
+        return
+    flat = values.reshape(len(values), -1)[:, places(manifest)]
+    sample_grid(path, flat.reshape(-1, *manifest.image).numpy(), titles)
+
+
+def refuse_batch(train: config.Train, prepared: Prepared) -> None:
+    """Raise UserError if a batch is larger than the training part: every step would be mostly padding."""
+    count = prepared.manifest.parts["train"].count
+    if train.batch > count:
+        raise UserError(
+            f"train.batch = {train.batch} is more than the {count} training examples; set train.batch={count} or less"
+        )
+
+
+def slices_of(train: config.Train, number: int, processes_: int) -> tuple[int, range]:
+    """Into how many slices the global batch is cut, and which are those of process ``number``.
+
+    Raises UserError if the batch cannot be cut so.
+    """
+    slices = train.gradient_shards or processes_ * train.accumulate
+    if slices % processes_ or train.batch % slices:
+        what = f"train.gradient_shards = {slices}" if train.gradient_shards else f"train.batch = {train.batch}"
+        fitting = [
+            n
+            for n in range(1, train.batch + 1)
+            if (slices % n if train.gradient_shards else train.batch % (n * train.accumulate)) == 0
+        ]
+        near = ", ".join(map(str, sorted(sorted(fitting, key=lambda n: abs(n - processes_))[:4])))
+        parts = f" x train.accumulate = {train.accumulate}" if train.accumulate > 1 else ""
+        raise UserError(
+            f"{what} cannot be cut into equal parts for {processes_} processes{parts}; start {near} processes, or change it"
+        )
+    each = slices // processes_
+    return slices, range(number * each, (number + 1) * each)
+
+
+def steps_text(manifest: Manifest, name: Name) -> str:
+    """How long the examples of a part are."""
+    least, most, _ = manifest.parts[name].lengths or (manifest.length, manifest.length, 0)
+    return f"{least} steps" if least == most else f"{least} to {most} steps"
+
+
+def test_metrics(folder: Path) -> dict[str, Any] | None:
+    """What the evaluation on the test part gave, if there was one. Raises RunError if its file is damaged."""
+    path = folder / "eval" / "metrics.json"
+    try:
+        measured = json.loads(path.read_text())
+        return {name: measured[name] for name in ("split", "step", "count", "accuracy", "loss")}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise RunError(f"{path}: cannot be read; type: make eval RUN={folder}") from None

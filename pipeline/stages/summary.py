@@ -1,0 +1,23 @@
+"""runs/NAME/ -> what it gave, where it lies, what to type next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import RunError
+from pipeline.run.folder import settings_of
+from pipeline.stages.assembly import test_metrics
+
+
+def summary(folder: Path) -> None:
+    """Print what a run gave, where it lies and what to type next."""
+    settings = settings_of(folder)
+    measured = test_metrics(folder)
+    if measured is None:
+        raise RunError(f"{folder}: not evaluated yet; type: make eval RUN={folder}")
+    print(f"{measured['split']} accuracy  {measured['accuracy']:.4f} on {measured['count']} examples")
+    print(f"run folder     {folder}")
+    print(f"pictures       {folder / 'eval'}")
+    print(f"model          {folder / 'export'}")
+    other = "make all CONFIG=configs/mnist.yaml, or " if settings.data.source == "digits" else ""
+    print(f"next           {other}read {folder / 'export' / 'README.md'} to use the model")

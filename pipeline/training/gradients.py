@@ -1,0 +1,81 @@
+"""The gradient of one global batch over all processes: plain mode, and exact mode.
+
+Shapes: b slice, C classes, W processes, V gradient shards.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial, reduce
+from operator import add
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn import functional
+
+from pipeline.data.batches import Batches, Slice, mix
+from pipeline.training.state import Answer, State
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Answer]:
+    """The share of one slice in the mean loss over the ``count`` examples of the global batch, and the logits."""
+    if state.model.stochastic:
+        torch.manual_seed(mix(seed, state.step, part.number))
+    with state.autocast:
+        logits = state.forward(part.values, part.lengths).float()  # (b, C)
+    entropy = partial(functional.cross_entropy, logits, part.labels, state.class_weights, label_smoothing=smoothing)
+    loss = (entropy(reduction="none") * part.weights).sum() if part.padded else entropy(reduction="sum")
+    return loss / count, (logits.detach(), part)
+
+
+def plain_gradient(
+    state: State, batches: Batches, smoothing: float, seed: int, accelerator: Accelerator, parameters: list[nn.Parameter]
+) -> tuple[Tensor, list[Answer]]:
+    """Leave the mean gradient over the global batch in ``grad``; DDP averages over W, so each share is scaled by W."""
+    count, shares, answers = batches.count(state.step), [], []
+    for part in batches.slices(state.step):
+        last = part.number == batches.mine[-1]
+        with nullcontext() if last else accelerator.no_sync(state.forward):
+            share, answer = slice_loss(state, part, count, smoothing, seed)
+            scaled = share * accelerator.num_processes if accelerator.num_processes > 1 else share
+            (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
+        shares.append(share.detach())
+        answers.append(answer)
+    return reduce(add, shares), answers
+
+
+def exact_gradient(
+    state: State, batches: Batches, smoothing: float, seed: int, accelerator: Accelerator, parameters: list[nn.Parameter]
+) -> tuple[Tensor, list[Answer]]:
+    """Leave in ``grad`` the sum over the V shards in one fixed binary tree: the same bits for every W that divides V.
+
+    (The idea of virtual workers: Or et al., VirtualFlow, 2021; Li et al., EasyScale, 2023.)
+    """
+    count, leaves, answers = batches.count(state.step), [], []
+    for part in batches.slices(state.step):
+        share, answer = slice_loss(state, part, count, smoothing, seed)
+        grads = torch.autograd.grad(share if state.scaler is None else state.scaler.scale(share), parameters)
+        # the loss travels in the same vector as the gradient, and so in the same tree
+        leaves.append(torch.cat([*(grad.reshape(-1) for grad in grads), share.detach()[None]]))
+        answers.append(answer)
+    total = _tree_sum(leaves)
+    if dist.is_initialized():
+        totals = [torch.empty_like(total) for _ in range(accelerator.num_processes)]
+        dist.all_gather(totals, total)
+        total = _tree_sum(totals)
+    pieces = torch.split(total[:-1], [parameter.numel() for parameter in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
+        parameter.grad = piece.view_as(parameter)
+    return total[-1] * float(accelerator.is_main_process), answers  # the total is on every process; reports hold shares
+
+
+def _tree_sum(leaves: list[Tensor]) -> Tensor:
+    """The sum of a power of two of tensors, neighbours first: ((a + b) + (c + d))."""
+    while len(leaves) > 1:
+        leaves = [left + right for left, right in zip(leaves[::2], leaves[1::2], strict=True)]
+    return leaves[0]

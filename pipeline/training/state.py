@@ -1,0 +1,125 @@
+"""What training changes, and how it is made ready.
+
+Shapes: b slice, C classes, T time steps, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from pipeline import config
+from pipeline.data.batches import Batches, Slice
+from pipeline.distributed.collectives import gather
+from pipeline.errors import NonFiniteError
+from pipeline.model import cpu_lstm
+from pipeline.model.classifier import RecurrentClassifier
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def class_weights(counts: Tensor) -> Tensor:
+    """The weight (C) float32 of each class in the loss, from its ``counts`` (C) in the training part: n / (classes * count).
+
+    Each class has the same share in the loss, as with scikit-learn's ``balanced`` (King and Zeng, 2001). The mean
+    weight over the n examples is 1, so that the loss keeps its scale and no learning rate has to change. Classes
+    without an example have the weight 0 and do not count as classes.
+    """
+    present = counts > 0
+    weights = counts.sum() / (present.sum() * counts.clamp(min=1).double())
+    return (weights * present).float()
+
+
+def make_state(
+    model: RecurrentClassifier, optimizer: torch.optim.Optimizer, train: config.Train, accelerator: Accelerator
+) -> State:
+    """Ready ``model``, which is on the device already, for training: DDP and mixed precision by Accelerate."""
+    exact = bool(train.gradient_shards)
+    layers, lanes = _choose_kernel(model, train, accelerator)
+    ema = deepcopy(model).flatten_parameters() if train.ema else None
+    # the normalisation is the same everywhere and never changes: DDP would send it to all at every step
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ["mean", "scale"])  # type: ignore[no-untyped-call]
+    forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
+    accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by slice_loss
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+    autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
+    nonfinite = torch.zeros((), device=accelerator.device)
+    more: dict[str, Any] = {"autocast": autocast, "nonfinite": nonfinite, "layers": layers, "lanes": lanes}
+    return State(model, forward, optimizer, accelerator.scaler, ema, **more)
+
+
+def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator: Accelerator) -> tuple[str, int]:
+    """Let ``model`` train by ``cpu_lstm`` where all processes can and it is faster; what trains it, in words, and the lanes."""
+    single = accelerator.mixed_precision == "no" and accelerator.device.type == "cpu"
+    if train.cpu_lstm == "torch" or model.cell != "lstm" or not single:
+        return "by torch", 0
+    problem, lanes = "", 0
+    if model.hidden % cpu_lstm.MULTIPLE or model.hidden > cpu_lstm.LARGEST:
+        problem = f"model.hidden = {model.hidden} is no multiple of {cpu_lstm.MULTIPLE} up to {cpu_lstm.LARGEST}"
+    else:
+        try:
+            lanes = cpu_lstm.library().lanes()
+        except cpu_lstm.Unavailable as unavailable:
+            problem = str(unavailable)
+    problem = next((found for found in gather(problem) if found), "")
+    model.by_kernel = not problem
+    return (f"by torch, not by our own kernel: {problem}", 0) if problem else ("by our own kernel", lanes)
+
+
+@torch.no_grad()
+def recurrent_dtype(state: State) -> torch.dtype:
+    """What the recurrent layers really compute in under autocast, which may be another than it was asked for: torch's
+    sources run cuDNN's LSTM in float16 even under bfloat16."""
+    model = state.model
+    width = len(model.mean) if model.projection is None else model.projection.out_features
+    with state.autocast:
+        outputs: Tensor = model.recurrent[0](torch.zeros(1, 1, width, device=model.mean.device))[0]
+    return outputs.dtype
+
+
+Answer = tuple[Tensor, Slice]  # logits (b, C) without a graph, and the slice that they answer
+
+
+@dataclass
+class State:
+    """What training changes. ``forward`` is ``model`` as it is called in training: wrapped for DDP where there are
+    several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps. ``autocast`` is
+    entered around each forward pass: made once, as Accelerate makes a new one at every call. ``nonfinite`` (), on the
+    device, becomes 1 when a gradient is not finite. ``class_weights`` (C), if there are any, weigh the training loss.
+    ``layers``: what the recurrent layers are trained by, in words; ``lanes``: of our own kernel, which decide how it rounds,
+    0 for torch's.
+    ``check`` raises the NonFiniteError of a step that was launched and not waited for, if there is one."""
+
+    model: RecurrentClassifier
+    forward: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: Any = None
+    ema: RecurrentClassifier | None = None
+    step: int = 0
+    autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    nonfinite: Tensor = field(default_factory=lambda: torch.zeros(()))
+    class_weights: Tensor | None = None
+    layers: str = "by torch"
+    lanes: int = 0
+    check: Callable[[], None] = lambda: None
+
+    @property
+    def best_model(self) -> RecurrentClassifier:
+        """The model to evaluate and to export: the averaged one if there is one."""
+        return self.ema or self.model
+
+    def nonfinite_error(self, batches: Batches) -> NonFiniteError:
+        """What to raise instead of the update of the next step."""
+        return NonFiniteError(
+            f"step {self.step + 1}: the loss or its gradient is not finite; the weights are those of step {self.step}. "
+            f"Rows of the training part in this batch: {batches.rows(self.step)}. "
+            "Lower optim.lr, set a lower optim.clip, or train.on_nonfinite=skip, in a new run (run.dir=runs/NAME)"
+        )

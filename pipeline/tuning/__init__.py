@@ -1,0 +1,9 @@
+"""Measured advice.
+
+In the order of their imports:
+
+    memory        how much memory this process has used, and how much it may still have
+    measure       the speed at one batch size
+    batch_search  the largest and the fastest batch, threads
+    range_test    the range of good learning rates
+"""

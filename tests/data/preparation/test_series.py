@@ -1,0 +1,292 @@
+"""What preparing series promises: the file's own values, honest statistics, shards that change nothing, no half-made folder."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from pipeline.config import Data
+from pipeline.data import series
+from pipeline.data.preparation import series_parts, shards, spool
+from pipeline.data.preparation.folder import prepare
+from pipeline.data.preparation.moments import Moments
+from pipeline.data.preparation.report import report
+from pipeline.data.prepared import open_prepared
+from pipeline.data.store import Store
+from pipeline.errors import DataError
+from tests.support.series_files import arff, csv, keyed, long_frame, npz, packed, parquet, ts, wide_frame
+
+
+def examples(count=90, channels=3, lengths=(2, 9), seed=0):
+    """Series, the words of their labels, and the groups they are of."""
+    random = np.random.default_rng(seed)
+    steps = random.integers(*lengths, count) if lengths[0] < lengths[1] else np.full(count, lengths[0])
+    series = [random.normal(size=(length, channels)).astype(np.float32) for length in steps]
+    return series, [("yes", "no", "10")[number % 3] for number in range(count)], [f"p{number // 5}" for number in range(count)]
+
+
+@pytest.fixture
+def source(tmp_path):
+    """``source(series, words, **keys)``: the configuration of an .npz file of these."""
+
+    def make(series, words, groups=None, name="data.npz", **keys) -> Data:
+        more = {} if groups is None else {"groups": groups, "times": np.arange(len(series))[::-1]}
+        npz(tmp_path / name, values=np.concatenate(series), lengths=[len(one) for one in series], labels=words, **more)
+        keys = {"path": str(tmp_path / name), "group": "groups" if groups else "", "time": "times" if groups else ""} | keys
+        return Data(source="npz", id="", prepared=str(tmp_path / "prepared"), **keys)
+
+    return make
+
+
+def everything(prepared):
+    """The series of all parts, by their number in the file, with their labels."""
+    found = {}
+    for name in prepared.manifest.parts:
+        part = prepared.part(name)
+        values, labels, lengths = Store(part, torch.device("cpu"), 0).take(torch.arange(len(part.labels)))
+        steps = [values.shape[1]] * len(values) if lengths is None else lengths.tolist()
+        for row, number in enumerate(part.index.tolist()):
+            assert number not in found
+            found[number] = (values[row, : steps[row]].numpy(), prepared.manifest.class_names[labels[row]])
+    return found
+
+
+def test_every_series_of_the_file_stands_in_one_part_with_its_own_values_and_label(source):
+    series, words, _ = examples()
+    prepared = prepare(source(series, words))
+    found = everything(prepared)
+    assert sorted(found) == list(range(90))
+    for number, (values, word) in found.items():
+        np.testing.assert_array_equal(values, series[number])
+        assert word == words[number]
+    assert prepared.manifest.class_names == ("10", "no", "yes")
+    assert [info.count for info in prepared.manifest.parts.values()] == [64, 8, 18]
+    lengths = [len(series[number]) for number in prepared.part("train").index]
+    assert prepared.manifest.parts["train"].lengths == (min(lengths), max(lengths), pytest.approx(np.mean(lengths)))
+    assert prepared.manifest.length == max(lengths)
+
+
+def test_equal_lengths_are_stored_as_a_block_and_others_end_to_end(source):
+    equal = prepare(source(*examples(lengths=(4, 4))[:2]))
+    part = equal.part("train")
+    assert part.values.shape == (64, 4, 3) and part.offsets is None
+    ragged = prepare(source(*examples()[:2], name="ragged.npz")).part("train")
+    assert ragged.values.shape == (int(ragged.offsets[-1]), 3)
+
+
+def test_statistics_are_those_of_the_training_part_alone_and_a_constant_channel_stays_finite(source):
+    series, words, _ = examples()
+    for one in series:
+        one[:, 1] = 0.1
+        one[:, 2] = one[:, 2] * 1e-3 + 1e4  # a large mean, which naive sums of squares do not survive
+    prepared = prepare(source(series, words))
+    train = np.concatenate([series[number] for number in prepared.part("train").index]).astype(np.float64)
+    np.testing.assert_allclose(prepared.manifest.mean, train.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(prepared.manifest.std[::2], train.std(0)[::2], rtol=1e-9)
+    assert prepared.manifest.std[1] == 0.0
+    mean, scale = prepared.normalization("auto")
+    assert torch.equal(mean, prepared.normalization("feature")[0]) and scale[1] == 1.0
+    np.testing.assert_allclose(prepared.normalization("global")[0], train.mean(), rtol=1e-6)
+    np.testing.assert_allclose(1 / prepared.normalization("global")[1], train.std(), rtol=1e-6)
+    assert prepared.manifest.value_range == (train.min(), train.max())
+
+
+@pytest.mark.parametrize("cuts", [[], [7], [1, 2, 50, 99]])
+def test_moments_do_not_depend_on_the_blocks(cuts):
+    values = np.random.default_rng(0).normal(5, 2, (100, 2)).astype(np.float32)
+    values[::7, 1] = np.nan
+    values[:50, 0] = np.nan
+    moments = Moments(2)
+    for block in np.split(values, cuts):
+        moments.add(block)
+    np.testing.assert_allclose(moments.mean, np.nanmean(values.astype(np.float64), 0), rtol=1e-12)
+    np.testing.assert_allclose(moments.std, np.nanstd(values.astype(np.float64), 0), rtol=1e-12)
+    assert moments.missing.tolist() == np.isnan(values).sum(0).tolist()
+    assert moments.low.tolist() == np.nanmin(values, 0).tolist() and moments.high.tolist() == np.nanmax(values, 0).tolist()
+
+
+def test_several_shards_hold_what_one_holds_and_give_the_same_batches(source, monkeypatch):
+    series, words, _ = examples()
+    one = prepare(source(series, words))
+    monkeypatch.setattr(spool, "BLOCK", 100)
+    cuts = series_parts.cuts
+    monkeypatch.setattr(series_parts, "cuts", lambda lengths, features, limit: cuts(lengths * 2**20 // 600, features, limit))
+    many = prepare(source(series, words, shard_mb=1))
+    files = [shard.file for shard in many.manifest.parts["train"].shards]
+    assert len(files) > 3 and files[1] == "train-00001.safetensors" and all((many.folder / file).exists() for file in files)
+    first, second = (Store(made.part("train"), torch.device("cpu"), 0) for made in (one, many))
+    rows = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    for chosen in (rows, rows[:5], rows[7:8]):
+        for left, right in zip(first.take(chosen), second.take(chosen), strict=True):
+            assert torch.equal(left, right)
+    np.testing.assert_allclose(many.manifest.mean, one.manifest.mean, rtol=1e-12)
+    (many.folder / files[2]).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"train-00002\.safetensors: changed after it was made"):
+        open_prepared(source(series, words, shard_mb=1))
+
+
+def test_shards_of_equal_lengths_give_the_same_batches_too(source, monkeypatch):
+    series, words, _ = examples(lengths=(4, 4))
+    one = prepare(source(series, words))
+    cuts = series_parts.cuts
+    monkeypatch.setattr(series_parts, "cuts", lambda lengths, features, limit: cuts(lengths * 2**20 // 600, features, limit))
+    many = prepare(source(series, words, shard_mb=1))
+    assert len(many.manifest.parts["train"].shards) > 3
+    rows = torch.tensor([63, 0, 31, 31])
+    left, right = (Store(made.part("train"), torch.device("cpu"), 0).take(rows) for made in (one, many))
+    assert torch.equal(left[0], right[0]) and torch.equal(left[1], right[1]) and left[2] is right[2] is None
+
+
+def test_a_shard_is_a_safetensors_file_with_aligned_tensors(tmp_path):
+    blocks = [np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32)]
+    shards.write(tmp_path / "x.safetensors", {"labels": np.array([1, 2]), "index": np.array([5])}, (3, 3), iter(blocks))
+    found = load_file(tmp_path / "x.safetensors")
+    np.testing.assert_array_equal(found["values"], np.concatenate(blocks))
+    assert found["labels"].tolist() == [1, 2] and found["index"].tolist() == [5]
+    content = (tmp_path / "x.safetensors").read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    assert size % 8 == 0 and json.loads(content[8 : 8 + size])["values"]["dtype"] == "F32"
+
+
+@pytest.mark.parametrize(("lengths", "limit"), [([1] * 10, 1), ([300_000] * 5, 1), ([1, 900_000, 1, 1], 2)])
+def test_cuts_hold_every_series_once_in_order_and_none_is_empty(lengths, limit):
+    found = list(series.cuts(np.array(lengths), 1, limit))
+    assert [n for piece in found for n in range(piece.start, piece.stop)] == list(range(len(lengths)))
+    assert all(piece.start < piece.stop for piece in found)
+
+
+def test_groups_and_times_are_respected_in_both_cuts(source):
+    series, words, groups = examples()
+    by_group = prepare(source(series, words, groups, split="group"))
+    parts = {name: {groups[number] for number in by_group.part(name).index} for name in ("train", "valid", "test")}
+    assert not parts["train"] & parts["valid"] and not parts["train"] & parts["test"] and not parts["valid"] & parts["test"]
+    by_time = prepare(source(series, words, groups, split="time"))
+    train, valid, test = (by_time.part(name).index for name in ("train", "valid", "test"))
+    assert test.max() < valid.min() and valid.max() < train.min(), "times fall"
+
+
+def test_a_test_file_is_the_test_part_and_validation_is_cut_from_the_other(source, tmp_path):
+    series, words, _ = examples()
+    other, other_words, _ = examples(30, seed=1)
+    source(other, other_words, name="test.npz")
+    prepared = prepare(source(series, words, test_path=str(tmp_path / "test.npz")))
+    assert prepared.part("test").index.tolist() == list(range(30))
+    assert sorted([*prepared.part("train").index.tolist(), *prepared.part("valid").index.tolist()]) == list(range(90))
+    assert torch.equal(prepared.part("test").values, torch.from_numpy(np.concatenate(other)))
+    assert set(prepared.manifest.source_files) == {str(tmp_path / "data.npz"), str(tmp_path / "test.npz")}
+
+
+def test_missing_values_are_filled_from_the_training_part_and_counted(source):
+    series, words, _ = examples()
+    random = np.random.default_rng(5)
+    for one in series:
+        one[random.random(one.shape) < 0.1] = np.nan
+        one[0, 2] = 1.0
+        one[:, 2] = np.nan_to_num(one[:, 2])
+    prepared = prepare(source(series, words, missing="mask"))
+    train = np.concatenate([series[number] for number in prepared.part("train").index]).astype(np.float64)
+    facts = prepared.manifest.series
+    np.testing.assert_allclose(facts.fill, np.nanmean(train, 0), rtol=1e-12)
+    assert facts.masked == (0, 1) and prepared.manifest.features == 5 and facts.features[3].endswith(" missing")
+    found = everything(prepared)
+    for number, (values, _) in found.items():
+        absent = np.isnan(series[number])
+        np.testing.assert_array_equal(values[:, :3], np.where(absent, np.array(facts.fill, np.float32), series[number]))
+        np.testing.assert_array_equal(values[:, 3:], absent[:, :2])
+    counted = [channel["missing"] for channel in report(prepared)["channels"]]
+    assert counted == [*np.isnan(np.concatenate(series)).sum(0).tolist(), 0, 0]
+
+
+def test_series_that_stand_in_train_and_test_are_counted_and_named(source, tmp_path):
+    series, words, _ = examples(60)
+    other, other_words, _ = examples(20, seed=1)
+    other[3], other[11], other[15] = series[5], series[0], series[5][:-1]
+    source(other, other_words, name="test.npz")
+    manifest = prepare(source(series, words, test_path=str(tmp_path / "test.npz"))).manifest
+    assert (manifest.repeated, manifest.repeated_rows) == (2, ((3, 5), (11, 0)))
+
+
+def test_the_same_file_gives_the_same_bytes_whatever_the_size_of_a_block(source, tmp_path, monkeypatch):
+    series, words, _ = examples()
+    one = prepare(source(series, words))
+    monkeypatch.setattr(spool, "BLOCK", 64)
+    again = prepare(source(series, words).model_copy(update={"prepared": str(tmp_path / "again")}))
+    for name in ("train", "valid", "test"):
+        assert (one.folder / f"{name}.safetensors").read_bytes() == (again.folder / f"{name}.safetensors").read_bytes()
+
+
+def test_a_changed_source_file_is_named(source):
+    series, words, _ = examples()
+    prepare(source(series, words))
+    series[0] += 1
+    with pytest.raises(DataError, match=r"data\.npz: is not the file that .* was made from"):
+        prepare(source(series, words))
+
+
+def test_what_reads_no_more_than_a_table_decides_no_more(source):
+    series, words, _ = examples()
+    settings = prepare(source(series, words)).manifest.settings
+    assert "view" not in settings and "root" not in settings and settings["missing"] == "error"
+
+
+@pytest.mark.parametrize("form", ["ts", "csv"])
+def test_other_channels_of_the_same_file_are_other_data(tmp_path, form):
+    series, words, _ = examples()
+    path = tmp_path / f"data.{form}"
+    ts(path, series, words) if form == "ts" else csv(path, long_frame(series, words))
+    asked = {"source": form, "path": str(path), "prepared": str(tmp_path / "prepared")}
+    whole = prepare(Data(**asked))
+    names = whole.manifest.series.channels
+    some = prepare(Data(**asked, channels=names[1:]))
+    assert whole.folder != some.folder and some.manifest.series.channels == names[1:] and some.made
+
+
+def test_an_error_in_the_last_part_leaves_nothing(source, tmp_path, monkeypatch):
+    written = []
+    write = series_parts._write
+
+    def fail(folder, name, *rest):
+        if name == "test":
+            written.extend(path.name for path in folder.iterdir())
+            raise DataError("late")
+        return write(folder, name, *rest)
+
+    monkeypatch.setattr(series_parts, "_write", fail)
+    with pytest.raises(DataError, match="late"):
+        prepare(source(*examples()[:2]))
+    assert {"train.safetensors", ".spool0"} <= set(written)
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("lengths", [(4, 4), (2, 7)])
+def test_the_same_series_prepare_to_the_same_bytes_from_every_format(tmp_path, channels, lengths):
+    series, words, _ = examples(30, channels, lengths)
+    series = [one.astype(np.float64) for one in series]
+    digests = {}
+    for form, (kind, layout, write) in WRITERS.items():
+        if form != "arff" or channels == 1:
+            path = write(tmp_path / f"{form}.{kind}", series, words)
+            data = Data(source=kind, path=str(path), layout=layout, prepared=str(tmp_path / "prepared"))
+            made = prepare(data)
+            digests[form] = [(made.folder / f"{name}.safetensors").read_bytes() for name in ("train", "valid", "test")]
+    assert len(digests) >= 7
+    for form, parts in digests.items():
+        assert parts == digests["ts"], form
+
+
+WRITERS = {
+    "ts": ("ts", "long", ts),
+    "arff": ("arff", "long", arff),
+    "long csv": ("csv", "long", lambda path, *all_: csv(path, long_frame(*all_))),
+    "wide csv": ("csv", "wide", lambda path, *all_: csv(path, wide_frame(*all_))),
+    "long parquet": ("parquet", "long", lambda path, *all_: parquet(path, long_frame(*all_))),
+    "wide parquet": ("parquet", "wide", lambda path, *all_: parquet(path, wide_frame(*all_))),
+    "npz end to end": ("npz", "long", packed),
+    "npz by key": ("npz", "long", keyed),
+}

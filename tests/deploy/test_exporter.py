@@ -1,0 +1,361 @@
+"""What ``export`` promises: other software computes what the trained model computes, or nothing is exported."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pipeline.deploy import exporter, onnx_reader, onnx_writer
+from pipeline.deploy.exporter import Examples, ExportError, export, load
+from pipeline.model.classifier import RecurrentClassifier
+
+T, F, C = 7, 5, 3
+FORMATS = ("safetensors", "onnx", "pt2")
+KINDS = list(product(("lstm", "gru", "rnn"), (False, True), ("last", "mean", "max", "attention")))
+EVERYTHING: dict[str, Any] = {"projection": 6, "layer_norm": True, "conv": 4}
+STACKS = [(cell, bidirectional, pooling, 1 + bidirectional) for cell, bidirectional, pooling in KINDS]
+STACKS += [("lstm", True, "last", 1), ("gru", False, "max", 2), ("rnn", False, "last", 2)]
+NATIVE = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
+FACTS: dict[str, Any] = {
+    "class_names": ["zero", "one", "två"],
+    "length": T,
+    "source": "digits",
+    "view": "rows",
+    "value_range": [0, 255],
+    "image": [T, F],
+    "step": 1234,
+    "configuration": {"optim": {"name": "adam", "lr": 0.01}, "data": {"root": "/home/someone/data"}},
+    "test": {"count": 70, "accuracy": 0.5, "loss": 0.7},
+    "order": None,
+}
+
+
+def build(**arguments: Any) -> tuple[RecurrentClassifier, dict[str, Any]]:
+    torch.manual_seed(0)
+    arguments = {"features": F, "classes": C, "hidden": 8, **arguments}
+    model = RecurrentClassifier(**arguments)
+    model.set_normalization(torch.full((F,), 100.0), torch.linspace(0.01, 0.02, F))
+    return model, arguments
+
+
+def examples(count: int = 70, unequal: bool = True) -> Examples:
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randint(0, 256, (count, T, F), dtype=torch.uint8, generator=generator)
+    lengths = torch.randint(1, T + 1, (count,), generator=generator)
+    return Examples(values, lengths if unequal else None)
+
+
+def batch(size: int, steps: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(size * 100 + steps)
+    values = torch.randint(0, 256, (size, steps, F), generator=generator).float()
+    return values, torch.randint(1, steps + 1, (size,), generator=generator)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RecurrentClassifier, dict[str, Any]]:
+    model, arguments = build(cell="lstm", layers=2, bidirectional=True, dropout=0.5, pooling="mean")
+    folder = tmp_path_factory.mktemp("run") / "export"
+    return folder, model, export(model, arguments, FACTS, examples(), FORMATS, 1e-4, folder)
+
+
+SIZES = ((1, 1), (1, T), (3, 20), (64, T), (5, 1), (17, 40))
+
+
+def assert_same_logits(run: Any, model: RecurrentClassifier) -> None:
+    """At every batch size and length, whatever the padding holds and whichever neighbours a series has."""
+    for size, steps in SIZES:
+        values, lengths = batch(size, steps)
+        expected = model.eval()(values, lengths).detach()
+        torch.testing.assert_close(run(values, lengths), expected, rtol=0, atol=2e-6)
+        past = torch.arange(steps) >= lengths[:, None]
+        for padding in (1e30, float("nan")):
+            logits = run(values.masked_fill(past[:, :, None], padding), lengths)
+            torch.testing.assert_close(logits, expected, rtol=0, atol=2e-6)
+        alone = run(values[-1:, : int(lengths[-1])].contiguous(), lengths[-1:])
+        torch.testing.assert_close(alone[0], expected[-1], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("cell", "bidirectional", "pooling", "layers"), STACKS)
+@pytest.mark.parametrize("extra", [{}, EVERYTHING])
+def test_onnx_computes_the_models_logits_with_one_native_node_a_layer(
+    cell: str, bidirectional: bool, pooling: str, layers: int, extra: dict[str, Any], tmp_path: Path
+) -> None:
+    model, _ = build(cell=cell, bidirectional=bidirectional, pooling=pooling, layers=layers, **extra)
+    path = tmp_path / "model.onnx"
+    onnx_writer.write(model, path, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert operators.count(NATIVE[cell]) == layers
+    assert not {"Loop", "Scan", "If", "LSTM", "GRU", "RNN"} - {NATIVE[cell]} & set(operators)
+    assert operators.count("Conv") == (3 if extra else 0)
+    assert_same_logits(onnx_reader.read(path), model)
+
+
+PT2 = [(*kind, {}) for kind in (*KINDS[::5], ("gru", True, "last"), ("rnn", True, "last"))]
+PT2 += [("lstm", True, pooling, EVERYTHING) for pooling in ("last", "mean", "max", "attention")]
+PT2 += [("rnn", False, "last", EVERYTHING)]
+
+
+@pytest.mark.parametrize(("cell", "bidirectional", "pooling", "extra"), PT2)
+def test_pt2_computes_the_models_logits_at_any_batch_size_and_length(
+    cell: str, bidirectional: bool, pooling: str, extra: dict[str, Any], tmp_path: Path
+) -> None:
+    model, arguments = build(cell=cell, bidirectional=bidirectional, pooling=pooling, **extra)
+    export(model, arguments, FACTS, examples(), ["pt2"], 1e-5, tmp_path / "export")
+    run: Any = torch.export.load(tmp_path / "export" / "model.pt2").module()
+    assert_same_logits(run, model)
+
+
+def test_tracing_leaves_torchs_own_operators_as_they_were() -> None:
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    operator: Any = torch.ops.aten.gru.input
+    before = operator.py_kernels[key]
+    with pytest.raises(KeyError), exporter._native_operators():
+        assert operator.py_kernels[key] is not before
+        raise KeyError
+    assert operator.py_kernels[key] is before
+
+
+def test_padding_has_no_effect_in_any_exported_file(exported: tuple[Path, RecurrentClassifier, dict[str, Any]]) -> None:
+    folder, _, _ = exported
+    program: Any = torch.export.load(folder / "model.pt2").module()
+    values, lengths = batch(9, T)
+    noisy = torch.where((torch.arange(T) < lengths[:, None])[:, :, None], values, 1e6)
+    for run in (onnx_reader.read(folder / "model.onnx"), program, load(folder)[0]):
+        assert torch.equal(run(values, lengths), run(noisy, lengths))
+
+
+@pytest.mark.parametrize("unequal", [True, False])
+def test_the_result_and_the_card_hold_what_the_comparison_found(unequal: bool, tmp_path: Path) -> None:
+    model, arguments = build(cell="gru", pooling="max")
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    folder = tmp_path / "export"
+    result = export(model, arguments, FACTS, examples(300, unequal), FORMATS, 1e-4, folder)
+    assert list(result) == list(FORMATS)
+    card = (folder / "README.md").read_text()
+    for check in result.values():
+        assert check["examples"] == 300
+        assert 0 <= check["largest_difference"] <= 1e-5
+        assert check["prediction_differences"] == 0
+        assert f"| {check['file']} | {check['largest_difference']:.2g} | 0 |" in card
+    assert result["safetensors"]["largest_difference"] == 0
+    assert model.training, "the passed model is left as it was"
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert str(tmp_path) not in card
+    assert all(
+        text in card
+        for text in ("`två`", "50.00%", "300", "0 to 255", "one row, from the top", "| step | 1234 |", "| optim.lr | 0.01 |")
+    )
+    assert "/home" not in card
+
+
+def test_the_card_says_what_the_model_is_made_of(tmp_path: Path) -> None:
+    plain = "# LSTM classifier of digits\n\nIt reads a sequence and gives a logit for each of 3 classes: 1 layer of 8 units, "
+    everything = "# bidirectional GRU-FCN classifier of digits\n\nIt reads a sequence and gives a logit for each of 3 classes: "
+    everything += "a projection to 6 features, 2 layers of 8 units a direction with layer normalisation, `attention` pooling, "
+    everything += "beside it a convolutional branch of 4 channels,\n"
+    chosen = {"cell": "gru", "bidirectional": True, "layers": 2, "pooling": "attention", **EVERYTHING}
+    for extra, expected in (({}, plain + "`last` pooling,\n"), (chosen, everything)):
+        model, arguments = build(**extra)
+        export(model, arguments, FACTS, examples(), ["safetensors"], 1e-4, tmp_path)
+        assert (tmp_path / "README.md").read_text().startswith(expected)
+        assert load(tmp_path)[0].state_dict().keys() == model.state_dict().keys()
+
+
+def test_the_card_says_how_an_image_becomes_a_sequence(tmp_path: Path) -> None:
+    model, arguments = build()
+    order = torch.randperm(T * F).tolist()
+    export(model, arguments, {**FACTS, "view": "permuted_pixels", "order": order}, examples(), ["safetensors"], 1e-4, tmp_path)
+    assert (
+        f"`image.reshape(-1)[order].reshape({T}, {F})`, with `order` from `config.json`" in (tmp_path / "README.md").read_text()
+    )
+    assert load(tmp_path)[1]["order"] == order
+
+
+def test_only_the_formats_asked_for_are_written(tmp_path: Path) -> None:
+    model, arguments = build()
+    export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, tmp_path / "export")
+    assert {path.name for path in (tmp_path / "export").iterdir()} == {"README.md", "config.json", "model.onnx"}
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+    with pytest.raises(ExportError, match=r"model\.safetensors: no such file"):
+        load(tmp_path / "export")
+
+
+def test_load_gives_the_model_back_bit_for_bit(exported: tuple[Path, RecurrentClassifier, dict[str, Any]]) -> None:
+    folder, model, _ = exported
+    loaded, facts = load(folder)
+    assert facts == FACTS
+    assert not loaded.training
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    values, lengths = batch(11, T)
+    assert torch.equal(loaded(values, lengths), model.eval()(values, lengths))
+
+
+def test_weights_in_one_storage_are_all_saved(tmp_path: Path) -> None:
+    """cuDNN flattens a layer's weights so; here by hand, for machines without a GPU."""
+    model, arguments = build(cell="lstm")
+    parameters = list(model.recurrent.parameters())
+    storage = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    for parameter, part in zip(parameters, storage.split([p.numel() for p in parameters]), strict=True):
+        parameter.data = part.view_as(parameter)
+    export(model, arguments, FACTS, examples(), ["safetensors"], 1e-4, tmp_path / "export")
+    assert load_file(tmp_path / "export" / "model.safetensors").keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "message"),
+    [
+        ("config.json", lambda path: path.write_text("{"), "not readable"),
+        ("config.json", lambda path: path.write_text('{"format_version": 99}'), "format version 99"),
+        ("config.json", lambda path: path.write_text(path.read_text().replace('"hidden": 8', '"hidden": 9')), "size mismatch"),
+        ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-9]), "not readable"),
+        ("model.safetensors", lambda path: save_file({}, path), "Missing key"),
+    ],
+)
+def test_a_damaged_export_is_refused_by_name(file: str, spoil: Any, message: str, tmp_path: Path) -> None:
+    model, arguments = build()
+    export(model, arguments, FACTS, examples(), ["safetensors"], 1e-4, tmp_path)
+    spoil(tmp_path / file)
+    with pytest.raises(ExportError, match=message):
+        load(tmp_path)
+
+
+def _tolerance(model: RecurrentClassifier, arguments: dict[str, Any]) -> tuple[float, str]:
+    return 1e-12, r"model\.onnx: a logit differs .* by \d.*tolerance 1e-12"
+
+
+def _not_a_number(model: RecurrentClassifier, arguments: dict[str, Any]) -> tuple[float, str]:
+    with torch.no_grad():
+        model.head.bias[1] = torch.nan
+    return 1e-4, r"model\.safetensors: a logit differs .* by nan"
+
+
+def _other_arguments(model: RecurrentClassifier, arguments: dict[str, Any]) -> tuple[float, str]:
+    arguments["pooling"] = "max"  # the same weights, another function
+    return 1e-4, r"model\.safetensors: a logit differs .* \d+ of 70 predictions differ"
+
+
+@pytest.mark.parametrize("spoil", [_tolerance, _not_a_number, _other_arguments])
+def test_a_file_that_computes_something_else_leaves_the_former_export_intact(spoil: Any, tmp_path: Path) -> None:
+    model, arguments = build()
+    folder = tmp_path / "export"
+    export(model, arguments, FACTS, examples(), FORMATS[:2], 1e-4, folder)
+    before = contents(folder)
+    tolerance, message = spoil(model, arguments)
+    with pytest.raises(ExportError, match=message):
+        export(model, arguments, FACTS, examples(), FORMATS[:2], tolerance, folder)
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_graph_that_is_wrong_only_at_unequal_lengths_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, arguments = build(bidirectional=True)
+    write = onnx_writer.write
+
+    def without_lengths(model: RecurrentClassifier, path: Path, metadata: dict[str, str]) -> None:
+        write(model, path, metadata)
+        proto = onnx.load(path)
+        for node in proto.graph.node:
+            if node.op_type == "LSTM":
+                node.input[4] = ""
+        onnx.save(proto, path)
+
+    monkeypatch.setattr(onnx_writer, "write", without_lengths)
+    with pytest.raises(ExportError, match=r"model\.onnx: a logit differs .* and 0 of 70 predictions differ"):
+        export(model, arguments, FACTS, examples(unequal=False), ["onnx"], 1e-4, tmp_path / "export")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_prediction_that_differs_within_the_tolerance_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, arguments = build()
+    with torch.no_grad():
+        model.head.weight.zero_()
+        model.head.bias.copy_(torch.tensor([0.0, 1e-6, 0.0]))
+    read = onnx_reader.read
+    shift = torch.tensor([2e-6, 0.0, 0.0])
+    monkeypatch.setattr(onnx_reader, "read", lambda path: lambda values, lengths: read(path)(values, lengths) + shift)
+    with pytest.raises(ExportError, match="70 of 70 predictions differ"):
+        export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, tmp_path / "export")
+
+
+def test_a_rename_that_fails_puts_the_former_export_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, arguments = build()
+    folder = tmp_path / "export"
+    export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, folder)
+    before, rename = contents(folder), Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if target == folder and (path / "model.safetensors").exists():
+            raise OSError("injected")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="injected"):
+        export(model, arguments, FACTS, examples(), ["safetensors"], 1e-4, folder)
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_second_export_replaces_the_first_completely(tmp_path: Path) -> None:
+    model, arguments = build()
+    folder = tmp_path / "export"
+    export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, folder)
+    export(model, arguments, FACTS, examples(), ["safetensors", "pt2"], 1e-4, folder)
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.iterdir()), "others may read it"
+    assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors", "model.pt2"}
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+@pytest.mark.parametrize(("number", "absent"), [(0, ()), (1, ("torch", "pipeline")), (2, ("pipeline",))])
+def test_the_cards_samples_run_without_what_they_promise_not_to_need(
+    exported: tuple[Path, RecurrentClassifier, dict[str, Any]], number: int, absent: tuple[str, ...]
+) -> None:
+    folder, model, _ = exported
+    samples = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert len(samples) == 3
+    code = samples[number] + f"\nimport sys\nassert not {set(absent) or '{0}'} & set(sys.modules)\n"
+    root = {"PYTHONPATH": str(Path(__file__).parents[2])} if "pipeline" not in absent else {}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = model.eval()(torch.zeros(2, T, F), torch.tensor([T, (T + 1) // 2])).argmax(1)
+    names = str([FACTS["class_names"][index] for index in expected])
+    assert done.stdout.strip() == (names if number == 1 else str(expected))
+
+
+def test_the_onnx_file_carries_class_names_facts_and_free_axes(
+    exported: tuple[Path, RecurrentClassifier, dict[str, Any]],
+) -> None:
+    proto = onnx.load(exported[0] / "model.onnx")
+    metadata = {entry.key: json.loads(entry.value) for entry in proto.metadata_props}
+    assert metadata == {"class_names": FACTS["class_names"], "format_version": 1, "facts": FACTS}
+    shapes = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*proto.graph.input, *proto.graph.output)
+    }
+    assert shapes == {"values": ["batch", "time", F], "lengths": ["batch"], "logits": ["batch", C]}

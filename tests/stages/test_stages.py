@@ -1,0 +1,149 @@
+"""The four stages on the embedded digits, as a user runs them, and what they leave behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import classification_report
+
+from tests.support.launching import ROOT, environment, run, succeed
+from tests.support.raw_files import examples, put
+
+SMOKE = ("--config", str(ROOT / "configs/smoke.yaml"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder after prepare, train, evaluate and export, with wandb and no account."""
+    folder = tmp_path_factory.mktemp("work")
+    arguments = (*SMOKE, "run.dir=runs/smoke", "train.epochs=6", "track.backends=[wandb]")
+    home = {"HOME": str(folder)}
+    assert "1293 examples of 8 steps x 8 values" in succeed("prepare", *arguments, cwd=folder, **home)
+    succeed("train", *arguments, cwd=folder, processes=1, **home)
+    shown = succeed("evaluate", "--run", "runs/smoke", cwd=folder, **home)
+    lines = [line.split() for line in shown.splitlines() if line.startswith(("prediction", "label"))]
+    assert [len(line) for line in lines] == [11, 11], "ten predictions above ten labels"
+    succeed("export", "--run", "runs/smoke", cwd=folder, **home)
+    return folder
+
+
+def test_run_folder_holds_what_the_readme_says(folder: Path) -> None:
+    found = {str(path.relative_to(folder / "runs/smoke")) for path in (folder / "runs/smoke").rglob("*")}
+    wanted = ["config.yaml", "environment.json", "metrics.jsonl", "results.csv", "checkpoints/best"]
+    wanted += [f"eval/{name}" for name in ("metrics.json", "predictions.csv", "confusion.png", "curves.png", "mistakes.png")]
+    wanted += [f"export/{name}" for name in ("model.safetensors", "config.json", "model.onnx", "model.pt2", "README.md")]
+    assert set(wanted) <= found
+    assert (next((folder / "prepared").glob("digits-rows-*")) / "samples.png").stat().st_size > 1000
+
+
+def test_evaluation_agrees_with_its_own_predictions_and_scikit_learn(folder: Path) -> None:
+    measured = json.loads((folder / "runs/smoke/eval/metrics.json").read_text())
+    with (folder / "runs/smoke/eval/predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["index", "label", "prediction", "probability"]
+    assert len(rows) == measured["count"] == 360
+    assert len({row["index"] for row in rows}) == 360
+    labels, predictions = [row["label"] for row in rows], [row["prediction"] for row in rows]
+    report = classification_report(labels, predictions, output_dict=True, zero_division=0)
+    assert measured["accuracy"] == pytest.approx(report["accuracy"])
+    assert measured["accuracy"] > 0.5
+    for name, scores in measured["per_class"].items():
+        assert scores == pytest.approx({key.replace("-score", ""): value for key, value in report[name].items()})
+
+
+def test_onnx_classifies_as_the_evaluation_did_without_torch_or_this_package(folder: Path, tmp_path: Path) -> None:
+    program = """
+import csv, json, sys
+import numpy as np, onnxruntime
+from safetensors.numpy import load_file
+rows = list(csv.DictReader(open(sys.argv[1] + "/eval/predictions.csv")))
+test = load_file(sys.argv[2])
+session = onnxruntime.InferenceSession(sys.argv[1] + "/export/model.onnx", providers=["CPUExecutionProvider"])
+names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
+lengths = np.full(len(rows), test["values"].shape[1], np.int64)
+(logits,) = session.run(["logits"], {"values": test["values"].astype(np.float32), "lengths": lengths})
+assert [names[index] for index in test["labels"]] == [row["label"] for row in rows]
+assert "torch" not in sys.modules and "pipeline" not in sys.modules
+print(sum(names[guess] != row["prediction"] for guess, row in zip(logits.argmax(1), rows)), len(rows))
+"""
+    prepared = next((folder / "prepared").glob("digits-rows-*")) / "test.safetensors"
+    arguments = [sys.executable, "-c", program, str(folder / "runs/smoke"), str(prepared)]
+    clean = {key: value for key, value in environment().items() if key != "PYTHONPATH"}
+    done = subprocess.run(arguments, cwd=tmp_path, env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "360"]
+
+
+def test_offline_wandb_run_shows_the_final_metrics(folder: Path) -> None:
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", "runs/smoke/wandb"]
+    done = subprocess.run(command, cwd=folder, env=environment(HOME=str(folder)), capture_output=True, text=True, check=True)
+    summary = json.loads(done.stdout)["summary"]
+    measured = json.loads((folder / "runs/smoke/eval/metrics.json").read_text())
+    assert summary["test/accuracy"] == pytest.approx(measured["accuracy"])
+    assert summary["test/loss"] == pytest.approx(measured["loss"])
+    assert "confusion" in summary
+
+
+def test_evaluation_of_10007_rows_is_the_same_on_1_and_3_processes(tmp_path: Path) -> None:
+    put(tmp_path / "raw", examples(train=300, test=10_007))
+    settings = (*SMOKE, "data.source=mnist", "data.root=raw", "run.dir=run", "train.epochs=1")
+    succeed("prepare", *settings, cwd=tmp_path)
+    succeed("train", *settings, cwd=tmp_path)
+    results = []
+    for processes in (1, 3):
+        succeed("evaluate", "--run", "run", cwd=tmp_path, processes=processes)
+        results.append([(tmp_path / "run/eval" / name).read_bytes() for name in ("metrics.json", "predictions.csv")])
+    assert json.loads(results[0][0])["count"] == 10_007
+    assert np.sum(json.loads(results[0][0])["confusion_matrix"]) == 10_007
+    assert results[0] == results[1]
+    with (tmp_path / "run/results.csv").open() as file:
+        assert [row["count"] for row in csv.DictReader(file)] == ["10007", "10007"]
+
+
+def test_summary_names_the_accuracy_the_folder_and_the_next_command(folder: Path) -> None:
+    shown = succeed("summary", "--run", "runs/smoke", cwd=folder)
+    measured = json.loads((folder / "runs/smoke/eval/metrics.json").read_text())
+    assert f"{measured['accuracy']:.4f}" in shown
+    assert "runs/smoke" in shown
+    assert "make all CONFIG=configs/mnist.yaml" in shown
+
+
+def test_check_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    assert "not prepared yet" in succeed("check", *SMOKE, cwd=tmp_path)
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith(".output")] == []
+    shown = succeed("check", *SMOKE, cwd=folder)
+    assert "steps: 14 an epoch, 28 in all, 96 examples each" in shown
+
+
+def test_early_stopping_ends_the_run_for_good(folder: Path) -> None:
+    stop = ("run.dir=early", "train.epochs=200", "train.early_stopping=2", "train.monitor=valid/loss", "optim.lr=0.1")
+    first = succeed("train", *SMOKE, *stop, cwd=folder)
+    assert "stopped early" in first
+    assert "nothing to do" in succeed("train", *SMOKE, *stop, cwd=folder)
+
+
+def test_watched_test_accuracy_is_shown_and_never_decides(folder: Path) -> None:
+    watched = (*SMOKE, "run.dir=watched", "train.watch_test=10", "data.validation=0")
+    succeed("prepare", *watched, cwd=folder)
+    shown = succeed("train", *watched, cwd=folder, processes=2)
+    assert shown.count("accuracy on the first 360 test examples") == 3
+    assert not (folder / "watched/checkpoints/best").exists()
+
+
+def test_evaluation_of_another_part_leaves_that_of_the_test_part(folder: Path) -> None:
+    test = (folder / "runs/smoke/eval/metrics.json").read_bytes()
+    succeed("evaluate", "--run", "runs/smoke", "--split", "valid", cwd=folder, HOME=str(folder))
+    assert (folder / "runs/smoke/eval/metrics.json").read_bytes() == test
+    assert json.loads((folder / "runs/smoke/eval/valid/metrics.json").read_text())["count"] == 144
+
+
+def test_wrong_run_folder_is_refused(folder: Path) -> None:
+    for command in ("evaluate", "export", "summary"):
+        status, shown = run(command, "--run", "prepared", cwd=folder)
+        assert (status, shown.count("is not a run folder")) == (2, 1), shown
