@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline import config
 from pipeline.data.batches import Batches, Slice
+from pipeline.training.loss import summed_loss
 from pipeline.training.state import Answer, State
 
 WARMUP = 3  # steps taken before the graph is made, as torch's notes on CUDA graphs ask for
@@ -86,9 +86,7 @@ class GraphedStep:
         values, labels = store.values.index_select(0, self.rows), store.labels.index_select(0, self.rows)
         with state.autocast:
             logits = state.forward(values).float()  # (B, C)
-        smoothing = self.train.label_smoothing
-        losses = functional.cross_entropy(logits, labels, state.class_weights, reduction="none", label_smoothing=smoothing)
-        loss = (losses * self.weights).sum() / self.count
+        loss = summed_loss(logits, labels, self.train.label_smoothing, state.class_weights, self.weights) / self.count
         torch.autograd.backward(loss)
         grads = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))

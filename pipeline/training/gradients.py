@@ -6,16 +6,16 @@ Shapes: b slice, C classes, W processes, V gradient shards.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial, reduce
+from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.nn import functional
 
 from pipeline.data.batches import Batches, Slice, mix
+from pipeline.training.loss import summed_loss
 from pipeline.training.state import Answer, State
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: in
         torch.manual_seed(mix(seed, state.step, part.number))
     with state.autocast:
         logits = state.forward(part.values, part.lengths).float()  # (b, C)
-    entropy = partial(functional.cross_entropy, logits, part.labels, state.class_weights, label_smoothing=smoothing)
-    loss = (entropy(reduction="none") * part.weights).sum() if part.padded else entropy(reduction="sum")
+    loss = summed_loss(logits, part.labels, smoothing, state.class_weights, part.weights if part.padded else None)
     return loss / count, (logits.detach(), part)
 
 

@@ -501,17 +501,18 @@ def test_a_step_learns(state: MakeState, batches: MakeBatches, accelerator: Acce
     assert losses[0] == pytest.approx(np.log(C), abs=0.3) and np.mean(losses[-4:]) < 0.3
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("mode", [{}, {"accumulate": 4}, {"gradient_shards": 4}])
 def test_class_weights_weigh_each_example_by_its_class(
-    state: MakeState, batches: MakeBatches, part: MakePart, accelerator: Accelerator, mode: dict[str, int]
+    state: MakeState, batches: MakeBatches, part: MakePart, accelerator: Accelerator, mode: dict[str, int], smoothing: float
 ) -> None:
     made, fed, data = state(PLAIN, Train(**mode)), batches(COUNT, BATCH, max([1, *mode.values()])), part(COUNT)
     made.class_weights = torch.tensor([0.5, 2.0, 0.0, 1.5])
     plain = deepcopy(made.model).flatten_parameters()
     gradients = watch(made)
-    next(train(made, fed, accelerator, **mode))
-    rows = fed.rows(0)
-    losses = functional.cross_entropy(plain(data.values[rows]), data.labels[rows], reduction="none")
+    next(train(made, fed, accelerator, label_smoothing=smoothing, **mode))
+    rows, labels = fed.rows(0), data.labels[fed.rows(0)]
+    losses = functional.cross_entropy(plain(data.values[rows]), labels, reduction="none", label_smoothing=smoothing)
     (losses * made.class_weights[data.labels[rows]]).mean().backward()
     close(gradients[0], gradient(plain))
 
