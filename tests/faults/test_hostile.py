@@ -191,6 +191,8 @@ def unsafe(source: str) -> list[str]:
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             found += [called] * (called in UNSAFE_CALLS)
+            limited = any(keyword.arg == "formats" for keyword in node.keywords)
+            found += [called] * (called.endswith("Image.open") and not limited)  # which may run Ghostscript
             for keyword in node.keywords:
                 told = isinstance(keyword.value, ast.Constant) and keyword.value.value
                 if (keyword.arg, told) in (("allow_pickle", True), ("weights_only", False), ("shell", True)):
@@ -210,6 +212,7 @@ def test_no_module_can_run_what_a_file_says(file: Path) -> None:
     [
         *("import pickle", "from pickle import loads", "import torch\ntorch.load('x')", "from torch import load", "eval('1')"),
         *("np.load('x', allow_pickle=True)", "yaml.load('x', Loader=yaml.Loader)", "subprocess.run('x', shell=True)"),
+        *("Image.open('x.png')", "PIL.Image.open('x.png')"),
     ],
 )
 def test_the_search_for_unsafe_calls_finds_them(source: str) -> None:

@@ -14,6 +14,8 @@ from pipeline.data.series import Array
 from pipeline.errors import DataError
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # PIL's modes that lose nothing but colour
+# PIL's names of the formats of SUFFIXES. It goes by a file's content and knows forty more, some of which run other programs.
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's IMG_EXTENSIONS
 
 
@@ -103,17 +105,22 @@ def _files(folder: Path) -> list[Path]:
 
 
 def grey(path: Path) -> Array:
-    """An image (height, width) uint8. Raises DataError, with the file, if it cannot be read or is not of 8 bits."""
+    """An image (height, width) uint8. Raises DataError, with the file, if it cannot be read, is not of 8 bits, is in no format
+    of ``FORMATS`` whatever its name says, or states more pixels than PIL thinks safe."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage beside the pixels, as in the EXIF data
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if image.mode not in EIGHT_BIT:
                     raise DataError(f"{path}: its pixels are of mode {image.mode}; save it with 8 bits a channel")
                 return np.asarray(image.convert("L"))
     except DataError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: is not readable as an image ({error}); put a good copy there, or remove it") from error
+    except Exception as error:  # decoders raise whatever they like: RuntimeError, MemoryError, struct.error ...
+        known, why = ", ".join(FORMATS), str(error) or type(error).__name__
+        raise DataError(
+            f"{path}: is not readable as an image of {known} ({why}); put a good copy there, or remove it"
+        ) from error

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
+import random
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +19,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from pipeline.config import Data
 from pipeline.data.preparation.folder import prepare
+from pipeline.data.sources import image_folder
 from pipeline.errors import DataError
 
 
@@ -79,3 +86,96 @@ def test_a_test_folder_on_top_of_train_and_test_is_refused(tmp_path):
         draw(tmp_path / name)
     with pytest.raises(DataError, match=r"holds train/ and test/, and data\.test_path comes on top; leave it out"):
         prepare(data(tmp_path, "own", test_path=str(tmp_path / "other")))
+
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 7 5
+%%EndComments
+(hello) print
+showpage
+%%EOF
+"""
+
+
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is there if a program of the name that PIL gives EPS to was run."""
+    canary, program = tmp_path / "canary", tmp_path / "bin/gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {canary}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return canary
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        image_folder.grey(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", image_folder.SUFFIXES)
+def test_no_program_is_run_for_an_image_whatever_its_name(tmp_path: Path, ghostscript: Path, suffix: str) -> None:
+    path = tmp_path / f"cat{suffix}"
+    path.write_bytes(EPS)
+    assert "not readable as an image of PNG, JPEG, PPM, BMP, TIFF, WEBP" in refused(path)
+    assert not ghostscript.exists()
+
+
+def test_the_program_of_these_tests_would_be_run(tmp_path: Path, ghostscript: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # looked for once a process
+    (tmp_path / "cat.png").write_bytes(EPS)
+    with pytest.raises(Exception), Image.open(tmp_path / "cat.png") as image:  # noqa: B017
+        image.load()
+    assert ghostscript.exists()
+
+
+@pytest.mark.parametrize("name", ["GIF", "JPEG2000", "ICNS", "TGA", "SGI", "PCX", "ICO", "DDS", "AVIF"])
+def test_formats_that_are_not_meant_are_refused_although_pil_knows_them(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "cat.png"
+    Image.new("RGB", (64, 64)).save(path, format=name)
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("decoder"), MemoryError(), OverflowError("size"), AttributeError("tag"), KeyError(7), IndexError()]
+)
+def test_whatever_a_decoder_raises_is_one_message_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    Image.new("L", (7, 5)).save(tmp_path / "cat.png")
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fails)
+    assert f"({str(error) or type(error).__name__})" in refused(tmp_path / "cat.png")
+
+
+def png_header(width: int, height: int) -> bytes:
+    chunk = b"IHDR" + struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+@pytest.mark.parametrize("side", [10_000, 30_000, 2**31 - 1])
+def test_an_image_that_states_a_size_it_cannot_hold_costs_no_memory(tmp_path: Path, side: int) -> None:
+    (tmp_path / "bomb.png").write_bytes(png_header(side, side))
+    refused(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP"])
+def test_mutated_images_are_read_or_refused_with_one_message(tmp_path: Path, name: str) -> None:
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8)).save(whole, format=name)
+    chance = random.Random(name)
+    path = tmp_path / "cat.png"
+    for _ in range(150):
+        content = bytearray(whole.getvalue())
+        for _ in range(chance.randrange(1, 6)):
+            content[chance.randrange(min(len(content), 200))] = chance.randrange(256)
+        path.write_bytes(content[: chance.randrange(len(content)) if chance.random() < 0.2 else None])
+        try:
+            assert image_folder.grey(path).dtype == np.uint8
+        except DataError as error:
+            assert str(path) in str(error)
