@@ -91,14 +91,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """A temporary folder beside ``path`` that becomes ``path`` when the block ends without an error.
 
-    Every file in it is on the disk before the rename, and the rename before this returns. If ``path``
-    exists by then (another process was first), the temporary folder is dropped and ``path`` left alone.
+    Every file in it is on the disk before the rename, and the rename before this returns. If ``path`` exists by then:
+    with ``replace`` the new folder takes its place, and what was there is put back if that fails; else another process was
+    first, so that the temporary folder is dropped and ``path`` left alone. A process that is killed while it replaces leaves
+    no ``path`` for a moment, but both folders whole beside it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    former = partial.with_name(f"{partial.name}.former")
     try:
         partial.chmod(0o755)
         yield partial
@@ -106,13 +109,26 @@ def whole_folder(path: Path) -> Iterator[Path]:
             fsync(file)
         fsync(partial)
         try:
+            if replace and os.path.lexists(path):
+                path.rename(former)
             partial.rename(path)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+        except BaseException as error:
+            if os.path.lexists(former):
+                former.rename(path)
+            if replace or not isinstance(error, OSError) or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
         fsync(path.parent)
+        _remove(former)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder with all in it, or a link or a file; nothing if there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

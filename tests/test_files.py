@@ -122,6 +122,45 @@ def test_the_first_of_two_folders_of_one_name_stays(tmp_path: Path) -> None:
     assert names(tmp_path / "folder") == ["first"] and names(tmp_path) == ["folder"]
 
 
+def written(path: Path, name: str) -> None:
+    with files.whole_folder(path, replace=True) as partial:
+        (partial / name).write_text(name)
+
+
+def test_a_folder_that_replaces_another_leaves_nothing_of_it(tmp_path: Path) -> None:
+    written(tmp_path / "folder", "old")
+    written(tmp_path / "folder", "new")
+    assert names(tmp_path / "folder") == ["new"] and names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "gone"])
+def test_a_link_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path, place: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").write_text("")
+    (tmp_path / "folder").symlink_to(place)
+    written(tmp_path / "folder", "new")
+    assert names(tmp_path / "folder") == ["new"] and not (tmp_path / "folder").is_symlink()
+    assert names(tmp_path / "elsewhere") == ["kept"] and names(tmp_path) == ["elsewhere", "folder"]
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOTEMPTY, "injected"), KeyboardInterrupt()])
+def test_a_replacement_that_fails_puts_the_former_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    written(tmp_path / "folder", "old")
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if target.name == "folder" and (path / "new").exists():
+            raise fault
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(type(fault)):
+        written(tmp_path / "folder", "new")
+    assert names(tmp_path / "folder") == ["old"] and names(tmp_path) == ["folder"]
+
+
 def test_a_kill_leaves_no_folder_of_the_name(tmp_path: Path) -> None:
     def job() -> None:
         with files.whole_folder(tmp_path / "folder") as partial:

@@ -11,8 +11,6 @@ import copy
 import io
 import json
 import math
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -73,7 +71,7 @@ def export(
     assert len(examples.values), "no examples to compare on"
     original = copy.deepcopy(model).to("cpu").eval()
     config = {"format_version": FORMAT_VERSION, "arguments": arguments, "facts": facts}
-    with files.disk_errors("the export", folder), _replaced(folder) as partial:
+    with files.disk_errors("the export", folder), files.whole_folder(folder, replace=True) as partial:
         files.write_json(partial / "config.json", config)
         runs = {name: _FORMATS[name](original, config, partial / FILES[name]) for name in FILES if name in formats}
         checks = _compare(original, runs, examples, tolerance)
@@ -207,32 +205,3 @@ def _batches(examples: Examples) -> Iterator[tuple[Tensor, Tensor, bool]]:
             cut = values.repeat(1, -(-length // steps), 1)[:, :length]
             yield cut, torch.full((size,), length), False
             yield cut, torch.linspace(length, 1, size).long(), False
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path`` that takes its place when the block ends without an error.
-
-    Between the two renames a killed process leaves no ``path``, but both folders whole beside it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    former = partial.with_name(f"{partial.name}.former")
-    try:
-        partial.chmod(0o755)
-        yield partial
-        for file in partial.iterdir():
-            files.fsync(file)
-        files.fsync(partial)
-        try:
-            if path.exists():
-                path.rename(former)
-            partial.rename(path)
-        except BaseException:
-            if former.exists() and not path.exists():
-                former.rename(path)
-            raise
-        files.fsync(path.parent)
-        shutil.rmtree(former, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -5,7 +5,6 @@ Colours are those of Okabe and Ito, Color Universal Design (2008), which readers
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +34,6 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG as a whole. Raises UserError if the disk cannot be written."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with files.disk_errors("a picture", path):
-            # Without the version of matplotlib in the file, its bytes follow from what is drawn.
-            figure.savefig(partial, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.disk_errors("a picture", path), files.whole_file(path) as partial:
+        # Without the version of matplotlib in the file, its bytes follow from what is drawn.
+        figure.savefig(partial, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})

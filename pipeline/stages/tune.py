@@ -211,13 +211,9 @@ def rate_found(test: RangeTest) -> float | None:
 
 def write(folder: Path, batch: dict[str, Any], test: RangeTest | None, rate: float | None) -> None:
     """Replace ``folder`` as a whole."""
-    with files.disk_errors("the measurements", folder), files.whole_folder(folder) as new:
+    with files.disk_errors("the measurements", folder), files.whole_folder(folder, replace=True) as new:
         files.write_json(new / "batch.json", batch)
         if test:
             files.write_json(new / "rate.json", {"suggestion": rate} | asdict(test))
             rate_range(new / "rate.png", test.rates, test.losses, test.smoothed, rate)
-        if folder.exists():
-            refuse_other_files(folder)
-            for name in WRITTEN:
-                (folder / name).unlink(missing_ok=True)
-            folder.rmdir()
+        refuse_other_files(folder)

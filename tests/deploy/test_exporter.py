@@ -304,24 +304,6 @@ def test_a_prediction_that_differs_within_the_tolerance_is_refused(monkeypatch: 
         export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, tmp_path / "export")
 
 
-def test_a_rename_that_fails_puts_the_former_export_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model, arguments = build()
-    folder = tmp_path / "export"
-    export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, folder)
-    before, rename = contents(folder), Path.rename
-
-    def failing(path: Path, target: Path) -> Path:
-        if target == folder and (path / "model.safetensors").exists():
-            raise OSError("injected")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(OSError, match="injected"):
-        export(model, arguments, FACTS, examples(), ["safetensors"], 1e-4, folder)
-    assert contents(folder) == before
-    assert [path.name for path in tmp_path.iterdir()] == ["export"]
-
-
 def test_a_second_export_replaces_the_first_completely(tmp_path: Path) -> None:
     model, arguments = build()
     folder = tmp_path / "export"
