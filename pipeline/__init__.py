@@ -4,7 +4,6 @@ Each package imports only from those above it; the map of its modules stands in 
 
     errors        what a user can put right
     files         files and folders that are whole or absent
-    faults        faults on purpose, for tests
     config/       YAML file + overrides -> validated, immutable sections
     model/        the network: RecurrentClassifier and what it is made of
     distributed/  this process among the others

@@ -13,7 +13,6 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from pipeline import files
 from pipeline.deploy import card, onnx_reader, onnx_writer
 from pipeline.errors import UserError
 from pipeline.model.classifier import RecurrentClassifier
+from pipeline.model.torch_private import traced_by_shape
 
 FORMAT_VERSION = 1
 FILES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pt2": "model.pt2"}
@@ -118,7 +118,8 @@ def _onnx(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run
 def _pt2(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:
     values, lengths = torch.zeros(2, 3, model.mean.shape[0]), torch.tensor([3, 2])
     free = {"values": {0: Dim("batch"), 1: Dim("time")}, "lengths": {0: Dim("batch")}}
-    with torch.no_grad(), _native_operators() as operators, warnings.catch_warnings():
+    operators: list[Any] = [torch.ops.aten.lstm.input, torch.ops.aten.gru.input, torch.ops.aten.rnn_tanh.input]
+    with torch.no_grad(), traced_by_shape(operators, _shapes), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The tensor attributes .*_flat_weights", UserWarning)
         program = torch.export.export(model, (values, lengths), dynamic_shapes=free)
     native = sum(node.target in operators for node in program.graph.nodes)
@@ -130,31 +131,14 @@ def _pt2(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:
     return run
 
 
-@contextmanager
-def _native_operators() -> Iterator[list[Any]]:
-    """Let torch.export trace the recurrent operators by the shapes of their results alone, so that time stays free.
+def _shapes(x: Tensor, state: Tensor | Sequence[Tensor], *_: Any) -> tuple[Tensor, ...]:
+    """What a recurrent operator gives, by its shapes alone, so that the number of steps stays free.
 
-    It keeps these operators whole, but learns the shapes of their results from decompositions that loop over the steps
-    in Python, which fixes T. Only these are replaced, and only while tracing: the file calls the operator itself.
-    (``torch.export._patches`` replaces them by ``while_loop``, which is slow, and not at all for the plain RNN.)
+    The file calls the operator itself. (``torch.export._patches`` replaces operators by ``while_loop``, which is slow, and
+    not at all for the plain RNN.)
     """
-
-    def shapes(x: Tensor, state: Tensor | Sequence[Tensor], *_: Any) -> tuple[Tensor, ...]:
-        states = [state] if isinstance(state, Tensor) else state
-        return x.new_empty(*x.shape[:-1], states[0].shape[-1]), *map(torch.empty_like, states)
-
-    operators: list[Any] = [torch.ops.aten.lstm.input, torch.ops.aten.gru.input, torch.ops.aten.rnn_tanh.input]
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
-    kernels = [operator.py_kernels[key] for operator in operators]
-    try:
-        for operator in operators:
-            operator.py_kernels[key] = shapes
-            operator._dispatch_cache.clear()
-        yield operators
-    finally:
-        for operator, kernel in zip(operators, kernels, strict=True):
-            operator.py_kernels[key] = kernel
-            operator._dispatch_cache.clear()
+    states = [state] if isinstance(state, Tensor) else state
+    return x.new_empty(*x.shape[:-1], states[0].shape[-1]), *map(torch.empty_like, states)
 
 
 _FORMATS = {"safetensors": _safetensors, "onnx": _onnx, "pt2": _pt2}

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch import distributed as dist
 
 from pipeline.errors import TrainingError, UserError
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-
 T = TypeVar("T")
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def reduce_sum(tensor: Tensor) -> Tensor:
@@ -53,9 +59,9 @@ def together(action: Callable[[], T]) -> T:
     return result
 
 
-def on_main(accelerator: Accelerator, action: Callable[[], Any]) -> None:
+def on_main(action: Callable[[], object]) -> None:
     """Do ``action`` in the main process while the others wait; its error is raised in all of them."""
-    together(lambda: action() if accelerator.is_main_process else None)
+    together(lambda: action() if rank() == 0 else None)
 
 
 def assert_same(facts: dict[str, str], error: type[Exception], remedy: str) -> None:
@@ -67,8 +73,3 @@ def assert_same(facts: dict[str, str], error: type[Exception], remedy: str) -> N
         odd = [str(number) for number, value in enumerate(values) if value != usual]
         if odd:
             raise error(f"process {', '.join(odd)} has another {name} than process {values.index(usual)}; {remedy}")
-
-
-def rank() -> int:
-    """The number of this process, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0

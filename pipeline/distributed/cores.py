@@ -7,12 +7,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.distributed.collectives import gather, rank
-
-if TYPE_CHECKING:
-    pass
 
 
 @contextmanager

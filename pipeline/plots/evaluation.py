@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from pipeline.plots.canvas import BLUE, GREY, MOST_COUNTED, ORANGE, Array, new_figure, save
-
-if TYPE_CHECKING:
-    pass
 
 
 def confusion(path: Path, matrix: Array, class_names: Sequence[str]) -> None:

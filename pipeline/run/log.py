@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from tqdm import tqdm
 
@@ -20,9 +20,6 @@ from pipeline.run.record import Record
 from pipeline.training import loop, metrics
 from pipeline.training.evaluation import Rows
 from pipeline.training.selection import Selection
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 class Progress:
@@ -67,10 +64,9 @@ class Log:
         step: int,
         steps_per_epoch: int,
         classes: int,
-        accelerator: Accelerator,
         progress: Progress,
     ) -> None:
-        self.main, self.per_epoch, self.progress, self.classes = accelerator.is_main_process, steps_per_epoch, progress, classes
+        self.main, self.per_epoch, self.progress, self.classes = collectives.rank() == 0, steps_per_epoch, progress, classes
         self.batch, self.monitor = settings.train.batch, settings.train.monitor
         self._error: UserError | None = None
 
@@ -79,9 +75,8 @@ class Log:
             # of the resumed step everything is there but its evaluation, which is made again
             self.record.keep(lambda record: record["step"] < step or (record["step"] == step and "valid/loss" not in record))
 
-        collectives.on_main(accelerator, open_record)
-        resolved = settings.model_dump(mode="json")
-        self.tracker = trackers.start(accelerator, settings.track, folder, resolved, "train", folder.name)
+        collectives.on_main(open_record)
+        self.tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "train")
         self.since, self.step = time.perf_counter(), step
 
     def __enter__(self) -> Self:
@@ -114,9 +109,8 @@ class Log:
         self.progress.say(f"step {step}  epoch {epoch:.2f}  {said}{best}")
         return selection
 
-    def watched(self, step: int, rows: Rows | None) -> None:
+    def watched(self, step: int, rows: Rows) -> None:
         """Accuracy on the first test examples, for show."""
-        assert rows is not None
         accuracy = float((rows.labels == rows.predictions).mean())
         self._write(step, "test", {"watched_accuracy": accuracy})
         self.progress.say(f"step {step}  accuracy on the first {len(rows.labels)} test examples {accuracy:.2%}")

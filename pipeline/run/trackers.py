@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import Track
+from pipeline.distributed.collectives import rank
 
 
 class Tracker:
@@ -55,19 +56,19 @@ class Tracker:
         self._views = ()
 
 
-def start(accelerator: Any, track: Track, folder: Path, resolved: dict[str, Any], job: str, group: str) -> Tracker:
+def start(track: Track, folder: Path, resolved: dict[str, Any], job: str) -> Tracker:
     """The views that ``track`` asks for, on the main process; none on the others.
 
-    ``folder`` is the run folder, ``resolved`` the resolved configuration, ``job`` ``train`` or ``evaluate``,
-    ``group`` what all attempts and jobs of a run have in common: its name. Never raises.
+    ``folder`` is the run folder, whose name all attempts and jobs of a run have in common; ``resolved`` the resolved
+    configuration; ``job`` ``train`` or ``evaluate``. Never raises.
     """
     views: list[_View] = []
-    for backend in track.backends if accelerator.is_main_process else ():
+    for backend in track.backends if rank() == 0 else ():
         try:
             if backend == "tensorboard":
                 views.append(_TensorBoard(folder, resolved, job))
             elif os.environ.get("WANDB_MODE") != "disabled":
-                views.append(_WandB(track, folder, resolved, job, group))
+                views.append(_WandB(track, folder, resolved, job))
         except Exception as error:
             _dropped(backend, error)
     return Tracker(views)
@@ -118,7 +119,7 @@ class _WandB(_View):
     OFF = "disable_code", "disable_git", "label_disable", "x_disable_meta", "x_disable_stats", "x_disable_machine_info"
     SECONDS = {"x_service_wait": 10, "init_timeout": 20, "finish_timeout": 20, "x_transaction_log_flush_interval": 2}  # noqa: RUF012
 
-    def __init__(self, track: Track, folder: Path, resolved: dict[str, Any], job: str, group: str) -> None:
+    def __init__(self, track: Track, folder: Path, resolved: dict[str, Any], job: str) -> None:
         super().__init__("wandb")
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         # Tables are staged and logs kept outside the run folder otherwise, where a moved run would miss them.
@@ -142,8 +143,8 @@ class _WandB(_View):
             track.project,
             mode=self.mode,
             dir=str(folder),
-            name=track.name or group,
-            group=group,
+            name=track.name or folder.name,
+            group=folder.name,
             job_type=job,
             tags=track.tags,
             config=resolved,

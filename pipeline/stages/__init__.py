@@ -3,6 +3,7 @@
 Each stage reads the folder that the one before it wrote, and nothing else:
 
     assembly  what several stages put together: model, state, batches, the best weights of a run
+    job       one attempt at a run: what it is made of, where it goes on
     check     the dry run
     prepare   raw data -> prepared/
     tune      prepared/ -> tuning/NAME/

@@ -32,21 +32,20 @@ def evaluate(folder: Path, split: str = "test") -> None:
     settings = settings_of(folder)
     with ExitStack() as stack:
         accelerator = stack.enter_context(world.world(settings.run))
-        collectives.on_main(accelerator, lambda: stack.enter_context(writer(folder)))
+        collectives.on_main(lambda: stack.enter_context(writer(folder)))
         model, found, prepared = collectives.together(lambda: best_of(folder, settings))
         if split not in prepared.manifest.parts:
             raise RunError(f"--split {split}: expected one of {', '.join(prepared.manifest.parts)}")
         part = prepared.part(split)
         store = Store(part, accelerator.device, settings.data.resident_limit_mb)
-        rows = evaluation.evaluate(model.to(accelerator.device), store, accelerator)
-        assert rows is not None
+        rows = evaluation.evaluate(model.to(accelerator.device), store)
         if not accelerator.is_main_process:
             return
         names = list(prepared.manifest.class_names)
         summary = metrics.summary(rows.labels, rows.predictions, rows.confidence, rows.losses, names)
         summary = {"split": split, "step": found.step} | summary
         write(folder, summary, rows, part, prepared)
-        tracker = trackers.start(accelerator, settings.track, folder, settings.model_dump(mode="json"), "evaluate", folder.name)
+        tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "evaluate")
         pictures = {path.stem: path for path in sorted(place(folder, split).glob("*.png"))}
         scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
         tracker.log_evaluation(scores | {"step": found.step}, summary["confusion_matrix"], names, pictures)

@@ -147,7 +147,7 @@ def training(
     state = make_state(settings, prepared, accelerator)
     slices = slices_of_one(settings)
     batches = make_batches(settings, prepared, store, slices, range(slices))
-    yield from loop.train(state, batches, settings.train, settings.optim, settings.run.seed, accelerator, rate)
+    yield from loop.train(state, batches, settings.train, settings.optim, settings.run.seed, rate)
 
 
 def slices_of_one(settings: Config) -> int:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from pipeline import config
 from pipeline.data.batches import Batches, Slice
+from pipeline.model.torch_private import flag_nonfinite, total_norm
 from pipeline.training.loss import summed_loss
-from pipeline.training.state import Answer, State
+from pipeline.training.state import State, Taken
 
 WARMUP = 3  # steps taken before the graph is made, as torch's notes on CUDA graphs ask for
 
@@ -50,8 +51,8 @@ class GraphedStep:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._taken = 0
 
-    def __call__(self, rate: float) -> tuple[Tensor, list[Answer], Tensor]:
-        """Take one step: the loss, the logits with the slice they answer, and the norm before clipping, all on the device."""
+    def __call__(self, rate: float, logged: bool = True) -> Taken:
+        """Take one step. The norm is there at each of them, logged or not."""
         step = self.state.step
         rows, count = self.batches.padded_rows(step), self.batches.count(step)
         self.rows.copy_(rows, non_blocking=True)
@@ -75,7 +76,7 @@ class GraphedStep:
         self._taken += 1
         loss, logits, labels, norm = self._outputs
         answered = Slice(0, self.rows, logits, labels, self.weights, count < len(rows))
-        return loss.clone(), [(logits, answered)], norm.clone()
+        return Taken(loss.clone(), [(logits, answered)], norm.clone())
 
     def _body(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The step on the tensors that stay; everything it allocates is the graph's own."""
@@ -89,10 +90,10 @@ class GraphedStep:
         loss = summed_loss(logits, labels, self.train.label_smoothing, state.class_weights, self.weights) / self.count
         torch.autograd.backward(loss)
         grads = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+        norm = total_norm(grads)
         if self.train.on_nonfinite == "skip":
             state.nonfinite.zero_()
-        torch._amp_foreach_non_finite_check_and_unscale_([*grads, norm], state.nonfinite, torch.ones_like(state.nonfinite))
+        flag_nonfinite([*grads, norm], state.nonfinite)
         self.finite.add_(1 - state.nonfinite)
         if self.clip:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,11 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.data.store import Store
-from pipeline.distributed.collectives import gather, reduce_sum
+from pipeline.distributed.collectives import gather, rank, reduce_sum, world_size
 from pipeline.model.classifier import RecurrentClassifier
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 def block(count: int, size: int, number: int, device: torch.device) -> tuple[Tensor, int]:
@@ -46,29 +42,29 @@ class Rows:
     losses: NDArray[np.float64]
 
 
+class Interrupted(Exception):
+    """An evaluation was told to stop before its end."""
+
+
 @torch.no_grad()
 def evaluate(
-    model: RecurrentClassifier,
-    store: Store,
-    accelerator: Accelerator,
-    limit: int | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Rows | None:
+    model: RecurrentClassifier, store: Store, limit: int | None = None, stop: Callable[[], bool] = lambda: False
+) -> Rows:
     """What ``model`` says of the (first ``limit``) examples of a part. Collective; every process gets all rows.
 
     In fp32, whatever the precision of training. Each example is counted exactly once, and its row has the same
     bits whatever the number of processes. ``stop``, which must say the same on all processes, is asked after
-    each block; None if it said to stop.
+    each block. Raises Interrupted if it said to stop.
     """
     count = store.count if limit is None else min(limit, store.count)
     training = model.training
     model.eval()
-    table = torch.zeros(4, count, dtype=torch.float64, device=accelerator.device)
+    table = torch.zeros(4, count, dtype=torch.float64, device=store.device)
     seen = 0
     size = max(1, min(BLOCK, STEPS // store.longest))
     blocks = -(-count // size)
-    for first in range(0, blocks, accelerator.num_processes):
-        number = first + accelerator.process_index
+    for first in range(0, blocks, world_size()):
+        number = first + rank()
         if number < blocks:
             rows, real = block(count, size, number, store.home)
             values, labels, lengths = store.take(rows)
@@ -80,7 +76,7 @@ def evaluate(
             seen += real
         if stop():
             model.train(training)
-            return None
+            raise Interrupted
     model.train(training)
     assert sum(gather(seen)) == count, "every example is evaluated exactly once"
     # every column but one process's is zero, so that the sum is exact

@@ -8,18 +8,16 @@ from __future__ import annotations
 from contextlib import nullcontext
 from functools import reduce
 from operator import add
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.data.batches import Batches, Slice, mix
+from pipeline.distributed.collectives import rank, world_size
 from pipeline.training.loss import summed_loss
 from pipeline.training.state import Answer, State
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 
 def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Answer]:
@@ -33,15 +31,15 @@ def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: in
 
 
 def plain_gradient(
-    state: State, batches: Batches, smoothing: float, seed: int, accelerator: Accelerator, parameters: list[nn.Parameter]
+    state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]
 ) -> tuple[Tensor, list[Answer]]:
     """Leave the mean gradient over the global batch in ``grad``; DDP averages over W, so each share is scaled by W."""
     count, shares, answers = batches.count(state.step), [], []
     for part in batches.slices(state.step):
-        last = part.number == batches.mine[-1]
-        with nullcontext() if last else accelerator.no_sync(state.forward):
+        waits = part.number != batches.mine[-1] and isinstance(state.forward, DistributedDataParallel)
+        with state.forward.no_sync() if waits else nullcontext():  # type: ignore[operator]  # of DDP alone
             share, answer = slice_loss(state, part, count, smoothing, seed)
-            scaled = share * accelerator.num_processes if accelerator.num_processes > 1 else share
+            scaled = share * world_size() if world_size() > 1 else share
             (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
         shares.append(share.detach())
         answers.append(answer)
@@ -49,7 +47,7 @@ def plain_gradient(
 
 
 def exact_gradient(
-    state: State, batches: Batches, smoothing: float, seed: int, accelerator: Accelerator, parameters: list[nn.Parameter]
+    state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]
 ) -> tuple[Tensor, list[Answer]]:
     """Leave in ``grad`` the sum over the V shards in one fixed binary tree: the same bits for every W that divides V.
 
@@ -64,13 +62,13 @@ def exact_gradient(
         answers.append(answer)
     total = _tree_sum(leaves)
     if dist.is_initialized():
-        totals = [torch.empty_like(total) for _ in range(accelerator.num_processes)]
+        totals = [torch.empty_like(total) for _ in range(world_size())]
         dist.all_gather(totals, total)
         total = _tree_sum(totals)
     pieces = torch.split(total[:-1], [parameter.numel() for parameter in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.grad = piece.view_as(parameter)
-    return total[-1] * float(accelerator.is_main_process), answers  # the total is on every process; reports hold shares
+    return total[-1] * float(rank() == 0), answers  # the total is on every process; reports hold shares
 
 
 def _tree_sum(leaves: list[Tensor]) -> Tensor:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import config
 from pipeline.data.batches import Batches, Slice
@@ -21,6 +20,7 @@ from pipeline.distributed.collectives import gather
 from pipeline.errors import NonFiniteError
 from pipeline.model import cpu_lstm
 from pipeline.model.classifier import RecurrentClassifier
+from pipeline.model.torch_private import leave_out_of_ddp
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -46,7 +46,7 @@ def make_state(
     layers, lanes = _choose_kernel(model, train, accelerator)
     ema = deepcopy(model).flatten_parameters() if train.ema else None
     # the normalisation is the same everywhere and never changes: DDP would send it to all at every step
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ["mean", "scale"])  # type: ignore[no-untyped-call]
+    leave_out_of_ddp(model, ["mean", "scale"])
     forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by slice_loss
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
@@ -88,28 +88,32 @@ def recurrent_dtype(state: State) -> torch.dtype:
 Answer = tuple[Tensor, Slice]  # logits (b, C) without a graph, and the slice that they answer
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What one optimiser step gave, all on the device."""
+
+    loss: Tensor  # (), this process's share
+    answers: list[Answer]
+    norm: Tensor | None  # (), of the gradient, before clipping
+
+
 @dataclass
 class State:
-    """What training changes. ``forward`` is ``model`` as it is called in training: wrapped for DDP where there are
-    several processes. ``ema`` is the averaged model, if there is one. ``step`` counts optimiser steps. ``autocast`` is
-    entered around each forward pass: made once, as Accelerate makes a new one at every call. ``nonfinite`` (), on the
-    device, becomes 1 when a gradient is not finite. ``class_weights`` (C), if there are any, weigh the training loss.
-    ``layers``: what the recurrent layers are trained by, in words; ``lanes``: of our own kernel, which decide how it rounds,
-    0 for torch's.
-    ``check`` raises the NonFiniteError of a step that was launched and not waited for, if there is one."""
+    """What training changes."""
 
     model: RecurrentClassifier
-    forward: nn.Module
+    forward: nn.Module  # ``model`` as it is called in training: wrapped for DDP where there are several processes
     optimizer: torch.optim.Optimizer
-    scaler: Any = None
-    ema: RecurrentClassifier | None = None
-    step: int = 0
+    scaler: Any = None  # of the loss, in fp16
+    ema: RecurrentClassifier | None = None  # the averaged model, if there is one
+    step: int = 0  # optimiser steps taken
+    # entered around each forward pass; made once, as Accelerate makes a new one at every call
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
-    nonfinite: Tensor = field(default_factory=lambda: torch.zeros(()))
-    class_weights: Tensor | None = None
-    layers: str = "by torch"
-    lanes: int = 0
-    check: Callable[[], None] = lambda: None
+    nonfinite: Tensor = field(default_factory=lambda: torch.zeros(()))  # (), on the device: 1 if a gradient is not finite
+    class_weights: Tensor | None = None  # (C), if classes are weighted in the training loss
+    layers: str = "by torch"  # what trains the recurrent layers, in words
+    lanes: int = 0  # of our own kernel, which decide how it rounds; 0 for torch's
+    check: Callable[[], None] = lambda: None  # raises the NonFiniteError of a step that nobody waited for, if there is one
 
     @property
     def best_model(self) -> RecurrentClassifier:

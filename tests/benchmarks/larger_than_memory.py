@@ -131,7 +131,7 @@ def rate(settings: config.Config, steps: int) -> float:
     def some() -> Iterator[loop.Report]:
         with alone("fp32") as accelerator:
             state = make_state(model, optim.make_optimizer(model, settings.optim), settings.train, accelerator)
-            for report in loop.train(state, batches, settings.train, settings.optim, 0, accelerator):
+            for report in loop.train(state, batches, settings.train, settings.optim, 0):
                 yield report
                 if report.step == steps:
                     return

@@ -93,7 +93,7 @@ def test_exact_mode_gives_the_same_bits_on_unequal_lengths_for_1_2_and_4_process
 def test_a_run_on_buckets_that_was_stopped_ends_as_one_left_alone(folder: Path) -> None:
     common = ("--config", "own.yaml", "train.gradient_shards=4", "train.checkpoint_every=2")
     succeed("train", *common, "run.dir=whole", "train.epochs=4", cwd=folder)
-    fault = {"PIPELINE_FAULT": "term@0:7"}
+    fault = {"INJECTED_FAULT": "term@0:7"}
     assert run("train", *common, "run.dir=stopped", "train.epochs=4", cwd=folder, **fault)[0] == 143
     succeed("train", *common, "run.dir=stopped", "train.epochs=4", cwd=folder, processes=2)
     assert weights(folder / "stopped") == weights(folder / "whole")

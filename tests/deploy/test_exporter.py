@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline.deploy import exporter, onnx_reader, onnx_writer
+from pipeline.deploy import onnx_reader, onnx_writer
 from pipeline.deploy.exporter import Examples, ExportError, export, load
 from pipeline.model.classifier import RecurrentClassifier
 
@@ -128,16 +128,6 @@ def test_pt2_computes_the_models_logits_at_any_batch_size_and_length(
     export(model, arguments, FACTS, examples(), ["pt2"], 1e-5, tmp_path / "export")
     run: Any = torch.export.load(tmp_path / "export" / "model.pt2").module()
     assert_same_logits(run, model)
-
-
-def test_tracing_leaves_torchs_own_operators_as_they_were() -> None:
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
-    operator: Any = torch.ops.aten.gru.input
-    before = operator.py_kernels[key]
-    with pytest.raises(KeyError), exporter._native_operators():
-        assert operator.py_kernels[key] is not before
-        raise KeyError
-    assert operator.py_kernels[key] is before
 
 
 def test_padding_has_no_effect_in_any_exported_file(exported: tuple[Path, RecurrentClassifier, dict[str, Any]]) -> None:

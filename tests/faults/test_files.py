@@ -87,7 +87,7 @@ def trained(
     """``trained(folder, step)`` saves a small state as the checkpoint of a step, marks it as the best and keeps one."""
     train = Train(batch=8, epochs=1, ema=0.9)
     made = state(Optim(), train)
-    for _ in loop.train(made, batches(16, 8), train, Optim(), 0, accelerator):
+    for _ in loop.train(made, batches(16, 8), train, Optim(), 0):
         pass
 
     def save(folder: Path, step: int) -> None:

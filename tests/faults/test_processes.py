@@ -39,7 +39,7 @@ def assert_as_if_left_alone(folder: Path, name: str, alone: str = "alone") -> No
 def test_worker_that_dies_is_restarted_and_the_run_resumes_by_itself(folder: Path) -> None:
     marks = folder / "marks"
     marks.mkdir()
-    fault = {"PIPELINE_FAULT": "kill@1:130,kill@0:190", "PIPELINE_FAULT_DONE": str(marks)}
+    fault = {"INJECTED_FAULT": "kill@1:130,kill@0:190", "INJECTED_FAULT_DONE": str(marks)}
     job = launch("cpu.yaml", *arguments("elastic"), cwd=folder, options=("--max_restarts", "3"), **fault)
     status, output = end(job)
     assert status == 0, output
@@ -97,7 +97,7 @@ def test_signal_during_a_long_evaluation_stops_it_and_the_evaluation_is_made_on_
 @pytest.mark.slow
 def test_process_that_hangs_ends_the_job_with_an_error_and_no_orphans(folder: Path) -> None:
     options = ("run.timeout=10",)
-    job = launch("cpu.yaml", *arguments("hangs", *options), cwd=folder, PIPELINE_FAULT="stop@1:60")
+    job = launch("cpu.yaml", *arguments("hangs", *options), cwd=folder, INJECTED_FAULT="stop@1:60")
     wait_until(lambda: reached(folder / "hangs", 59), "step 59")
     began = time.monotonic()
     status, output = end(job)
@@ -153,7 +153,7 @@ def test_plain_mode_goes_on_with_another_number_of_processes_and_says_so(folder:
 
 @pytest.mark.slow
 def test_bit_that_flips_in_one_process_stops_the_run_and_names_it(folder: Path) -> None:
-    status, output = run(*arguments("flipped", "train.compare_every=10"), cwd=folder, processes=3, PIPELINE_FAULT="flip@1:95")
+    status, output = run(*arguments("flipped", "train.compare_every=10"), cwd=folder, processes=3, INJECTED_FAULT="flip@1:95")
     assert status == 1, output
     assert output.count("process 1 has another set of weights after step 99") == 1, output
     assert "Traceback" not in output
@@ -163,7 +163,7 @@ def test_bit_that_flips_in_one_process_stops_the_run_and_names_it(folder: Path) 
 
 
 def test_weights_that_are_not_finite_are_never_saved(folder: Path) -> None:
-    status, output = run(*arguments("nan"), cwd=folder, processes=2, PIPELINE_FAULT="nan@0:50,nan@1:50")
+    status, output = run(*arguments("nan"), cwd=folder, processes=2, INJECTED_FAULT="nan@0:50,nan@1:50")
     assert status == 1, output
     assert "step 51: the loss or its gradient is not finite" in output
     assert "Traceback" not in output
@@ -175,7 +175,7 @@ def test_weights_that_are_not_finite_are_never_saved(folder: Path) -> None:
 def test_weights_that_turn_bad_when_a_checkpoint_is_due_are_not_saved_either(folder: Path, step: int) -> None:
     """40: a checkpoint is due; 280: the last step, which is evaluated too."""
     name = f"nan{step}"
-    status, output = run(*arguments(name), cwd=folder, processes=2, PIPELINE_FAULT=f"nan@1:{step}")
+    status, output = run(*arguments(name), cwd=folder, processes=2, INJECTED_FAULT=f"nan@1:{step}")
     assert status == 1, output
     assert output.count(f"the weights after step {step} are not finite and were not saved") == 1, output
     succeed(*arguments(name), cwd=folder, processes=2)

@@ -275,7 +275,7 @@ def test_dropout_before_the_head_follows_from_seed_and_step_alone(
     def weights(noise: int) -> Tensor:
         settings, training = config.Optim(), config.Train(epochs=2, batch=5)
         made = state(settings, training, head_dropout=0.5)
-        for _ in loop.train(made, batches(10, 5), training, settings, 3, accelerator):
+        for _ in loop.train(made, batches(10, 5), training, settings, 3):
             torch.rand(noise)
         return torch.cat([parameter.detach().reshape(-1) for parameter in made.model.parameters()])
 

@@ -415,7 +415,7 @@ def test_what_does_not_fit_is_refused(x: Tensor, wrong: str) -> None:
 def test_a_run_that_torch_began_before_there_was_a_kernel_goes_on_by_torch(tmp_path: Path) -> None:
     common = ("--config", str(ROOT / "configs/smoke.yaml"))
     succeed("prepare", *common, cwd=tmp_path)
-    run("train", *common, "train.cpu_lstm=torch", cwd=tmp_path, PIPELINE_FAULT="kill@0:12")
+    run("train", *common, "train.cpu_lstm=torch", cwd=tmp_path, INJECTED_FAULT="kill@0:12")
     settings = tmp_path / "runs/smoke/config.yaml"
     lines = settings.read_text().splitlines(keepends=True)
     settings.write_text("".join(line for line in lines if "cpu_lstm" not in line and "pin:" not in line))
@@ -426,7 +426,7 @@ def test_a_run_that_torch_began_before_there_was_a_kernel_goes_on_by_torch(tmp_p
 def test_a_run_goes_on_by_the_other_one_and_says_so(tmp_path: Path) -> None:
     common = ("--config", str(ROOT / "configs/smoke.yaml"))
     succeed("prepare", *common, cwd=tmp_path)
-    status, _ = run("train", *common, cwd=tmp_path, PIPELINE_FAULT="kill@0:12")
+    status, _ = run("train", *common, cwd=tmp_path, INJECTED_FAULT="kill@0:12")
     assert status == -signal.SIGKILL
     (tmp_path / "empty").mkdir()
     output = succeed("train", *common, cwd=tmp_path, PATH=str(tmp_path / "empty"))
@@ -445,5 +445,5 @@ def test_exact_mode_and_plain_mode_learn_the_same_by_it(
         made = state(config.Optim(lr=0.01), train, hidden=16)
         assert made.model.by_kernel
         made_batches = batches(32, 8, slices=shards or 1)
-        losses.append([float(report.loss) for report in loop.train(made, made_batches, train, config.Optim(), 0, accelerator)])
+        losses.append([float(report.loss) for report in loop.train(made, made_batches, train, config.Optim(), 0)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

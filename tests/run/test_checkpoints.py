@@ -42,7 +42,7 @@ FACTS = {"finished": False, "selection": {"value": 0.5, "step": 3}, "data": "abc
 
 
 def advance(state: State, batches: Batches, accelerator: Accelerator, optim: Optim, train: Train, steps: int) -> None:
-    for _ in islice(loop.train(state, batches, train, optim, 0, accelerator), steps):
+    for _ in islice(loop.train(state, batches, train, optim, 0), steps):
         pass
 
 

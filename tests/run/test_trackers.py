@@ -32,10 +32,11 @@ from pipeline.config import Track
 from pipeline.run.record import Record
 
 assert "wandb" not in sys.modules
-folder, trouble, timeout = pathlib.Path("run"), sys.argv[1], float(sys.argv[2])
+folder, trouble, timeout = pathlib.Path("digits"), sys.argv[1], float(sys.argv[2])
 folder.mkdir()
 record = Record(folder / "metrics.jsonl")
-tracker = trackers.start(Accelerator(cpu=True), Track(), folder, {"optim": {"lr": 0.01}}, "train", "digits")
+tracker = Accelerator(cpu=True)  # whose state Accelerate's trackers ask for
+tracker = trackers.start(Track(), folder, {"optim": {"lr": 0.01}}, "train")
 
 def service():
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
@@ -81,7 +82,7 @@ def attempt(folder: Path, trouble: str = "", timeout: float = 30, argv: tuple[st
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert [record["step"] for record in read(folder / "run/metrics.jsonl")] == list(range(1, 41))
+    assert [record["step"] for record in read(folder / "digits/metrics.jsonl")] == list(range(1, 41))
     slowest, finish = map(float, done.stdout.split())
     assert slowest < 1
     assert "Traceback" not in done.stderr
@@ -90,7 +91,7 @@ def attempt(folder: Path, trouble: str = "", timeout: float = 30, argv: tuple[st
 
 def inspect(folder: Path) -> Any:
     """What ``wandb leet inspect`` shows of the latest run under ``folder``."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", "run/wandb"]
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", "digits/wandb"]
     shown = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=True)
     return json.loads(shown.stdout)
 
@@ -112,7 +113,7 @@ def test_offline_run_shows_the_final_metrics_and_no_secret(tmp_path: Path) -> No
     paths = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in paths)
     assert [path for path in paths if secret.encode() in path.read_bytes()] == []
-    assert [path for path in paths if not path.is_relative_to(tmp_path / "run")] == [tmp_path / "confusion.png"]
+    assert [path for path in paths if not path.is_relative_to(tmp_path / "digits")] == [tmp_path / "confusion.png"]
 
 
 def test_no_key_means_offline_without_a_question_even_on_a_terminal(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ def test_service_process_that_dies_or_hangs_does_not_stop_the_run(signal: str, r
 
 def test_wandb_mode_disabled_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    tracker = trackers.start(SimpleNamespace(is_main_process=True), Track(), tmp_path, {}, "train", "digits")
+    tracker = trackers.start(Track(), tmp_path, {}, "train")
     tracker.log({"train/loss": 1.0}, 1)
     tracker.finish()
     assert list(tmp_path.iterdir()) == []
@@ -160,8 +161,7 @@ def test_backend_that_is_not_installed_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    main = SimpleNamespace(is_main_process=True)
-    tracker = trackers.start(main, Track(backends=("tensorboard",)), tmp_path, {}, "train", "digits")
+    tracker = trackers.start(Track(backends=("tensorboard",)), tmp_path, {}, "train")
     tracker.log({"train/loss": 1.0}, 1)
     tracker.finish()
     assert capsys.readouterr().err.splitlines() == [
@@ -169,8 +169,9 @@ def test_backend_that_is_not_installed_is_said_once(
     ]
 
 
-def test_other_processes_track_nothing(tmp_path: Path) -> None:
-    tracker = trackers.start(SimpleNamespace(is_main_process=False), Track(), tmp_path, {}, "train", "digits")
+def test_other_processes_track_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers, "rank", lambda: 1)
+    tracker = trackers.start(Track(), tmp_path, {}, "train")
     tracker.log({"train/loss": 1.0}, 1)
     tracker.log_evaluation({}, np.eye(2), ["a", "b"], {})
     begun = time.perf_counter()

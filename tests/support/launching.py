@@ -74,6 +74,8 @@ class Job:
 
 def _main(arguments: tuple[str, ...], cwd: str, variables: dict[str, str], output: str) -> None:
     """The forked process becomes the program."""
+    from tests.support import faults
+
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores it
     os.chdir(cwd)
@@ -86,6 +88,8 @@ def _main(arguments: tuple[str, ...], cwd: str, variables: dict[str, str], outpu
     sys.argv = ["pipeline", *arguments]
     from pipeline.__main__ import main
 
+    if "INJECTED_FAULT" in variables:
+        faults.install()
     main()
 
 
@@ -105,8 +109,9 @@ def succeed(*arguments: str, cwd: Path, processes: int = 0, **more: str) -> str:
 def launch(file: str, *arguments: str, cwd: Path, options: tuple[str, ...] = (), **more: str) -> subprocess.Popen[str]:
     """Start ``accelerate launch --config_file launch/FILE OPTIONS -m pipeline ARGUMENTS`` in a session of its own."""
     head = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "launch" / file)]
+    program = "tests.support.faults" if "INJECTED_FAULT" in more else "pipeline"
     return subprocess.Popen(
-        [*head, "--num_cpu_threads_per_process", "1", *options, "-m", "pipeline", *arguments],
+        [*head, "--num_cpu_threads_per_process", "1", *options, "-m", program, *arguments],
         cwd=cwd,
         env=environment(**more),
         stdin=subprocess.DEVNULL,

@@ -35,7 +35,8 @@ def graphed(state: State, fed: Batches, train: Train, rates: Optim, steps: int, 
     state.forward.train()
     step, losses = GraphedStep(state, fed, train, rates, capture), []
     for number in range(steps):
-        loss, [(logits, part)], norm = step(optim.lr_at(number, STEPS, rates))
+        taken = step(optim.lr_at(number, STEPS, rates))
+        loss, [(logits, part)], norm = taken.loss, taken.answers, taken.norm
         assert logits.shape == (BATCH, 4) and part.weights.sum() == fed.count(number) and norm > 0
         losses.append(loss.item())
         state.step += 1
@@ -50,7 +51,7 @@ def test_its_steps_are_those_of_the_engine(
     settings = Train(batch=BATCH, epochs=2, label_smoothing=0.1)
     eager, made = state(rates, settings), state(rates, settings)
     eager.class_weights = made.class_weights = torch.tensor([1.0, 2.0, 0.5, 1.0])
-    reports = loop.train(eager, batches(COUNT, BATCH), settings, rates, 0, accelerator)
+    reports = loop.train(eager, batches(COUNT, BATCH), settings, rates, 0)
     expected = [report.loss.item() for report in reports]
     assert graphed(made, batches(COUNT, BATCH), settings, rates, STEPS) == pytest.approx(expected, abs=1e-5)
     torch.testing.assert_close(weights(made), weights(eager), rtol=0, atol=1e-5)

@@ -36,7 +36,7 @@ def train(
     state: State, batches: Batches, accelerator: Accelerator, optim: Optim = PLAIN, seed: int = 0, **options: Any
 ) -> Iterator[loop.Report]:
     settings = Train(**({"batch": batches.batch, "epochs": 2, "log_every": 1} | options))
-    return loop.train(state, batches, settings, optim, seed, accelerator)
+    return loop.train(state, batches, settings, optim, seed)
 
 
 def watch(state: State) -> list[Tensor]:
@@ -353,10 +353,8 @@ def test_training_without_dropout_draws_no_random_numbers(
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def evaluate(model: RecurrentClassifier, part: Part, accelerator: Accelerator, limit: int | None = None) -> evaluation.Rows:
-    rows = evaluation.evaluate(model, Store(part, CPU, 1), accelerator, limit)
-    assert rows is not None
-    return rows
+def evaluate(model: RecurrentClassifier, part: Part, limit: int | None = None) -> evaluation.Rows:
+    return evaluation.evaluate(model, Store(part, CPU, 1), limit)
 
 
 def fields(rows: evaluation.Rows) -> list[np.ndarray]:
@@ -369,7 +367,7 @@ def test_an_evaluation_has_each_row_exactly_once(
     model: MakeModel, part: MakePart, accelerator: Accelerator, count: int
 ) -> None:
     made, data = model(bidirectional=True), part(count)
-    rows = evaluate(made, data, accelerator)
+    rows = evaluate(made, data)
     logits = made(data.values).double()
     assert [len(field) for field in fields(rows)] == [count] * 4
     np.testing.assert_array_equal(rows.labels, data.labels)
@@ -385,16 +383,16 @@ def test_a_limited_evaluation_has_the_same_rows_bit_for_bit(
     model: MakeModel, part: MakePart, accelerator: Accelerator, limit: int
 ) -> None:
     made, data = model(), part(400)
-    whole, some = evaluate(made, data, accelerator), evaluate(made, data, accelerator, limit)
+    whole, some = evaluate(made, data), evaluate(made, data, limit)
     for one, other in zip(fields(whole), fields(some), strict=True):
         np.testing.assert_array_equal(one[:limit], other)
 
 
 def test_a_row_has_the_same_bits_whatever_follows_it(model: MakeModel, part: MakePart, accelerator: Accelerator) -> None:
     made, data = model(bidirectional=True, pooling="mean"), part(251)
-    whole = evaluate(made, data, accelerator)
+    whole = evaluate(made, data)
     for count in (1, 17, 249, 250):
-        shorter = evaluate(made, Part(data.values[:count], data.labels[:count], data.index[:count]), accelerator)
+        shorter = evaluate(made, Part(data.values[:count], data.labels[:count], data.index[:count]))
         for one, other in zip(fields(whole), fields(shorter), strict=True):
             np.testing.assert_array_equal(one[:count], other)
 
@@ -410,7 +408,7 @@ def test_an_evaluation_of_series_is_that_of_each_series_by_itself(
     model: MakeModel, part: MakePart, accelerator: Accelerator
 ) -> None:
     made, data = model(bidirectional=True, pooling="mean"), ragged(part(300))
-    rows = evaluation.evaluate(made, Store(data, CPU, 1), accelerator)
+    rows = evaluation.evaluate(made, Store(data, CPU, 1))
     assert rows is not None and data.offsets is not None
     ends = data.offsets.tolist()
     logits = torch.cat([made(data.values[None, start:stop]) for start, stop in pairwise(ends)])
@@ -434,11 +432,11 @@ def test_evaluation_blocks_of_long_series_hold_fewer_rows(
     model: MakeModel, part: MakePart, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, store = model(), Store(part(60), CPU, 1)
-    whole = evaluation.evaluate(made, store, accelerator)
+    whole = evaluation.evaluate(made, store)
     sizes: list[int] = []
     monkeypatch.setattr(evaluation, "STEPS", 7 * T)
     monkeypatch.setattr(store, "take", lambda rows, take=store.take: (sizes.append(len(rows)), take(rows))[1])
-    small = evaluation.evaluate(made, store, accelerator)
+    small = evaluation.evaluate(made, store)
     assert set(sizes) == {7} and whole is not None and small is not None
     np.testing.assert_allclose(small.losses, whole.losses, rtol=1e-6)
 
@@ -449,10 +447,10 @@ def test_an_evaluation_drops_nothing_and_leaves_no_trace(
 ) -> None:
     made, data = model(layers=2, dropout=0.5).train(training), part(30)
     before = torch.random.get_rng_state()
-    first, second = evaluate(made, data, accelerator), evaluate(made.eval(), data, accelerator)
+    first, second = evaluate(made, data), evaluate(made.eval(), data)
     np.testing.assert_array_equal(first.losses, second.losses)
     made.train(training)
-    evaluate(made, data, accelerator)
+    evaluate(made, data)
     assert {module.training for module in made.modules()} == {training}
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.is_grad_enabled() and all(parameter.grad is None for parameter in made.parameters())
@@ -468,7 +466,8 @@ def test_an_evaluation_that_is_told_to_stop_ends_after_its_block_without_a_resul
         asked.append(True)
         return len(asked) == 2
 
-    assert evaluation.evaluate(made, Store(part(751), CPU, 1), accelerator, stop=stop) is None
+    with pytest.raises(evaluation.Interrupted):
+        evaluation.evaluate(made, Store(part(751), CPU, 1), stop=stop)
     assert len(asked) == 2 and made.training == training
 
 
@@ -488,7 +487,7 @@ def test_evaluating_between_steps_does_not_change_training(
         made = state(PLAIN, Train(), layers=2, dropout=0.3)
         for _ in train(made, batches(COUNT, BATCH), accelerator):
             if watching:
-                evaluate(made.best_model, part(40, seed=1), accelerator)
+                evaluate(made.best_model, part(40, seed=1))
         return weights(made.model)
 
     assert torch.equal(run(True), run(False))

@@ -53,7 +53,7 @@ def steps(state: Callable[..., State], part: Callable[..., Part], accelerator: A
         def steps(batch: int, rate: Callable[[int], float]) -> Iterator[loop.Report]:
             train = config.Train(batch=batch, epochs=10**6)
             batches = Batches(store, batch, 1, range(1), 0)
-            return loop.train(state(optim, train), batches, train, optim, 0, accelerator, rate)
+            return loop.train(state(optim, train), batches, train, optim, 0, rate)
 
         return steps
 

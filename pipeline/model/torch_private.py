@@ -1,0 +1,57 @@
+"""What is used of torch under names that it keeps to itself: an upgrade that breaks them breaks this module alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+def total_norm(tensors: list[Tensor]) -> Tensor:
+    """The Euclidean norm () of all values together: torch's ``get_total_norm`` at half its cost."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return norm
+
+
+def flag_nonfinite(tensors: list[Tensor], flag: Tensor) -> None:
+    """Set ``flag`` () to 1 if a value is not finite: what GradScaler checks with, in one kernel, without its product."""
+    torch._amp_foreach_non_finite_check_and_unscale_(tensors, flag, torch.ones_like(flag))
+
+
+@torch.no_grad()
+def average_into(averages: nn.Module, weights: nn.Module, decay: float) -> None:
+    """``averages = decay * averages + (1 - decay) * weights`` for all parameters, in one kernel."""
+    torch._foreach_lerp_(list(averages.parameters()), list(weights.parameters()), 1 - decay)
+
+
+def leave_out_of_ddp(model: nn.Module, names: Sequence[str]) -> None:
+    """Have DistributedDataParallel neither send nor compare these parameters and buffers."""
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)  # type: ignore[no-untyped-call]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this processor has instructions for bf16 (AVX-512)."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+@contextmanager
+def traced_by_shape(operators: Sequence[Any], shapes: Callable[..., Any]) -> Iterator[None]:
+    """Let torch.export learn the shapes of what ``operators`` give from ``shapes``, which gets their arguments.
+
+    Otherwise it learns them from decompositions, which loop over the steps in Python and so fix their number.
+    """
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    kernels = [operator.py_kernels[key] for operator in operators]
+    try:
+        for operator in operators:
+            operator.py_kernels[key] = shapes
+            operator._dispatch_cache.clear()
+        yield
+    finally:
+        for operator, kernel in zip(operators, kernels, strict=True):
+            operator.py_kernels[key] = kernel
+            operator._dispatch_cache.clear()

@@ -1,0 +1,126 @@
+"""One attempt at a run: what it is made of, where it goes on, and what it says first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipeline import config, files
+from pipeline.config import Config
+from pipeline.data.batches import Batches
+from pipeline.data.manifest import Name
+from pipeline.data.preparation.folder import refuse_changed
+from pipeline.data.prepared import Prepared, open_prepared
+from pipeline.data.store import Store
+from pipeline.distributed import collectives, world
+from pipeline.errors import RunError, UserError
+from pipeline.model.torch_private import cpu_has_bf16
+from pipeline.run import checkpoints
+from pipeline.run.environment import code_digest
+from pipeline.run.folder import enter, keep_free, writer
+from pipeline.run.log import Progress
+from pipeline.stages.assembly import assert_same_data, make_batches, make_state, refuse_batch, slices_of
+from pipeline.training.state import State, recurrent_dtype
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at a run: what is trained, on what, and where it is kept."""
+
+    settings: Config
+    folder: Path
+    prepared: Prepared
+    store: Mapping[Name, Store]
+    batches: Batches
+    state: State
+    found: checkpoints.Checkpoint | None  # where the run goes on
+
+    @property
+    def steps(self) -> int:
+        """The optimiser steps of the whole run."""
+        return self.settings.train.epochs * self.batches.steps_per_epoch
+
+
+def begin(settings: Config, stack: ExitStack) -> Job:
+    """Meet the other processes, open the data and the run folder, and bring the state to its newest checkpoint.
+
+    What must be closed in the end is on ``stack``.
+    """
+    folder = files.path(settings.run.dir)
+    accelerator = stack.enter_context(world.world(settings.run, settings.train.precision, settings.train.accumulate == 1))
+    prepared = collectives.together(lambda: open_prepared(settings.data, accelerator.is_local_main_process))
+    collectives.on_main(lambda: refuse_changed(settings.data, prepared))
+    refuse_batch(settings.train, prepared)
+    versions = {
+        "configuration": config.dump(settings),
+        "prepared data": prepared.digest,
+        "version of torch": torch.__version__,
+        "version of the code": code_digest(),
+    }
+    collectives.assert_same(versions, UserError, "give all processes the same")
+    slices, mine = slices_of(settings.train, collectives.rank(), collectives.world_size())
+    collectives.on_main(lambda: stack.enter_context(writer(folder)))
+    collectives.on_main(lambda: enter(folder, settings, collectives.world_size()))
+    state = make_state(settings, prepared, accelerator)
+    found = resume(folder, state, prepared)
+    collectives.on_main(lambda: keep_free(folder, settings))
+    parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
+    limit = settings.data.resident_limit_mb
+    store = collectives.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
+    batches = make_batches(settings, prepared, store["train"], slices, mine)
+    return Job(settings, folder, prepared, store, batches, state, found)
+
+
+def resume(folder: Path, state: State, prepared: Prepared) -> checkpoints.Checkpoint | None:
+    """Bring ``state`` to the newest checkpoint that verifies; None for a new run.
+
+    Raises RunError if that checkpoint is of other data, and UserError if the processes do not see the same one.
+    """
+    found, skipped = collectives.together(lambda: checkpoints.newest(folder / "checkpoints"))
+    seen = {"newest checkpoint": str(found and found.step)}
+    collectives.assert_same(seen, RunError, "run.dir must lie on a disk that all machines share")
+    if found:
+        assert_same_data(found, prepared)
+        collectives.together(lambda: checkpoints.restore(found, state))
+    if collectives.rank() == 0:
+        for reason in skipped:
+            print(f"skipped {reason}")
+        if found and not checkpoints.is_finished(found):
+            print("\n".join(f"{folder}: {line}" for line in changes(found, state)))
+    return found
+
+
+def changes(found: checkpoints.Checkpoint, state: State) -> Iterator[str]:
+    """Where a run goes on, and what is other than when that checkpoint was saved."""
+    yield f"resuming after step {found.step}"
+    if (before := found.facts["processes"]) != collectives.world_size():
+        yield f"number of processes was {before}, goes on with {collectives.world_size()}"
+    if found.facts.get("cpu_lstm", 0) != state.lanes:
+        yield f"recurrent layers go on {state.layers}, which rounds differently from what trained them so far"
+
+
+def pins(job: Job) -> bool:
+    """Whether a process keeps to cores of its own."""
+    run, on_cpu = job.settings.run, job.batches.store.device.type == "cpu"
+    return run.pin and run.threads == 1 and on_cpu and hasattr(os, "sched_setaffinity")
+
+
+def describe(job: Job, progress: Progress) -> None:
+    """Say what is about to be done, and where."""
+    state, batches, options = job.state, job.batches, job.settings.train
+    number, device = collectives.world_size(), batches.store.device.type
+    parameters = sum(parameter.numel() for parameter in state.model.parameters())
+    computes = str(recurrent_dtype(state)).removeprefix("torch.")
+    work = f"steps {state.step} to {job.steps}, {batches.batch} examples a step"
+    processes = "1 process" if number == 1 else f"{number} processes"
+    progress.say(f"{processes} on {device}: {parameters:,} parameters, {work}, recurrent layers in {computes} {state.layers}")
+    if options.precision == "bf16" and device == "cpu" and not cpu_has_bf16():
+        progress.say("this processor has no instructions for bf16; train.precision=fp32 is likely to be faster")
+    if batches.store.lengths is not None:
+        other = f", {batches.padding(False):.0%} without buckets" if batches.bucket else "; train.bucket=true lessens it"
+        progress.say(f"padding: {batches.padding(batches.bucket):.0%} of the steps{other}")
