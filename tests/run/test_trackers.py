@@ -109,7 +109,7 @@ def test_offline_run_shows_the_final_metrics_and_no_secret(tmp_path: Path) -> No
     assert summary["confusion"]["_type"] == "image-file"
     assert summary["confusion_matrix_table"]["nrows"] == 9
     [line] = done.stderr
-    assert "wandb sync run/wandb/offline-run-" in line
+    assert "wandb sync digits/wandb/offline-run-" in line
     paths = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in paths)
     assert [path for path in paths if secret.encode() in path.read_bytes()] == []
