@@ -14,6 +14,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def of(self, kind: type[Section]) -> dict[str, Any]:
+        """The keys that ``kind`` has too, with their values here: what another model of the same keys is made with."""
+        return {name: getattr(self, name) for name in kind.model_fields}
+
 
 def field(default: Any, what: str, **limits: Any) -> Any:
     """A key's default, its description in the reference, and its limits."""

@@ -10,13 +10,12 @@ from pydantic import model_validator
 from pipeline.config.base import Section, ShareOrCount, field
 
 SERIES = ("npz", "csv", "parquet", "ts", "arff")  # the sources that give series, of any length
-OF_SERIES = {"layout", "id", "time", "label", "group", "channels", "missing", "max_length", "truncate", "resample"}
 WARPS = ("rotate", "zoom", "shear", "elastic")  # what an image may be put through besides a shift
 EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 
 
-class Data(Section):
-    """Raw data and how it is prepared."""
+class Origin(Section):
+    """Where the raw data lies, and which of it is held out of training."""
 
     source: Literal[
         "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist", "images", "npz", "csv", "parquet", "ts", "arff"
@@ -36,18 +35,33 @@ class Data(Section):
         "stratified", "`group`: no `group` on both sides; `time`: the latest are held out"
     )
     seed: int = field(0, "of the split and of the pixel permutation", ge=0, lt=2**32)
+
+
+class Columns(Section):
+    """What is what in the user's own file: the columns of a table, the arrays of an archive; "" where there is none."""
+
     layout: Literal["long", "wide"] = field("long", "of a table: a row a step, or a row a series")
     id: str = field("id", "the column that tells series apart; empty in a wide table: none")
     time: str = field("time", "the column that orders steps, or series; empty: the order of the file")
-    label: str = field("label", "the column of the class", min_length=1)
+    label: str = field("label", "the column of the class")
     group: str = field("", "the column of who or what a series is of, such as a patient")
     channels: tuple[str, ...] = field((), "the columns of values; [] for all that are left", strict=False)
+
+
+class Policies(Section):
+    """What is done to a series before a model reads it, in training and in prediction alike."""
+
     missing: Literal["error", "mean", "forward", "mask"] = field(
         "error", "values: refused; the channel's mean; the last seen; the mean, and a channel more that is 1 there"
     )
     max_length: int = field(0, "steps that are kept of a longer series; 0: all", ge=0)
     truncate: Literal["error", "start", "end"] = field("error", "what is kept of a series longer than `max_length`")
     resample: int = field(0, "steps that every series is interpolated to; 0: as they are", ge=0)
+
+
+class Data(Policies, Columns, Origin):
+    """Raw data and how it is prepared. Its keys stand in the order of the classes: origin, columns, policies, and the rest."""
+
     shard_mb: int = field(512, "a prepared part of series larger than this is several files", ge=1)
     normalize: Literal["auto", "none", "unit", "global", "feature"] = field(
         "auto",
@@ -95,9 +109,11 @@ class Data(Section):
             yield "data.group", "data.split = group needs it: the column of who or what a series is of"
         elif self.split == "time" and not self.time:
             yield "data.time", "data.split = time needs it: the column of times"
-        for name in ("view", "shift", *WARPS) if self.series else sorted(OF_SERIES):
+        for name in ("view", "shift", *WARPS) if self.series else sorted({**Columns.model_fields, **Policies.model_fields}):
             if getattr(self, name) != type(self).model_fields[name].default:
                 other = "images" if self.series else "series"
                 yield f"data.{name}", f"is for {other}, and data.source = {self.source} has none; leave it out"
+        if self.series and not self.label:
+            yield "data.label", "a classifier needs it: name the column of the class"
         if self.group and self.source in ("ts", "arff"):
             yield "data.group", f"data.source = {self.source} knows no groups; leave it out"

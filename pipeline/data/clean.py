@@ -6,37 +6,18 @@ of the file, F features: the channels, and one more for each that is masked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pipeline import config
+from pipeline.data.manifest import Channels
 from pipeline.data.series import Array, Where, steps_of
 from pipeline.errors import DataError
 
 
-@dataclass(frozen=True)
-class Cleaning:
-    """The policies of the section ``data`` and what they took from the training part.
+class Cleaning(config.Policies, Channels):
+    """The policies of the section ``data`` and what they took from the training part."""
 
-    ``channels`` (C): names. ``fill`` (C): the mean of the observed training values. ``masked``: numbers of the channels that
-    get an indicator, because values were missing in the training part and ``missing`` is ``mask``. ``trained``: a model was
-    trained with them, so that only the series can change.
-    """
-
-    missing: str
-    max_length: int
-    truncate: str
-    resample: int
-    channels: tuple[str, ...]
-    fill: tuple[float, ...] = ()
-    masked: tuple[int, ...] = ()
-    trained: bool = False
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """(F) the names of what the model reads."""
-        return (*self.channels, *(f"{self.channels[number]} missing" for number in self.masked))
+    trained: bool = False  # a model was trained with them, so that only the series can change
 
     def cut(self, values: Array, lengths: Array, where: Where) -> tuple[Array, Array]:
         """(S, C) and (n) without the steps beyond ``max_length``. Raises DataError for them if ``truncate`` is ``error``."""
@@ -83,7 +64,7 @@ class Cleaning:
 
 def cleaning(data: config.Data, channels: tuple[str, ...]) -> Cleaning:
     """The policies of ``data``, before anything is known of the training part."""
-    return Cleaning(data.missing, data.max_length, data.truncate, data.resample, channels)
+    return Cleaning(**data.of(config.Policies), channels=channels)
 
 
 def _forward(filled: Array, absent: Array, lengths: Array) -> Array:

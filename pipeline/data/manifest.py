@@ -42,19 +42,24 @@ class PartInfo(config.Section):
         return (Shard(file=self.file, sha256=self.sha256), *self.more)
 
 
-class SeriesInfo(config.Section):
-    """What a manifest says of series beyond what it says of images. Statistics are of the training part alone."""
+class Channels(config.Section):
+    """The channels of a file, and what the policies for series took from the training part."""
 
     channels: tuple[str, ...]  # (C) of the file
-    masked: tuple[int, ...]  # numbers of the channels with an indicator of what was missing; the indicators come last in F
-    fill: tuple[float, ...]  # (C) what missing values were filled with: the mean of those that were there
-    low: tuple[float, ...]  # (F)
-    high: tuple[float, ...]  # (F)
+    masked: tuple[int, ...] = ()  # numbers of those with an indicator of what was missing; the indicators come last in F
+    fill: tuple[float, ...] = ()  # (C) what missing values are filled with: the mean of those that were there
 
     @property
     def features(self) -> tuple[str, ...]:
         """(F) the name of each."""
         return (*self.channels, *(f"{self.channels[number]} missing" for number in self.masked))
+
+
+class SeriesInfo(Channels):
+    """What a manifest says of series beyond what it says of images. Statistics are of the training part alone."""
+
+    low: tuple[float, ...]  # (F)
+    high: tuple[float, ...]  # (F)
 
 
 class Manifest(config.Section):

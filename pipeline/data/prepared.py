@@ -23,8 +23,6 @@ from pipeline.data.sources import catalog
 from pipeline.errors import DataError
 
 COMMAND = "python -m pipeline prepare --config FILE"
-_SERIES_SETTINGS = ("split", "missing", "max_length", "truncate", "resample", "shard_mb")
-_TABLE_SETTINGS = ("layout", "id", "time", "label", "group")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +131,9 @@ def settings_of(data: config.Data) -> dict[str, str | int | float]:
         if not data.series:
             return settings
         del settings["view"]
-        settings |= {key: getattr(data, key) for key in _SERIES_SETTINGS}
+        settings |= {"split": data.split, "shard_mb": data.shard_mb, **data.of(config.Policies)}
         if data.source not in ("ts", "arff"):
-            settings |= {key: getattr(data, key) for key in _TABLE_SETTINGS}
+            settings |= data.of(config.Columns)
         settings["channels"] = json.dumps(data.channels)
         return settings
     if data.source == "emnist":

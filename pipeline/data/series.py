@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import config
+
 Array = npt.NDArray[Any]
 Where = Callable[[int], str]  # number of a series -> its file and row, as a message says them
 
@@ -23,21 +25,14 @@ def steps_of(lengths: Array) -> Array:
     return steps
 
 
-@dataclass(frozen=True)
-class Columns:
-    """What is what in a file: the columns of a table, the arrays of an archive. "" means that there is none.
+class Columns(config.Columns):
+    """What is what in a file, as a reader takes it."""
 
-    ``layout``: ``long`` has a row a step, ``wide`` a row a series. ``channels``: in the order of the model's features;
-    empty: all columns with no other role. ``labelled``: whether labels must be there (not so for prediction).
-    """
+    labelled: bool = True  # whether labels must be there: in training, and not in prediction
 
-    layout: str = "long"
-    id: str = "id"
-    time: str = "time"
-    label: str = "label"
-    group: str = ""
-    channels: tuple[str, ...] = ()
-    labelled: bool = True
+    def option(self, role: str) -> str:
+        """What to type to name another column for a role: a key of the configuration, or an option of ``predict``."""
+        return f"data.{role}" if self.labelled else f"--{role}"
 
 
 @dataclass(frozen=True, eq=False)

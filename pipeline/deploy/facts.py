@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline import config
 from pipeline.data.clean import Cleaning
+from pipeline.data.manifest import Channels, SeriesInfo
 
 
 class Said(BaseModel):
     """What every part of the facts has in common; other facts than those named here may be there."""
 
-    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class ColumnFacts(Said):
-    """What was what in the file that the model was trained on, as in the section ``data``."""
+class SeriesFacts(config.Policies, SeriesInfo):
+    """What makes the model's input of a series: channels, policies, and the columns of the file that it was trained on."""
 
-    layout: Literal["long", "wide"]
-    id: str
-    time: str
-    label: str
-    group: str
-    channels: tuple[str, ...]
+    model_config = Said.model_config
 
-
-class SeriesFacts(Said):
-    """What makes the model's input of a series; (C) channels of the file, (F) features."""
-
-    channels: tuple[str, ...]  # (C)
-    masked: tuple[int, ...]
-    fill: tuple[float, ...]  # (C)
-    low: tuple[float, ...]  # (F) of the training part
-    high: tuple[float, ...]  # (F)
-    missing: Literal["error", "mean", "forward", "mask"]
-    max_length: int
-    truncate: Literal["error", "start", "end"]
-    resample: int
-    columns: ColumnFacts
+    columns: config.Columns
 
     @property
     def cleaning(self) -> Cleaning:
         """The policies, with what they took from the training part."""
-        policies = (self.missing, self.max_length, self.truncate, self.resample)
-        return Cleaning(*policies, self.channels, self.fill, self.masked, trained=True)
+        return Cleaning(**self.of(config.Policies), **self.of(Channels), trained=True)
 
 
 class Facts(Said):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,10 +69,7 @@ def read(path: Path, source: str, facts: Facts, features: int, given: Mapping[st
         reads = "series" if facts.series else "images"
         raise UserError(f"{path}: is read as {source}, but this model was trained on {reads}; give it such a file")
     if facts.series:
-        try:
-            yield from _series(path, source, facts.series, given)
-        except DataError as error:
-            raise DataError(_as_options(str(error))) from error
+        yield from _series(path, source, facts.series, given)
     else:
         images = _idx(path, facts) if source == "idx" else _images(path)
         yield from _of_images(images, facts, features)
@@ -104,10 +102,10 @@ def _columns(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Colum
         text = given["channels"].strip()
         listed = strict_yaml.parse(text, "--channels")[0] if text.startswith("[") else text.split(",")
         channels = tuple(str(name).strip() for name in listed)
-    words = {key: given.get(key, getattr(known, key)) for key in ("layout", "id", "time", "label", "group")}
+    words: dict[str, Any] = {**known.of(config.Columns), **given, "channels": channels}
     if words["layout"] not in ("long", "wide"):
         raise UserError(f"--layout {words['layout']}: expected long or wide")
-    return Columns(**words, channels=channels, labelled=False)
+    return Columns(**words, labelled=False)
 
 
 def _refuse_other_channels(path: Path, series: Series, facts: SeriesFacts, mapped: bool) -> None:
@@ -125,12 +123,6 @@ def _pieces(series: Series) -> Iterator[tuple[int, int]]:
     number = series.offsets[:-1] * series.values.shape[1] * 4 // BLOCK
     cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(series)]
     yield from pairwise(cuts)
-
-
-def _as_options(message: str) -> str:
-    """A reader's message with the options of this command in the place of the keys of a configuration."""
-    message = re.sub(r"\bdata\.(id|time|label|group|channels|layout)\b", r"--\1", message)
-    return message.replace(": data.path=FILE", "")
 
 
 _Image = tuple[Array, str, str | None, str]  # (height, width) uint8, its id, its label, where it stands

@@ -176,6 +176,7 @@ DISAGREEMENTS = {
         "model.dropout: acts between layers; set model.layers to 2 or more, or model.head_dropout",
         "train.batch: 3 cannot be cut into train.accumulate = 2 equal parts",
     ],
+    "data: {source: csv, path: x, label: ''}": ["data.label: a classifier needs it: name the column of the class"],
 }
 
 

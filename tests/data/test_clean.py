@@ -19,7 +19,7 @@ VALUES, LENGTHS = np.array(A + B, np.float32), np.array([4, 2])
 def policy(fill=(100.0, 200.0), masked=(), **keys) -> Cleaning:
     data = Data(source="npz", path="x", **keys)
     made = cleaning(data, ("a", "b"))
-    return Cleaning(made.missing, made.max_length, made.truncate, made.resample, made.channels, fill, masked)
+    return made.model_copy(update={"fill": fill, "masked": masked})
 
 
 def place(series: int) -> str:

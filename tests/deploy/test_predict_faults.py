@@ -93,6 +93,14 @@ def test_a_table_that_does_not_fit_is_refused_with_its_line(strict: Path, fault:
     assert "data.id" not in said and "data.channels" not in said, "this command has options, not keys"
 
 
+def test_what_is_in_the_file_is_said_as_it_is_there(strict: Path) -> None:
+    """And not rewritten where it looks like a key of a configuration."""
+    (strict / "data.id.csv").write_text("data.time,data.channels\n1,2\n")
+    said = refused(strict, "--model", "export", "data.id.csv")
+    assert said.startswith("error: data.id.csv: there is no column 'id'; there are: data.time, data.channels"), said
+    assert "by --id=NAME" in said
+
+
 def test_channels_without_names_must_be_as_many_as_the_models(strict: Path) -> None:
     np.savez(strict / "four.npz", values=np.zeros((2, 3, 4), np.float32))
     said = refused(strict, "--model", "export", "four.npz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline import config
+from pipeline.__main__ import predict
 from tests.support.launching import ROOT, environment, run, succeed
 from tests.support.raw_files import examples, put, small_disk
 
@@ -52,6 +55,10 @@ def test_every_fault_of_a_configuration_is_named_at_once_with_its_line(tmp_path:
 @pytest.mark.parametrize("command", ["check", "prepare", "train"])
 def test_missing_configuration_file(tmp_path: Path, command: str) -> None:
     refused(command, "--config", "none.yaml", cwd=tmp_path, says=("none.yaml: cannot be read: No such file or directory",))
+
+
+def test_each_column_of_a_configuration_is_an_option_of_predict() -> None:
+    assert set(config.Columns.model_fields) < set(inspect.signature(predict).parameters)
 
 
 def test_unprepared_data_names_the_command_that_prepares_it(tmp_path: Path) -> None:

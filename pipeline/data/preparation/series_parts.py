@@ -7,7 +7,6 @@ block. Shapes: N series, S steps of all of them, C channels of the file, F featu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from pipeline import config, files
 from pipeline.data import clean, split
 from pipeline.data.clean import Cleaning
-from pipeline.data.manifest import FORMAT, REPEATED_SHOWN, Manifest, Name, PartInfo, SeriesInfo, Shard
+from pipeline.data.manifest import FORMAT, REPEATED_SHOWN, Channels, Manifest, Name, PartInfo, SeriesInfo, Shard
 from pipeline.data.preparation import shards
 from pipeline.data.preparation.moments import Moments
 from pipeline.data.preparation.spool import Spool, repeated, spool
@@ -74,9 +73,7 @@ def write(folder: Path, data: config.Data) -> Manifest:
         repeated=len(twins),
         repeated_rows=tuple(twins[:REPEATED_SHOWN]),
         series=SeriesInfo(
-            channels=cleaning.channels,
-            masked=cleaning.masked,
-            fill=cleaning.fill,
+            **cleaning.of(Channels),
             low=tuple(found.low.tolist()),
             high=tuple(found.high.tolist()),
         ),
@@ -84,9 +81,7 @@ def write(folder: Path, data: config.Data) -> Manifest:
 
 
 def _read(path: Path, data: config.Data, temporary: Path) -> Spool:
-    group = data.group if data.source not in ("ts", "arff") else ""
-    columns = Columns(data.layout, data.id, data.time, data.label, group, data.channels)
-    return spool(path, formats.read(data.source, path, columns), temporary)
+    return spool(path, formats.read(data.source, path, Columns(**data.of(config.Columns))), temporary)
 
 
 def _class_names(train: Spool, data: config.Data) -> tuple[str, ...]:
@@ -194,7 +189,7 @@ def _learn(train: Spool, rows: Array, cleaning: Cleaning) -> Cleaning:
             f"data.channels=[{', '.join(others)}]"
         )
     masked = np.flatnonzero(moments.missing) if cleaning.missing == "mask" else np.empty(0, np.int64)
-    return replace(cleaning, fill=tuple(moments.mean.tolist()), masked=tuple(masked.tolist()))
+    return cleaning.model_copy(update={"fill": tuple(moments.mean.tolist()), "masked": tuple(masked.tolist())})
 
 
 def _where(found: Spool, numbers: Array) -> Where:

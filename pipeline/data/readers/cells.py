@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.series import Array
+from pipeline.data.series import Array, Columns
 from pipeline.errors import DataError
 
 NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
@@ -35,13 +35,13 @@ def unknown(path: Path, wanted: str, there: Iterable[str], what: str, key: str) 
     )
 
 
-def choose(path: Path, channels: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:
-    """The places in ``channels`` of those ``wanted``; of all, if none is named. Raises DataError for an unknown one."""
+def choose(path: Path, channels: tuple[str, ...], columns: Columns) -> list[int]:
+    """The places in ``channels`` of those that ``columns`` names, or of all. Raises DataError for an unknown one."""
     places = {name: place for place, name in enumerate(channels)}
-    for name in wanted:
+    for name in columns.channels:
         if name not in places:
-            raise unknown(path, name, channels, "channel", "data.channels")
-    return [places[name] for name in wanted or channels]
+            raise unknown(path, name, channels, "channel", columns.option("channels"))
+    return [places[name] for name in columns.channels or channels]
 
 
 def numbered(count: int) -> tuple[str, ...]:

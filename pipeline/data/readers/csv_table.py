@@ -129,13 +129,15 @@ def _parse(table: Table, wanted: Wanted, lines: Array, block: bytes, separator: 
         numbers = [read[str(place)].alias(str(k)) for k, place in enumerate(wanted.numbers)]
     except pl.exceptions.PolarsError:  # a cell that is not just a number: NA, ?, spaces around it, or a mistake
         read = cells(pl.String)
-        numbers = [_numbers(table, place, lines, read[str(place)]).alias(str(k)) for k, place in enumerate(wanted.numbers)]
+        numbers = [
+            _numbers(table, wanted, place, lines, read[str(place)]).alias(str(k)) for k, place in enumerate(wanted.numbers)
+        ]
     assert len(read) == len(lines), f"{table.path}: {len(read)} rows in {len(lines)} lines"
     roles = read.select(tidy(pl.col(str(place))).alias(role) for role, place in wanted.roles.items())
     return pl.DataFrame([pl.Series("row", lines), *roles, *numbers])
 
 
-def _numbers(table: Table, column: int, lines: Array, cells: pl.Series) -> pl.Series:
+def _numbers(table: Table, wanted: Wanted, column: int, lines: Array, cells: pl.Series) -> pl.Series:
     frame = cells.to_frame("cell").select(tidy(pl.col("cell")))
     frame = frame.with_columns(
         number=pl.when(pl.col("cell").is_in(MISSING))
@@ -145,12 +147,11 @@ def _numbers(table: Table, column: int, lines: Array, cells: pl.Series) -> pl.Se
     wrong = frame.select(pl.col("number").is_null() & pl.col("cell").is_not_null()).to_series()
     if wrong.any():
         number = wrong.arg_max() or 0
-        raise _no_number(table, int(lines[number]), column, frame["cell"][number])
+        raise _no_number(table, wanted, int(lines[number]), column, frame["cell"][number])
     return frame["number"].cast(pl.Float32)
 
 
-def _no_number(table: Table, line: int, column: int, cell: str) -> DataError:
+def _no_number(table: Table, wanted: Wanted, line: int, column: int, cell: str) -> DataError:
     shown = cell if len(cell) < 40 else cell[:37] + "..."
-    return table.fault(
-        line, column, f"{shown!r} is not a number; {NUMBERS}. If this column is no channel: data.channels=[NAME, ...]"
-    )
+    others = f"{wanted.columns.option('channels')}=[NAME, ...]"
+    return table.fault(line, column, f"{shown!r} is not a number; {NUMBERS}. If this column is no channel: {others}")

@@ -28,7 +28,7 @@ def read(source: str, path: Path, columns: Columns) -> Iterator[Series]:
     try:
         if not path.is_file():
             problem = "is a folder; name a file in it" if path.is_dir() else "there is no such file; name another"
-            raise DataError(f"{path}: {problem}: data.path=FILE")
+            raise DataError(f"{path}: {problem}" + ": data.path=FILE" * columns.labelled)
         if not path.stat().st_size:
             raise DataError(f"{path}: line 1: the file is empty; it needs at least one series")
         yield from FORMATS[source](path, columns)

@@ -39,13 +39,13 @@ def _find_roles(archive: Archive, columns: Columns) -> dict[str, str]:
     found: dict[str, str] = {}
     for role in ROLES:
         name = getattr(columns, role)
-        usual = not name or name == getattr(Columns(), role)
+        usual = not name or name == Columns.model_fields[role].default
         for array in (role, f"{role}s") if usual else (name,):
             if array in archive.names:
                 found[role] = array
         needed = columns.labelled if role == "label" else not usual and (columns.labelled or role != "group")
         if needed and role not in found:
-            raise cells.unknown(archive.path, name or role, archive.names, "array", f"data.{role}")
+            raise cells.unknown(archive.path, name or role, archive.names, "array", columns.option(role))
     return found
 
 
@@ -214,5 +214,5 @@ def _channels(archive: Archive, columns: Columns, width: int) -> tuple[tuple[str
             raise archive.fault(
                 "channels", f"holds {cells.some(names)}, but there are {width} channels; give each a name of its own"
             )
-    places = cells.choose(archive.path, names, columns.channels)
+    places = cells.choose(archive.path, names, columns)
     return tuple(names[place] for place in places), places

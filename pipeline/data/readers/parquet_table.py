@@ -28,7 +28,7 @@ def open_parquet(path: Path) -> Table:
     def read(wanted: Wanted) -> Iterator[pl.DataFrame]:
         kinds = schema.dtypes()
         roles = [_role(table, role, place, kinds[place]) for role, place in wanted.roles.items()]
-        numbers = [_number(table, place, kinds[place]).alias(str(k)) for k, place in enumerate(wanted.numbers)]
+        numbers = [_number(table, wanted, place, kinds[place]).alias(str(k)) for k, place in enumerate(wanted.numbers)]
         height = max(1, BLOCK // (8 * len(roles + numbers)))
         for start in range(0, count, height):
             with _faults(path):
@@ -67,10 +67,11 @@ def _role(table: Table, role: str, place: int, kind: pl.DataType) -> pl.Expr:
     return column.alias(role)
 
 
-def _number(table: Table, place: int, kind: pl.DataType) -> pl.Expr:
+def _number(table: Table, wanted: Wanted, place: int, kind: pl.DataType) -> pl.Expr:
     if kind.is_float():
         return pl.nth(place).cast(pl.Float32)
     if kind.is_numeric() or isinstance(kind, pl.Boolean | pl.Null):
         return pl.nth(place).cast(pl.Float64).cast(pl.Float32)
-    problem = f"holds {kind}, not numbers; convert it, or name the columns that are channels: data.channels=[NAME, ...]"
+    others = f"{wanted.columns.option('channels')}=[NAME, ...]"
+    problem = f"holds {kind}, not numbers; convert it, or name the columns that are channels: {others}"
     raise fault(table.path, f"column {table.names[place]!r}", problem)

@@ -19,6 +19,7 @@ DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M",
 class Wanted:
     """The columns to read, by their places in the table: ``roles`` (id, time, label, group) and ``numbers`` (K)."""
 
+    columns: Columns
     roles: Mapping[str, int]
     numbers: tuple[int, ...]
 
@@ -69,7 +70,7 @@ def find_roles(table: Table, columns: Columns) -> dict[str, int]:
     wide = columns.layout == "wide"
     found: dict[str, int] = {}
     for role in ("id", "time", "label", "group"):
-        name, key = getattr(columns, role), f"data.{role}"
+        name, key = getattr(columns, role), columns.option(role)
         if name in table.names:
             found[role] = table.names.index(name)
         elif not name:
@@ -77,19 +78,21 @@ def find_roles(table: Table, columns: Columns) -> dict[str, int]:
                 raise DataError(f"{table.path}: {key} names no column; type {key}=NAME with one of: {cells.some(table.names)}")
         elif role in ("label", "group") and not columns.labelled:
             continue
-        elif not (wide and role in ("id", "time") and name == getattr(Columns(), role)):
+        elif not (wide and role in ("id", "time") and name == Columns.model_fields[role].default):
             raise cells.unknown(table.path, name, table.names, "column", key)
     return found
 
 
-def frames(table: Table, wanted: Wanted, labelled: bool) -> Iterator[pl.DataFrame]:
+def frames(table: Table, wanted: Wanted) -> Iterator[pl.DataFrame]:
     """The frames of a table with the time as float64 or as a date, and every role filled.
 
     Raises DataError for a table without rows, an empty id or time, and an empty label or group; these two become "" if
-    ``labelled`` is false.
+    labels need not be there.
     """
+    labelled = wanted.columns.labelled
     if not wanted.numbers:
-        raise DataError(f"{table.path}: no column is left for channels; add one, or change data.channels")
+        other = wanted.columns.option("channels")
+        raise DataError(f"{table.path}: no column is left for channels; add one, or change {other}")
     kind: pl.DataType | None = None
     empty = True
     for frame in table.read(wanted):

@@ -33,12 +33,12 @@ def read(table: Table, columns: Columns) -> Iterator[Series]:
         yield from _wide(table, columns, roles, others)
     else:
         names = tuple(others)
-        channels = tuple(names[place] for place in cells.choose(table.path, names, columns.channels))
-        yield from _long(table, channels, Wanted(roles, tuple(others[name] for name in channels)), columns.labelled)
+        channels = tuple(names[place] for place in cells.choose(table.path, names, columns))
+        yield from _long(table, channels, Wanted(columns, roles, tuple(others[name] for name in channels)))
 
 
-def _long(table: Table, channels: tuple[str, ...], wanted: Wanted, labelled: bool) -> Iterator[Series]:
-    blocks = frames(table, wanted, labelled)
+def _long(table: Table, channels: tuple[str, ...], wanted: Wanted) -> Iterator[Series]:
+    blocks = frames(table, wanted)
     if table.size <= IN_MEMORY:
         frame = pl.concat(blocks)
         first = frame.select(pl.col("row").first().over("id")).to_series().to_numpy()
@@ -107,10 +107,10 @@ def _in_order(table: Table, frame: pl.DataFrame, begins: Array, wanted: Wanted) 
 
 
 def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[str, int]) -> Iterator[Series]:
-    channels, places = _steps(table, others, columns.channels)
-    wanted, width = Wanted(roles, tuple(place for step in places for place in step)), len(channels)
+    channels, places = _steps(table, others, columns)
+    wanted, width = Wanted(columns, roles, tuple(place for step in places for place in step)), len(channels)
     seen: set[str] = set()
-    for frame in frames(table, wanted, columns.labelled):
+    for frame in frames(table, wanted):
         if "id" not in roles:
             frame = frame.with_columns(id=pl.int_range(len(seen), len(seen) + len(frame)).cast(pl.String))
         stored = values(table, frame, wanted).reshape(len(frame), len(places), width)
@@ -128,8 +128,9 @@ def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[st
         yield _new(table, series, seen, wanted, "give each series an id of its own")
 
 
-def _steps(table: Table, others: dict[str, int], wanted: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
+def _steps(table: Table, others: dict[str, int], columns: Columns) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
     """The channels (F), and for each step the places of their columns (F)."""
+    wanted = columns.channels
     if wanted and all(name in others for name in wanted):
         return cells.numbered(1), [(others[name],) for name in wanted]
     found = {name: STEP.fullmatch(name) for name in others}
@@ -144,10 +145,10 @@ def _steps(table: Table, others: dict[str, int], wanted: tuple[str, ...]) -> tup
     odd = [name for name, match in found.items() if not match]
     if odd and not wanted:
         problem = f"is not named as a step (NAME_0, NAME_1, ...), but {next(iter(filter(None, found.values())))[0]!r} is"
-        remedy = "rename one of them, or name the channels: data.channels=[NAME, ...]"
+        remedy = f"rename one of them, or name the channels: {columns.option('channels')}=[NAME, ...]"
         raise cells.fault(table.path, f"column {odd[0]!r}", f"{problem}; {remedy}")
     names = tuple(steps)
-    channels = tuple(names[place] for place in cells.choose(table.path, names, wanted))
+    channels = tuple(names[place] for place in cells.choose(table.path, names, columns))
     known = [step for name in channels for step in steps[name]]
     order = range(min(known) if min(known) < 2 else 0, max(known) + 1)
     for step, name in ((step, name) for step in order for name in channels):

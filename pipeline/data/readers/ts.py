@@ -202,7 +202,7 @@ def in_blocks(path: Path, rows: Iterator[tuple[int, Array, str]], columns: Colum
 def _block(path: Path, rows: list[tuple[int, Array, str]], first: int, columns: Columns, labels: bool) -> Series:
     lines, stored, words = zip(*rows, strict=True)
     names = cells.numbered(stored[0].shape[1])
-    places = cells.choose(path, names, columns.channels)
+    places = cells.choose(path, names, columns)
     values = cells.float32(np.concatenate(stored)[:, places])
     offsets = np.append(0, np.cumsum([len(series) for series in stored]))
     if place := cells.first_infinite(values):
