@@ -2,7 +2,7 @@
 
 Each package imports only from those above it; the map of its modules stands in its ``__init__``:
 
-    errors        what a user can put right
+    errors        what a user can put right, and how a name is shown
     files         files and folders that are whole or absent
     config/       YAML file + overrides -> validated, immutable sections
     model/        the network: RecurrentClassifier and what it is made of

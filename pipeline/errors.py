@@ -1,4 +1,4 @@
-"""What a user can put right, as opposed to what is a defect of this program."""
+"""What a user can put right, as opposed to what is a defect of this program; and how a name is shown."""
 
 from __future__ import annotations
 
@@ -40,3 +40,13 @@ class CorruptionError(TrainingError):
 
 class Stopped(Exception):
     """A signal asked the run to stop; it was saved first. Exit status 143."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """``text`` with an escape such as ``\\x1b`` for each character that does something where it should be seen: control
+    characters, those that turn the direction of writing, halves of surrogate pairs. Those in ``keep`` stay as they are."""
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode("ascii") for sign in text
+    )

@@ -5,14 +5,20 @@ Colours are those of Okabe and Ito, Color Universal Design (2008), which readers
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline import files
+from pipeline.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -32,8 +38,52 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def name_ticks(axis: Axis, names: Sequence[str], first: float = 0.0, **style: Any) -> None:
+    """Write ``names`` beside an axis, one a unit from ``first``."""
+    axis.set_ticks((np.arange(len(names)) + first).tolist(), [printable(name) for name in names], **style)
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG as a whole. Raises UserError if the disk cannot be written."""
-    with files.disk_errors("a picture", path), files.whole_file(path) as partial:
-        # Without the version of matplotlib in the file, its bytes follow from what is drawn.
-        figure.savefig(partial, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    """Write a PNG as a whole, every text in it as it is spelt. Raises UserError if the disk cannot be written."""
+    import matplotlib
+
+    # ticks are made while it is drawn, so what holds for texts is said of those to come too
+    with files.disk_errors("a picture", path), matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that the font lacks is a box
+        _spell(figure)
+        with files.whole_file(path) as partial:
+            # Without the version of matplotlib in the file, its bytes follow from what is drawn.
+            figure.savefig(partial, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+
+
+def _spell(figure: Figure) -> None:
+    """Draw texts as they are spelt: two ``$`` in the name of a class or a channel are no formula."""
+    from matplotlib.text import Text
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() != "linear":  # its numbers are formulas otherwise
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter("")
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text(), keep="\n"))
+
+
+@contextmanager
+def attempt(path: Path) -> Iterator[None]:
+    """The drawing of the picture ``path``, whose failure is one line on the standard error, and no picture.
+
+    A disk that cannot be written is still a UserError. Everything else, too little memory among it, is a defect of the
+    picture alone: whatever it shows was measured and written before.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        with suppress(OSError):
+            path.unlink()
+        why = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+        print(f"warning: {path} was not drawn ({why}); everything else is there", file=sys.stderr)

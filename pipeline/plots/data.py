@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.plots.canvas import BLUE, GREEN, GREY, MOST_COUNTED, ORANGE, Array, new_figure, save
+from pipeline.plots.canvas import BLUE, GREEN, GREY, MOST_COUNTED, ORANGE, Array, name_ticks, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def data_report(path: Path, report: Mapping[str, Any], lengths: Sequence[Array])
         bins = np.linspace(min(map(np.min, lengths)) - 0.5, max(map(np.max, lengths)) + 0.5, 41)
         grid[1].hist(lengths[number], bins, color=color, histtype="step", linewidth=1.5, density=True)
     upright = 90 if len(classes) > MOST_COUNTED or max(map(len, classes)) > 8 else 0
-    grid[0].set_xticks(np.arange(len(classes)), classes, rotation=upright, fontsize=8)
+    name_ticks(grid[0].xaxis, classes, rotation=upright, fontsize=8)
     grid[0].set(xlabel="class", ylabel="examples")
     grid[0].legend(frameon=False, fontsize=9)
     grid[1].set(xlabel="steps", ylabel="density")
@@ -78,8 +78,8 @@ def data_report(path: Path, report: Mapping[str, Any], lengths: Sequence[Array])
         grid[2].plot([channel["least"], channel["most"]], [row, row], color=GREY, linewidth=1)
         grid[2].errorbar(channel["mean"], row, xerr=channel["deviation"], color=BLUE, marker="o", markersize=3, linewidth=2.5)
     if channels:
-        notes = [channel["name"] + f"\n{channel['missing']} missing" * bool(channel["missing"]) for channel in channels]
-        grid[2].set_yticks(range(len(channels)), notes, fontsize=7)
+        notes = [channel["name"] + f" ({channel['missing']} missing)" * bool(channel["missing"]) for channel in channels]
+        name_ticks(grid[2].yaxis, notes, fontsize=7)
         grid[2].invert_yaxis()
         grid[2].set_xscale("symlog")
         grid[2].set_xlabel("least to most, mean and deviation, in the training part")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.plots.canvas import BLUE, GREY, MOST_COUNTED, ORANGE, Array, new_figure, save
+from pipeline.plots.canvas import BLUE, GREY, MOST_COUNTED, ORANGE, Array, name_ticks, new_figure, save
 
 
 def confusion(path: Path, matrix: Array, class_names: Sequence[str]) -> None:
@@ -30,8 +30,8 @@ def confusion(path: Path, matrix: Array, class_names: Sequence[str]) -> None:
     axes.invert_yaxis()
     size = float(np.clip(72 * side / count * 0.75, 5, 10))
     upright = 90 if max(map(len, class_names)) > 2 and count > 4 else 0
-    axes.set_xticks(np.arange(count) + 0.5, class_names, fontsize=size, rotation=upright)
-    axes.set_yticks(np.arange(count) + 0.5, class_names, fontsize=size)
+    name_ticks(axes.xaxis, class_names, 0.5, fontsize=size, rotation=upright)
+    name_ticks(axes.yaxis, class_names, 0.5, fontsize=size)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("prediction")

@@ -16,6 +16,7 @@ from pipeline.data.prepared import Part, Prepared
 from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
 from pipeline.errors import RunError
+from pipeline.plots import canvas
 from pipeline.plots.evaluation import confusion, reliability
 from pipeline.plots.training import curves
 from pipeline.run import record, trackers
@@ -45,13 +46,13 @@ def evaluate(folder: Path, split: str = "test") -> None:
         summary = metrics.summary(rows.labels, rows.predictions, rows.confidence, rows.losses, names)
         summary = {"split": split, "step": found.step} | summary
         write(folder, summary, rows, part, prepared)
+        show(rows, names)
+        print(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
+        pictures = draw(folder, summary, rows, part, prepared)
         tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "evaluate")
-        pictures = {path.stem: path for path in sorted(place(folder, split).glob("*.png"))}
         scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
         tracker.log_evaluation(scores | {"step": found.step}, summary["confusion_matrix"], names, pictures)
         tracker.finish()
-        show(rows, names)
-        print(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
         print(f"written: {place(folder, split)}\nnext: make export RUN={folder}")
 
 
@@ -61,9 +62,8 @@ def place(folder: Path, split: str) -> Path:
 
 
 def write(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Part, prepared: Prepared) -> None:
-    """Write eval/ (numbers, a row an example, pictures) and add a row to results.csv."""
+    """Write eval/ (numbers, a row an example) and add a row to results.csv."""
     target = place(folder, summary["split"])
-    names = summary["per_class"].keys()
     classes = prepared.manifest.class_names
     with files.disk_errors("the evaluation", target):
         target.mkdir(parents=True, exist_ok=True)
@@ -74,17 +74,6 @@ def write(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Pa
         rows_of_text.writerow(["index", "label", "prediction", "probability"])
         rows_of_text.writerows([index, classes[label], classes[guess], f"{sure:.6f}"] for index, label, guess, sure in table)
         files.write_text(target / "predictions.csv", text.getvalue())
-        confusion(target / "confusion.png", np.array(summary["confusion_matrix"]), list(names))
-        curves(target / "curves.png", record.read(folder / "metrics.jsonl"))
-        reliability(target / "reliability.png", **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
-        wrong = np.flatnonzero(rows.labels != rows.predictions)
-        wrong = wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:MISTAKES]
-        titles = [
-            f"{classes[rows.labels[row]]} -> {classes[rows.predictions[row]]}  {rows.confidence[row]:.0%}" for row in wrong
-        ]
-        (target / "mistakes.png").unlink(missing_ok=True)
-        if len(wrong):
-            draw_examples(target / "mistakes.png", prepared, part, wrong.tolist(), titles)
         results = folder / "results.csv"
         columns = ("split", "step", "count", "loss", "accuracy", "macro_f1", "expected_calibration_error")
         new = not results.exists()
@@ -93,6 +82,31 @@ def write(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Pa
             if new:
                 results_csv.writerow(["time", *columns])
             results_csv.writerow([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *(summary[column] for column in columns)])
+
+
+def draw(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Part, prepared: Prepared) -> dict[str, Path]:
+    """The pictures of an evaluation, by name. One that fails is a warning, and what another evaluation drew is removed."""
+    target = place(folder, summary["split"])
+    classes = prepared.manifest.class_names
+    pictures = {name: target / f"{name}.png" for name in ("confusion", "curves", "reliability", "mistakes")}
+    with files.disk_errors("the pictures", target):
+        for path in pictures.values():
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+    with canvas.attempt(pictures["confusion"]):
+        confusion(pictures["confusion"], np.array(summary["confusion_matrix"]), classes)
+    if (folder / "metrics.jsonl").exists():  # not if it was stopped before its first record
+        with canvas.attempt(pictures["curves"]):
+            curves(pictures["curves"], record.read(folder / "metrics.jsonl"))
+    with canvas.attempt(pictures["reliability"]):
+        reliability(pictures["reliability"], **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
+    wrong = np.flatnonzero(rows.labels != rows.predictions)
+    wrong = wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:MISTAKES]
+    titles = [f"{classes[rows.labels[row]]} -> {classes[rows.predictions[row]]}  {rows.confidence[row]:.0%}" for row in wrong]
+    if len(wrong):
+        with canvas.attempt(pictures["mistakes"]):
+            draw_examples(pictures["mistakes"], prepared, part, wrong.tolist(), titles)
+    return {name: path for name, path in pictures.items() if path.is_file()}
 
 
 def show(rows: evaluation.Rows, names: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline import files
 from pipeline.config import Config
 from pipeline.data.preparation import folder, report
+from pipeline.plots import canvas
 from pipeline.plots.data import data_report
 from pipeline.stages.assembly import draw_examples, steps_text
 
@@ -35,12 +36,14 @@ def prepare(settings: Config, file: str) -> None:
             files.write_json(prepared.folder / "report.json", found)
         if not (prepared.folder / "report.png").exists():
             lengths = [prepared.part(name).lengths.numpy() for name in manifest.parts]
-            data_report(prepared.folder / "report.png", found, lengths)
+            with canvas.attempt(prepared.folder / "report.png"):
+                data_report(prepared.folder / "report.png", found, lengths)
         if not picture.exists():
             part = prepared.part("train")
             count = len(part.labels)
             apart = max(1, count // SAMPLES) if manifest.series else 1  # files of series are often sorted by class
             rows = range(0, count, apart)[:SAMPLES]
             titles = [manifest.class_names[int(part.labels[row])] for row in rows]
-            draw_examples(picture, prepared, part, rows, titles)
+            with canvas.attempt(picture):
+                draw_examples(picture, prepared, part, rows, titles)
     print(f"samples: {picture}\nreport: {prepared.folder / 'report.json'} and report.png\nnext: make train CONFIG={file}")

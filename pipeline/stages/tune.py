@@ -20,6 +20,7 @@ from pipeline.data.prepared import Prepared, open_prepared
 from pipeline.data.store import Store
 from pipeline.distributed import world
 from pipeline.errors import UserError
+from pipeline.plots import canvas
 from pipeline.plots.training import rate_range
 from pipeline.stages.assembly import make_batches, make_state
 from pipeline.training import loop
@@ -215,5 +216,6 @@ def write(folder: Path, batch: dict[str, Any], test: RangeTest | None, rate: flo
         files.write_json(new / "batch.json", batch)
         if test:
             files.write_json(new / "rate.json", {"suggestion": rate} | asdict(test))
-            rate_range(new / "rate.png", test.rates, test.losses, test.smoothed, rate)
+            with canvas.attempt(new / "rate.png"):
+                rate_range(new / "rate.png", test.rates, test.losses, test.smoothed, rate)
         refuse_other_files(folder)

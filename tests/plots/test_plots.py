@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import UserError
-from pipeline.plots.data import data_report, sample_grid
-from pipeline.plots.evaluation import confusion, reliability
-from pipeline.plots.training import _running_mean, curves, rate_range
+from pipeline.plots.data import sample_grid
+from pipeline.plots.evaluation import confusion
+from pipeline.plots.training import _running_mean, curves
+from tests.plots.drawing import PICTURES, draw_confusion, matrix
 
 DPI = 105
 
@@ -27,68 +27,27 @@ def written(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def matrix(classes: int) -> Any:
-    random = np.random.default_rng(0)
-    return random.integers(0, 9, (classes, classes)) * (random.random((classes, classes)) < 0.3) + 900 * np.eye(
-        classes, dtype=np.int64
-    )
-
-
-def records(steps: int) -> list[dict[str, Any]]:
-    return [
-        {"step": step, "train/loss": 2.3 / step, "train/lr": 0.01}
-        | ({"valid/loss": 2.0 / step, "valid/accuracy": 1 - 1 / step} if step % 10 == 0 else {})
-        for step in range(1, steps + 1)
-    ]
-
-
-def draw_samples(path: Path) -> None:
-    sample_grid(path, np.random.default_rng(0).integers(0, 255, (40, 28, 28)), [str(n) for n in range(40)])
-
-
-def draw_lines(path: Path) -> None:
-    sequences = [np.random.default_rng(n).normal(size=(10 + n, 3)) for n in range(12)]
-    sample_grid(path, sequences, ["walk"] * 12, lines=True)
-
-
-def draw_reliability(path: Path) -> None:
-    counts = np.array([0, 2, 3, 50])
-    reliability(path, np.array([np.nan, 0.3, 0.6, 0.9]), np.array([np.nan, 0.5, 0.5, 0.88]), counts)
-
-
-def draw_report(path: Path) -> None:
-    random = np.random.default_rng(0)
-    numbers = {"least": -3.0, "mean": 0.5, "most": 1e5, "deviation": 20.0, "constant": False}
-    channels = [numbers | {"name": f"channel {n}", "missing": 5 * (n == 1)} for n in range(4)]
-    counts = {"yes": 20, "no": 3}
-    report = {"parts": {"train": 23, "test": 23}, "classes": {"train": counts, "test": counts}, "channels": channels}
-    data_report(path, report, [random.integers(1, 90, 23) for _ in range(2)])
-
-
-def draw_rates(path: Path) -> None:
-    rates = np.geomspace(1e-5, 10, 200)
-    losses = 2 - np.exp(-((np.log10(rates) + 1) ** 2)) + np.random.default_rng(0).normal(0, 0.1, 200)
-    rate_range(path, rates.tolist(), losses.tolist(), losses.tolist(), 0.025)
-
-
-PICTURES: dict[str, tuple[Callable[[Path], None], tuple[float, float]]] = {
-    "samples": (draw_samples, (11.5, 5.54)),
-    "report": (draw_report, (7.5, 7.78)),
-    "lines": (draw_lines, (11.4, 2.82)),
-    "rates": (draw_rates, (7.5, 4.2)),
-    "reliability": (draw_reliability, (4.6, 5.4)),
-    "curves": (lambda path: curves(path, records(300)), (7.5, 5.7)),
-    "confusion of 2": (lambda path: confusion(path, matrix(2), ["no", "yes"]), (4.7, 3.9)),
-    "confusion of 20": (lambda path: confusion(path, matrix(20), [f"class {n}" for n in range(20)]), (10.2, 9.4)),
-    "confusion of 62": (lambda path: confusion(path, matrix(62), [str(n) for n in range(62)]), (10.2, 9.4)),
+NAMES = [f"class {n}" for n in range(4)]
+SIZES = {  # inches
+    "samples": (11.5, 5.54),
+    "report": (7.5, 7.78),
+    "lines": (11.4, 2.82),
+    "rates": (7.5, 4.2),
+    "reliability": (4.6, 5.4),
+    "curves": (7.5, 5.7),
+    "confusion of 3": (4.7, 3.9),
 }
+CONFUSIONS = {2: (4.7, 3.9), 20: (10.2, 9.4), 62: (10.2, 9.4)}
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_picture_decodes_with_its_size_and_repeats_byte_for_byte(name: str, tmp_path: Path) -> None:
-    draw, inches = PICTURES[name]
-    draw(tmp_path / "one.png")
-    draw(tmp_path / "two.png")
+@pytest.mark.parametrize("name", [*PICTURES, *CONFUSIONS])
+def test_picture_decodes_with_its_size_and_repeats_byte_for_byte(name: str | int, tmp_path: Path) -> None:
+    inches = SIZES[name] if isinstance(name, str) else CONFUSIONS[name]
+    for file in ("one.png", "two.png"):
+        if isinstance(name, str):
+            PICTURES[name].draw(tmp_path / file, NAMES)
+        else:
+            draw_confusion(tmp_path / file, [f"class {n}" for n in range(name)])
     assert written(tmp_path / "one.png") == pytest.approx([DPI * side for side in inches], abs=1)
     assert (tmp_path / "one.png").stat().st_size < 200_000
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -147,3 +149,46 @@ def test_wrong_run_folder_is_refused(folder: Path) -> None:
     for command in ("evaluate", "export", "summary"):
         status, shown = run(command, "--run", "prepared", cwd=folder)
         assert (status, shown.count("is not a run folder")) == (2, 1), shown
+
+
+def test_results_never_wait_behind_a_picture_and_a_picture_that_fails_is_a_warning(folder: Path, tmp_path: Path) -> None:
+    succeed("prepare", *SMOKE, cwd=tmp_path)
+    succeed("train", *SMOKE, "train.epochs=1", "run.dir=run", cwd=tmp_path)
+    (tmp_path / "run/eval/confusion.png").mkdir(parents=True)
+    (tmp_path / "run/metrics.jsonl").unlink()
+    shown = succeed("evaluate", "--run", "run", cwd=tmp_path)
+    assert shown.index("accuracy ") < shown.index("confusion.png was not drawn") < shown.index("written: ")
+    assert shown.count("warning: ") == 1 and "Traceback" not in shown
+    with (tmp_path / "run/results.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 1
+    pictures = {path.name for path in (tmp_path / "run/eval").glob("*.png") if path.is_file()}
+    assert pictures == {"reliability.png", "mistakes.png"}, "without records there are no curves"
+
+
+def test_classes_with_dollars_are_prepared_trained_and_evaluated(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    labels = np.array(["$#1", "$#2"])[np.arange(60) % 2]
+    np.savez(tmp_path / "two.npz", values=random.normal(size=(60, 4, 2)).astype("f4"), labels=labels)
+    (tmp_path / "own.yaml").write_text(
+        "data: {source: npz, path: two.npz}\nmodel: {hidden: 4}\ntrain: {epochs: 1, batch: 16}\n"
+        "track: {backends: []}\nrun: {dir: run}\n"
+    )
+    for command in (("prepare", "--config", "own.yaml"), ("train", "--config", "own.yaml"), ("evaluate", "--run", "run")):
+        assert "was not drawn" not in succeed(*command, cwd=tmp_path)
+    assert (tmp_path / "run/eval/mistakes.png").exists() and len(list(tmp_path.glob("prepared/*/*.png"))) == 2
+
+
+@pytest.mark.parametrize("backend", ["wandb", "tensorboard"])
+def test_pictures_that_somebody_put_beside_those_of_an_evaluation_are_not_opened(
+    folder: Path, tmp_path: Path, backend: str
+) -> None:
+    shutil.copytree(folder / "runs/smoke", tmp_path / "run", symlinks=True)
+    (tmp_path / "run/eval/other.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/canary\n")
+    (tmp_path / "gs").chmod(0o755)
+    config = tmp_path / "run/config.yaml"
+    config.write_text(config.read_text().replace("- wandb", f"- {backend}"))
+    shutil.copytree(folder / "prepared", tmp_path / "prepared")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    succeed("evaluate", "--run", "run", cwd=tmp_path, HOME=str(tmp_path), PATH=path, WANDB_MODE="offline")
+    assert not (tmp_path / "canary").exists()

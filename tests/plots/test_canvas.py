@@ -1,0 +1,59 @@
+"""What all pictures share: names are drawn as they are spelt, and a picture that fails costs a line, never a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.plots import canvas
+from tests.plots.drawing import PICTURES, Drawn, texts
+
+HOSTILE = ["$#1", "$\\a$", "$0-$9", "price_$_a_$", "a\\frac{", "back\x1b[2Jslash", "broken\udcff", "日本", "a%b{c}_^#", "$$"]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_names_are_drawn_as_they_are_spelt_whatever_they_mean_to_a_typesetter(name: str, tmp_path: Path, drawn: Drawn) -> None:
+    PICTURES[name].draw(tmp_path / "picture.png", HOSTILE)
+    (figure,) = drawn
+    said = "\n".join(texts(figure))
+    for word in HOSTILE if PICTURES[name].names else ():
+        shown = word.replace("\x1b", "\\x1b").replace("\udcff", "\\udcff")
+        assert shown in said, f"{shown} is not in {said}"
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_no_text_of_a_picture_is_read_as_mathematics(name: str, tmp_path: Path, drawn: Drawn) -> None:
+    from matplotlib.text import Text
+
+    PICTURES[name].draw(tmp_path / "picture.png", ["one", "two", "three"])
+    (figure,) = drawn
+    assert not any(text.get_parse_math() for text in figure.findobj(Text))
+    assert not any("\\mathdefault" in text or "$" in text for text in texts(figure)), "numbers of a logarithmic scale"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Image size of 900000x5 pixels is too large"), MemoryError(), RuntimeError("a\nb")]
+)
+def test_a_picture_that_fails_is_one_line_and_no_old_picture_is_left(
+    error: Exception, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"an older one")
+    with canvas.attempt(path):
+        raise error
+    said = capsys.readouterr().err
+    assert said.startswith("warning: ") and said.count("\n") == 1 and str(path) in said, said
+    assert type(error).__name__ in said
+    assert not path.exists()
+
+
+def test_a_disk_that_cannot_be_written_is_still_an_error(tmp_path: Path, no_space: Callable[[], None]) -> None:
+    with (
+        pytest.raises(UserError, match=r"picture\.png: cannot write a picture: the disk is full"),
+        canvas.attempt(tmp_path / "p"),
+    ):
+        no_space()
+        PICTURES["confusion of 3"].draw(tmp_path / "picture.png", ["a", "b", "c"])
