@@ -18,6 +18,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 COMMANDS = ("check", "prepare", "tune", "train", "evaluate", "export", "predict", "summary")
 FACE = "pipeline.config"  # the one package that hands names on, as ``config.Optim`` stands everywhere
 HEAVY = ("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn", "onnx", "onnxruntime", "numpy", "polars")
+WIDE = {  # functions of more than six parameters, each with its reason
+    "pipeline.__main__.predict": "the options of a command",
+    "pipeline.model.classifier.__init__": "the hyperparameters of the model, as they stand in the configuration",
+    "pipeline.data.batches.__init__": "one choice each of how an epoch is ordered, cut and changed",
+    "pipeline.deploy.exporter.export": "what is exported, what is said of it, what it is compared on, and where it goes",
+}
 TAKE_A_SECTION = ("pipeline.training.", "pipeline.model.", "pipeline.data.")
 
 
@@ -167,3 +173,17 @@ def test_no_function_has_grown_into_two() -> None:
         for function in functions(file)
     }
     assert {name: count for name, count in lengths.items() if count > 66} == {}
+
+
+def test_functions_take_few_parameters() -> None:
+    def count(function: ast.FunctionDef) -> int:
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        return len([argument for argument in arguments if argument.arg not in ("self", "cls")])
+
+    found = {f"{name}.{function.name}" for name, file in NAMES.items() for function in functions(file) if count(function) > 6}
+    assert found - WIDE.keys() <= {"pipeline.data.preparation.series_parts._write", "pipeline.data.readers.npz._series"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_function_changes_the_names_of_another(name: str) -> None:
+    assert not [node.lineno for node in ast.walk(ast.parse(NAMES[name].read_text())) if isinstance(node, ast.Nonlocal)]

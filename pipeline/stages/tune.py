@@ -25,7 +25,7 @@ from pipeline.plots.training import rate_range
 from pipeline.stages.assembly import make_batches, make_state
 from pipeline.training import loop
 from pipeline.tuning import memory
-from pipeline.tuning.batch_search import SMALLEST, Trial, fastest, find_batch, memory_of, speeds_of_threads
+from pipeline.tuning.batch_search import SMALLEST, Memory, Sizes, Trial, fastest, find_batch, memory_of, speeds_of_threads
 from pipeline.tuning.measure import Steps, is_out_of_memory
 from pipeline.tuning.range_test import RATES, RangeTest, range_test, suggestion
 
@@ -160,10 +160,11 @@ def tried(settings: Config, steps: Steps, store: Store, floor: int, deadline: fl
     """The trials of global batches, each printed, and then which to take."""
     slices, device = slices_of_one(settings), store.device
     first = slices * -(-SMALLEST // slices)
-    peak, room = partial(memory.peak, device), partial(memory.room, device)
+    used = Memory(floor, partial(memory.peak, device), partial(memory.room, device))
+    sizes = Sizes(first, BEYOND * settings.train.batch, store.count)
     print("train.batch   samples/s  peak memory")
     trials = []
-    for trial in find_batch(steps, first, BEYOND * settings.train.batch, store.count, floor, peak, room, deadline):
+    for trial in find_batch(steps, sizes, used, deadline):
         if trial.samples_per_second:
             print(f"{trial.batch:11}  {trial.samples_per_second:10,.0f}  {trial.memory / 1e6:8,.0f} MB", flush=True)
             trials.append(trial)

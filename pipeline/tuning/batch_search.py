@@ -26,48 +26,57 @@ class Trial:
     end: End | None = None
 
 
-def find_batch(
-    steps: Steps,
-    first: int,
-    least: int,
-    count: int,
-    floor: int,
-    peak: Callable[[], int],
-    room: Callable[[], int],
-    deadline: float,
-) -> Iterator[Trial]:
-    """Trials of the global batches ``first``, twice that, and so on, of ``count`` training examples.
+@dataclass(frozen=True)
+class Sizes:
+    """Which global batches are tried."""
 
-    They end before a batch that memory would not hold (on a CPU) or with one that it did not hold (on a GPU), that is
-    larger than the training part, or whose trial would end after ``deadline`` (of ``monotonic``); or, from the batch
-    ``least`` on, when two doublings have brought less than 5 % of samples/s. ``floor`` is the memory in use before,
-    ``peak()`` its peak so far and ``room()`` what it may become, in bytes.
+    first: int  # then twice that, and so on
+    enough: int  # from here on, two doublings that bring little are the last
+    count: int  # training examples; a larger batch is never tried
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of this process, in bytes."""
+
+    floor: int  # in use before the first trial
+    peak: Callable[[], int]  # the most in use so far
+    room: Callable[[], int]  # what the peak may become
+
+
+def find_batch(steps: Steps, sizes: Sizes, memory: Memory, deadline: float) -> Iterator[Trial]:
+    """Trials of the global batches of ``sizes``, one after the other.
+
+    The last one is that before a batch that memory would not hold (on a CPU), or that which memory did not hold (on a
+    GPU). The search also ends before a batch that is larger than the training part, or whose trial would end after
+    ``deadline`` (of ``monotonic``), and when two doublings have brought less than 5 % of samples/s.
     """
     trials: list[Trial] = []
-    batch = first
+    batch = sizes.first
     while True:
         began = monotonic()
         speed = speed_if_it_fits(steps, batch)
         if not speed:
             yield Trial(batch, 0.0, 0, End("memory", f"{batch} do not fit into memory"))
             return
-        trials.append(Trial(batch, speed, peak()))
-        end = _end(trials, least, count, floor, room(), deadline - 2 * (monotonic() - began))
+        trials.append(Trial(batch, speed, memory.peak()))
+        end = _end(trials, sizes, memory, deadline - 2 * (monotonic() - began))
         yield replace(trials[-1], end=end)
         if end:
             return
         batch *= 2
 
 
-def _end(trials: Sequence[Trial], least: int, count: int, floor: int, room: int, deadline: float) -> End | None:
+def _end(trials: Sequence[Trial], sizes: Sizes, memory: Memory, deadline: float) -> End | None:
     """Why the batch after ``trials`` is not tried; None if it is."""
-    batch, needed = 2 * trials[-1].batch, memory_of(2, floor, trials[-1].memory)
+    batch, room = 2 * trials[-1].batch, memory.room()
+    needed = memory_of(2, memory.floor, trials[-1].memory)
     speeds = [trial.samples_per_second for trial in trials]
-    if batch > count:
-        return End("data", f"{batch} are more than the {count:,} training examples")
+    if batch > sizes.count:
+        return End("data", f"{batch} are more than the {sizes.count:,} training examples")
     if needed > room:
         return End("memory", f"{batch} may need {needed / 1e6:,.0f} MB, and {room / 1e6:,.0f} MB can be had")
-    if trials[-1].batch >= least and len(speeds) > 2 and max(speeds[-2:]) < GROWTH * max(speeds[:-2]):
+    if trials[-1].batch >= sizes.enough and len(speeds) > 2 and max(speeds[-2:]) < GROWTH * max(speeds[:-2]):
         return End("growth", "two doublings brought less than 5 %")
     if monotonic() > deadline:
         return End("time", f"no time is left to try {batch}")

@@ -25,7 +25,7 @@ from pipeline.stages import tune
 from pipeline.training import loop
 from pipeline.training.state import State
 from pipeline.tuning import batch_search, measure, memory, range_test
-from pipeline.tuning.batch_search import Trial
+from pipeline.tuning.batch_search import Memory, Sizes, Trial, find_batch
 from pipeline.tuning.measure import End, Steps
 from pipeline.tuning.range_test import RangeTest
 from tests.support.launching import ROOT, run, succeed, weights
@@ -63,7 +63,7 @@ def steps(state: Callable[..., State], part: Callable[..., Part], accelerator: A
 def trials(steps: Steps, peaks: list[int], room: int, count: int = 96, deadline: float = NEVER) -> list[Trial]:
     """The trials from a batch of 16 on, where memory is what ``peaks`` says, one after the other."""
     left = iter(peaks)
-    return list(batch_search.find_batch(steps, 16, 10**6, count, next(left), lambda: next(left), lambda: room, deadline))
+    return list(find_batch(steps, Sizes(16, 10**6, count), Memory(next(left), lambda: next(left), lambda: room), deadline))
 
 
 def test_a_batch_that_memory_might_not_hold_is_never_tried(steps: Callable[..., Steps]) -> None:
@@ -124,7 +124,7 @@ def test_trials_end_when_larger_batches_are_no_faster(monkeypatch: pytest.Monkey
             now += 100 if step < 2 else batch / 4000  # the first steps are slow, and do not count
             yield None
 
-    found = list(batch_search.find_batch(steady, 4, 8, 10**6, 0, lambda: 0, lambda: 1, NEVER))
+    found = list(find_batch(steady, Sizes(4, 8, 10**6), Memory(0, lambda: 0, lambda: 1), NEVER))
     assert [trial.batch for trial in found] == [4, 8, 16]
     assert [trial.samples_per_second for trial in found] == pytest.approx([4000] * 3)
     assert found[-1].end and found[-1].end.kind == "growth"
