@@ -111,6 +111,18 @@ def test_decay_moves_matrices_and_leaves_biases(model: Make, name: str) -> None:
     assert moved == {key: "bias" not in key for key in before}
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_without_decay_nothing_is_decayed_whatever_torchs_default_is(model: Make, name: str) -> None:
+    made = model()
+    before = {key: parameter.detach().clone() for key, parameter in made.named_parameters()}
+    optimizer = make_optimizer(made, Optim(name=name, lr=0.1))
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0}
+    for parameter in made.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert all(torch.equal(parameter, before[key]) for key, parameter in made.named_parameters())
+
+
 def test_what_is_frozen_is_not_optimised(model: Make) -> None:
     made = model()
     made.head.weight.requires_grad_(False)
