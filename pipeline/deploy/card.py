@@ -42,7 +42,7 @@ Classes, by index: {", ".join(f"{i} = `{name}`" for i, name in enumerate(facts["
 | name | type | shape | what |
 |---|---|---|---|
 | `values` | float32 | (batch, time, {features}) | in the raw units of the data set, {low} to {high}, not normalised |
-| `lengths` | int64 | (batch) | valid steps of each sequence, from 1 to time; what follows them is padding and has no effect |
+| `lengths` | int64 | (batch) | valid steps, from 1 to time (else the logits are NaN); what follows is padding, without effect |
 | `logits` | float32 | (batch, {classes}) | the largest is the prediction; their softmax, the probabilities |
 
 {reading}Batch and time may be of any size; the model was trained on sequences of up to {steps} steps.

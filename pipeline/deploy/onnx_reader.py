@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 OPERATORS = {"LSTM", "GRU", "RNN", "Conv", "Gemm", "MatMul", "LayerNormalization", "Relu", "Tanh", "Softmax"}
 
 
-OPERATORS |= {"Add", "Sub", "Mul", "Div", "ReduceMax", "ReduceSum", "Less", "Where", "Range", "Cast"}
+OPERATORS |= {"Add", "Sub", "Mul", "Div", "ReduceMax", "ReduceSum", "Less", "Where", "Range", "Cast", "Equal", "Max", "Min"}
 
 
 OPERATORS |= {"Concat", "Gather", "Reshape", "Shape", "Transpose", "Unsqueeze"}

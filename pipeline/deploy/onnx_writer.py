@@ -32,13 +32,14 @@ def write(model: RecurrentClassifier, path: Path, metadata: dict[str, str]) -> N
     """Write ``model``, on the CPU, as ``path``; ``metadata`` is kept as the file's metadata properties.
 
     Inputs ``values`` (B, T, F) float32 and ``lengths`` (B) int64, output ``logits`` (B, C) float32; B and T are free.
+    Logits of a length that is not from 1 to T are NaN, as the model's: what recurrent nodes make of it is each runtime's own.
     """
     graph = _Graph()
     x = graph.add("Transpose", ["values"], perm=[1, 0, 2])  # (T, B, F)
     x = graph.add("Sub", [x, graph.constant("mean", model.mean)])
     features = graph.add("Mul", [x, graph.constant("scale", model.scale)])
     x = features if model.projection is None else graph.linear("projection", model.projection, features)  # (T, B, P)
-    lengths32 = graph.add("Cast", ["lengths"], to=TensorProto.INT32)
+    lengths32 = graph.add("Cast", [graph.lengths], to=TensorProto.INT32)
     outputs = final = ""
     for index in range(0, len(model.recurrent), model.directions):
         modules, name = slice(index, index + model.directions), f"layer_{index // model.directions}"
@@ -54,14 +55,16 @@ def write(model: RecurrentClassifier, path: Path, metadata: dict[str, str]) -> N
     if model.convolutions is not None:
         pooled = graph.add("Concat", [pooled, graph.convolve(model.convolutions, features)], axis=1)  # (B, D*H + K)
     head = [pooled, graph.constant("head_weight", model.head.weight), graph.constant("head_bias", model.head.bias)]
-    graph.add("Gemm", head, output="logits", transB=1)
+    logits = graph.add("Gemm", head, transB=1)
+    said = graph.add("Unsqueeze", [graph.add("Equal", [graph.lengths, "lengths"]), graph.constant("classes", np.array([1]))])
+    graph.add("Where", [said, logits, graph.constant("nan", np.array(np.nan, np.float32))], output="logits")
     inputs = [
         helper.make_tensor_value_info("values", TensorProto.FLOAT, ["batch", "time", model.mean.shape[0]]),
         helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"]),
     ]
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", model.head.out_features])
+    answer = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", model.head.out_features])
     proto = helper.make_model(
-        helper.make_graph(graph.nodes, "RecurrentClassifier", inputs, [logits], graph.constants),
+        helper.make_graph(graph.nodes, "RecurrentClassifier", inputs, [answer], graph.constants),
         producer_name="sequence-pipeline",
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -138,12 +141,25 @@ class _Graph:
         return self.add("Reshape", [x, self.constant(f"{x}_shape", np.array([0, 0, -1]))])
 
     @cached_property
+    def one(self) -> str:
+        return self.constant("one", np.array(1))
+
+    @cached_property
+    def time(self) -> str:
+        """T."""
+        return self.add("Gather", [self.add("Shape", ["values"]), self.one])
+
+    @cached_property
+    def lengths(self) -> str:
+        """(B), each at least 1 and at most T."""
+        return self.add("Max", [self.add("Min", ["lengths", self.time]), self.one])
+
+    @cached_property
     def valid(self) -> str:
         """(T, B, 1), True at the valid steps."""
-        zero, one, last = (self.constant(f"valid_{name}", np.array(name)) for name in (0, 1, [-1]))
-        time = self.add("Gather", [self.add("Shape", ["values"]), one])
-        steps = self.add("Unsqueeze", [self.add("Range", [zero, time, one]), last])  # (T, 1)
-        return self.add("Unsqueeze", [self.add("Less", [steps, "lengths"]), last])
+        zero, last = (self.constant(f"valid_{name}", np.array(name)) for name in (0, [-1]))
+        steps = self.add("Unsqueeze", [self.add("Range", [zero, self.time, self.one]), last])  # (T, 1)
+        return self.add("Unsqueeze", [self.add("Less", [steps, self.lengths]), last])
 
     def padded(self, x: str, filler: float = 0.0) -> str:
         """``x`` (T, B, W) with ``filler`` past the end of each series: what a runtime leaves there is not used."""
@@ -156,7 +172,7 @@ class _Graph:
     def mean(self, x: str) -> str:
         """(T, B, W) -> (B, W), the mean over the valid steps."""
         column = self.constant(f"{x}_column", np.array([-1]))
-        count = self.add("Unsqueeze", [self.add("Cast", ["lengths"], to=TensorProto.FLOAT), column])  # (B, 1)
+        count = self.add("Unsqueeze", [self.add("Cast", [self.lengths], to=TensorProto.FLOAT), column])  # (B, 1)
         return self.add("Div", [self.total(self.padded(x)), count])
 
     def pool(self, pooling: str, attention: Attention | None, x: str) -> str:

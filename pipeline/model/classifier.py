@@ -120,8 +120,12 @@ class RecurrentClassifier(nn.Module):
         """Logits (B, C) of ``values`` (B, T, F), in the units of the data set, any real dtype.
 
         ``lengths`` (B), int64, from 1 to T: the valid steps of each sequence; what follows them is padding and
-        changes neither the result nor its gradient, NaN included. None: all T steps are valid.
+        changes neither the result nor its gradient, NaN included. None: all T steps are valid. The logits of a
+        sequence of another length are NaN.
         """
+        wrong = None
+        if lengths is not None:
+            wrong, lengths = (lengths < 1) | (lengths > values.shape[1]), lengths.clamp(1, values.shape[1])  # both (B)
         values = values.to(self.mean.dtype) if values.is_floating_point() else values  # integers are cast by the subtraction
         valid = None if lengths is None else masked.mask(lengths, values.shape[1])  # (B, T, 1)
         features = masked.zero_padding((values - self.mean) * self.scale, valid)  # (B, T, F)
@@ -136,7 +140,7 @@ class RecurrentClassifier(nn.Module):
         if self.head_dropout:
             pooled = functional.dropout(pooled, self.head_dropout, self.training)
         logits: Tensor = self.head(pooled)
-        return logits
+        return logits if wrong is None else logits.masked_fill(wrong[:, None], torch.nan)
 
     def _layer(self, index: int, x: Tensor, lengths: Tensor | None) -> Tensor:
         """The outputs (B, T, D*H) of the layer whose modules begin at ``index``."""

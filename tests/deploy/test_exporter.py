@@ -86,7 +86,7 @@ SIZES = ((1, 1), (1, T), (3, 20), (64, T), (5, 1), (17, 40))
 
 
 def assert_same_logits(run: Any, model: RecurrentClassifier) -> None:
-    """At every batch size and length, whatever the padding holds and whichever neighbours a series has."""
+    """At every batch size and length, whatever the padding holds and whichever neighbours a series has, wrong ones included."""
     for size, steps in SIZES:
         values, lengths = batch(size, steps)
         expected = model.eval()(values, lengths).detach()
@@ -97,6 +97,10 @@ def assert_same_logits(run: Any, model: RecurrentClassifier) -> None:
             torch.testing.assert_close(logits, expected, rtol=0, atol=2e-6)
         alone = run(values[-1:, : int(lengths[-1])].contiguous(), lengths[-1:])
         torch.testing.assert_close(alone[0], expected[-1], rtol=0, atol=2e-6)
+        if size > 2:
+            wrong = run(values, lengths.clone().index_put_((torch.tensor([0, 1]),), torch.tensor([0, steps + 1])))
+            assert wrong[:2].isnan().all(), "a length outside of 1 to T"
+            torch.testing.assert_close(wrong[2:], expected[2:], rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize(("cell", "bidirectional", "pooling", "layers"), STACKS)

@@ -118,6 +118,18 @@ def test_logits_of_a_series_are_those_it_has_alone_whatever_stands_in_its_paddin
 
 
 @pytest.mark.parametrize(("cell", "bidirectional", "pooling"), KINDS)
+@pytest.mark.parametrize("extra", [{}, EXTRAS[-1]])
+@torch.no_grad()
+def test_a_length_that_the_batch_has_not_gives_no_number_and_changes_nothing_beside_it(
+    model: Make, cell: str, bidirectional: bool, pooling: str, extra: dict[str, Any]
+) -> None:
+    made = model(cell=cell, bidirectional=bidirectional, pooling=pooling, **extra)
+    logits = made(values(), torch.tensor([5, 0, -1, 4, T + 1]))
+    assert logits.isnan().all(1).tolist() == [False, True, True, False, True]
+    torch.testing.assert_close(logits[[0, 3]], made(values(), LENGTHS)[[0, 3]], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("cell", "bidirectional", "pooling"), KINDS)
 @pytest.mark.parametrize("layers", [1, 2])
 @torch.no_grad()
 def test_equal_lengths_give_the_same_logits_said_or_not(
