@@ -16,6 +16,8 @@ from pipeline.data.sources.download import Download
 from pipeline.data.sources.raw import Raw, Source
 from pipeline.errors import DataError
 
+FILE, ARCHIVE = 2**26, 2**30  # bytes that a download may have: of a gzip file (the largest has 10 MB), of a zip (562 MB)
+
 
 def mnist(name: str, data: config.Data) -> Source:
     """MNIST and those of its layout; ``name`` is the class in torchvision.datasets and its folder."""
@@ -23,7 +25,7 @@ def mnist(name: str, data: config.Data) -> Source:
     def downloads() -> Iterator[Download]:
         dataset = _torchvision(name)
         for file, md5 in dataset.resources:
-            yield Download(file, md5, tuple(mirror + file for mirror in dataset.mirrors), (file,))
+            yield Download(file, md5, FILE, tuple(mirror + file for mirror in dataset.mirrors), (file,))
 
     names = _names("train", "t10k")
     return Source(partial(_read_idx, name, names), names, f"{name}/raw", downloads)
@@ -36,7 +38,7 @@ def qmnist(data: config.Data) -> Source:
         resources = _torchvision("QMNIST").resources
         for url, md5 in resources["train"] + resources["test"]:
             file = PurePosixPath(url).name
-            yield Download(file, md5, (url,), (file,))
+            yield Download(file, md5, FILE, (url,), (file,))
 
     names = _names("qmnist-train", "qmnist-test", "labels-idx2-int")
     return Source(partial(_read_idx, "QMNIST", names), names, "QMNIST/raw", downloads)
@@ -51,7 +53,7 @@ def emnist(data: config.Data) -> Source:
     def downloads() -> Iterator[Download]:
         dataset = _torchvision("EMNIST")
         every = (f"{name}.gz" for split in get_args(config.EMNIST_SPLITS) for name in names(split))
-        yield Download(PurePosixPath(dataset.url).name, dataset.md5, (dataset.url,), tuple(every))
+        yield Download(PurePosixPath(dataset.url).name, dataset.md5, ARCHIVE, (dataset.url,), tuple(every))
 
     split = data.emnist_split
     read = partial(_read_idx, "EMNIST", names(split), split=split, first_label=int(split == "letters"), transposed=True)

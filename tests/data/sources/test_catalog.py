@@ -14,6 +14,7 @@ import time
 import tracemalloc
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.request import Request
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ import torchvision
 from pipeline import files
 from pipeline.config import Data
 from pipeline.config.data_section import SERIES
-from pipeline.data.sources import catalog, download
+from pipeline.data.sources import catalog, download, mnist_family
 from pipeline.errors import DataError, UserError
 from tests.support.raw_files import MNIST, examples, idx, put, small_disk
 
@@ -252,6 +253,15 @@ class Answer(BaseHTTPRequestHandler):
         way, name = self.path.strip("/").split("/")
         self.server.asked.append((way, name))
         body = self.server.bodies.get(name, b"")
+        if way in ("endless", "trickle", "boast"):
+            self.send_response(200)
+            if way == "boast":
+                self.send_header("Content-Length", str(2**50))
+            self.end_headers()
+            for _ in range(20_000):  # about a GB, or more than three minutes
+                self.wfile.write(bytes(1 if way == "trickle" else 2**16))
+                time.sleep(0.01 if way == "trickle" else 0)
+            return
         if way == "hang":
             time.sleep(1)
         fails = way == "error" or (way == "flaky" and self.server.asked.count((way, name)) <= 2)
@@ -305,6 +315,31 @@ def test_after_a_bad_mirror_the_next_one_gives_the_right_data(tmp_path, monkeypa
     server.asked.clear()
     catalog.read(data(tmp_path / "root"))
     assert not server.asked, "data that is there is not asked for again"
+
+
+@pytest.mark.parametrize("way", ["endless", "trickle", "boast"])
+def test_a_server_without_end_is_left_after_bounded_bytes_and_time(tmp_path, monkeypatch, server, way):
+    monkeypatch.setattr(download, "GRACE", 0.3)
+    monkeypatch.setattr(mnist_family, "FILE", 2**20)
+    local_mnist(monkeypatch, server, "good")
+    with small_disk(tmp_path / "disk", "4m") as root:
+        raw = catalog.read(data(root, mirrors=(server.url(way),)))
+        assert len(raw.train_labels) == 200
+    assert {asked for asked, _ in server.asked} == {way, "good"}
+
+
+def test_a_server_without_end_is_named_with_its_limit(tmp_path, monkeypatch, server):
+    local_mnist(monkeypatch, server, "endless")
+    raises(tmp_path, server.url("endless"), "sends more than 64 MiB, which train-images-idx3-ubyte.gz cannot have")
+
+
+def test_no_redirect_leaves_tls():
+    ask = download.SafeRedirects().redirect_request
+    assert ask(Request("https://a/x"), None, 302, "", {}, "https://b/x").full_url == "https://b/x"
+    assert ask(Request("http://a/x"), None, 302, "", {}, "http://b/x").full_url == "http://b/x"
+    for address in ("http://b/x", "ftp://b/x"):
+        with pytest.raises(ValueError, match="which is not https"):
+            ask(Request("https://a/x"), None, 302, "", {}, address)
 
 
 @pytest.mark.parametrize("way", ["error", "short", "wrong", "reset"])
@@ -362,7 +397,7 @@ def test_processes_that_miss_the_same_data_download_it_once(tmp_path, monkeypatc
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(server.asked) == 8, "torchvision asks twice for each of the four: once to follow redirects"
+    assert len(server.asked) == 4
 
 
 def test_what_a_killed_download_left_is_no_data_and_is_removed(tmp_path, monkeypatch, server):
