@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import model_validator
 
 from pipeline.config.base import Section, ShareOrCount, field
 
-SERIES = ("npz", "csv", "parquet", "ts", "arff")  # the sources that give series, of any length
+
+class SeriesFormat(NamedTuple):
+    """What can be named in the files of a format."""
+
+    columns: bool = False  # the columns of a table, in either layout
+    roles: bool = False  # what is the id, the time, the label and the group
+
+
+SERIES = {  # the sources that give series, of any length
+    "npz": SeriesFormat(roles=True),
+    "csv": SeriesFormat(columns=True, roles=True),
+    "parquet": SeriesFormat(columns=True, roles=True),
+    "ts": SeriesFormat(),
+    "arff": SeriesFormat(),
+}
 WARPS = ("rotate", "zoom", "shear", "elastic")  # what an image may be put through besides a shift
 EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 
@@ -102,8 +116,8 @@ class Data(Policies, Columns, Origin):
             yield "data.path", f"data.source = {self.source} does not read it; set data.source, such as data.source=csv"
         if own and not self.test_path and not self.test and self.series:
             yield "data.test", "there is no test part; set data.test_path, or data.test to a share or a count"
-        tables = self.source in ("npz", "csv", "parquet")
-        if self.split != "stratified" and not tables:
+        roles = self.series and SERIES[self.source].roles
+        if self.split != "stratified" and not roles:
             yield "data.split", f"data.source = {self.source} knows no groups and no times; leave it at stratified"
         elif self.split == "group" and not self.group:
             yield "data.group", "data.split = group needs it: the column of who or what a series is of"
@@ -115,5 +129,5 @@ class Data(Policies, Columns, Origin):
                 yield f"data.{name}", f"is for {other}, and data.source = {self.source} has none; leave it out"
         if self.series and not self.label:
             yield "data.label", "a classifier needs it: name the column of the class"
-        if self.group and self.source in ("ts", "arff"):
+        if self.group and self.series and not roles:
             yield "data.group", f"data.source = {self.source} knows no groups; leave it out"

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline import config
 from pipeline.data.manifest import Channels
-from pipeline.data.series import Array, Where, steps_of
+from pipeline.data.series import Array, Where, offsets_of, place, steps_of
 from pipeline.errors import DataError
 
 
@@ -53,13 +53,13 @@ class Cleaning(config.Policies, Channels):
     def refuse_missing(self, absent: Array, lengths: Array, where: Where) -> None:
         """Raise DataError for the first missing value, of ``absent`` (S, C), if ``missing`` is ``error``."""
         if self.missing == "error" and absent.any():
-            place, channel = (int(number) for number in np.argwhere(absent)[0])
-            series = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
-            step = place - int(lengths[:series].sum())
+            row, channel = (int(number) for number in np.argwhere(absent)[0])
+            offsets = offsets_of(lengths)
+            series = int(np.searchsorted(offsets, row, side="right")) - 1
+            step = place("step", row - offsets[series])
             remedy = "set data.missing to mean, forward or mask, or put a number there"
             remedy = "put a number there, or train with data.missing=mean, forward or mask" if self.trained else remedy
-            place_of = f"channel {self.channels[channel]!r} has no value at step {step} (from 0)"
-            raise DataError(f"{where(series)}: {place_of}; {remedy}")
+            raise DataError(f"{where(series)}: channel {self.channels[channel]!r} has no value at {step}; {remedy}")
 
 
 def cleaning(data: config.Data, channels: tuple[str, ...]) -> Cleaning:
@@ -69,18 +69,18 @@ def cleaning(data: config.Data, channels: tuple[str, ...]) -> Cleaning:
 
 def _forward(filled: Array, absent: Array, lengths: Array) -> Array:
     """The last value that was there, in its own series; before the first, what it was ``filled`` with."""
-    place = np.arange(len(filled))[:, None]
-    last = np.maximum.accumulate(np.where(absent, -1, place), axis=0)  # (S, C)
-    start = (place[:, 0] - steps_of(lengths))[:, None]
-    return filled[np.where(last >= start, last, place), np.arange(filled.shape[1])]
+    row = np.arange(len(filled))[:, None]
+    last = np.maximum.accumulate(np.where(absent, -1, row), axis=0)  # (S, C)
+    begin = np.repeat(offsets_of(lengths)[:-1], lengths)[:, None]
+    return filled[np.where(last >= begin, last, row), np.arange(filled.shape[1])]
 
 
 def _resampled(values: Array, lengths: Array, steps: int) -> Array:
     """Each series at ``steps`` points, evenly from its first step to its last, by linear interpolation in float64."""
     last = (lengths - 1)[:, None]
-    place = last * np.arange(steps) / max(steps - 1, 1)  # (n, steps)
-    low = np.floor(place).astype(np.int64)
-    share = (place - low).reshape(-1, 1)
-    first = (np.cumsum(lengths) - lengths)[:, None]
+    position = last * np.arange(steps) / max(steps - 1, 1)  # (n, steps)
+    low = np.floor(position).astype(np.int64)
+    share = (position - low).reshape(-1, 1)
+    first = offsets_of(lengths)[:-1, None]
     left, right = (values[(first + index).ravel()].astype(np.float64) for index in (low, np.minimum(low + 1, last)))
     return (left + (right - left) * share).astype(np.float32)

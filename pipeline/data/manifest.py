@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -18,8 +20,8 @@ def _later(default: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default)
 
 
-class Shard(config.Section):
-    """A file of a part after the first."""
+class PartFile(config.Section):
+    """A file that holds some rows of a part, or all."""
 
     file: str
     sha256: str
@@ -32,14 +34,14 @@ class PartInfo(config.Section):
     class_counts: tuple[int, ...]
     file: str
     sha256: str
-    more: tuple[Shard, ...] = _later(())
+    more: tuple[PartFile, ...] = _later(())
     lengths: tuple[int, int, float] | None = _later(None)  # steps of a series: least, most, mean; None: images
     missing: tuple[int, ...] = _later(())  # values that were missing in each channel of the file
 
     @property
-    def shards(self) -> tuple[Shard, ...]:
+    def files(self) -> tuple[PartFile, ...]:
         """All files, in the order of the rows."""
-        return (Shard(file=self.file, sha256=self.sha256), *self.more)
+        return (PartFile(file=self.file, sha256=self.sha256), *self.more)
 
 
 class Channels(config.Section):
@@ -84,3 +86,50 @@ class Manifest(config.Section):
     repeated: int = 0  # test examples that equal one of the source's training examples
     repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test part, row in the training part
     series: SeriesInfo | None = _later(None)
+
+
+class Statistics(NamedTuple):
+    """Means and population deviations of the training part: of each feature (F), and of all values."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    global_mean: float
+    global_std: float
+
+
+@dataclass(frozen=True)
+class Content:
+    """What images and series alike are made into: all that a manifest says but where it came from."""
+
+    class_names: tuple[str, ...]
+    length: int
+    features: int
+    value_range: tuple[int, int] | tuple[float, float]
+    parts: dict[Name, PartInfo]
+    source_files: Mapping[str, str]
+    statistics: Statistics
+    repeated: Sequence[tuple[int, int]]  # row in the test part, row in the training part
+    image: tuple[int, int] | None = None
+    order: tuple[int, ...] | None = None
+    series: SeriesInfo | None = None
+
+
+def manifest_of(data: config.Data, settings: dict[str, str | int | float], content: Content) -> Manifest:
+    """The manifest of ``content``, which was made of ``data``; ``settings``: those that decided it."""
+    return Manifest(
+        format=FORMAT,
+        settings=settings,
+        source=data.source,
+        class_names=content.class_names,
+        length=content.length,
+        features=content.features,
+        image=content.image,
+        order=content.order,
+        value_range=content.value_range,
+        parts=content.parts,
+        source_files=dict(content.source_files),
+        **content.statistics._asdict(),
+        repeated=len(content.repeated),
+        repeated_rows=tuple(content.repeated[:REPEATED_SHOWN]),
+        series=content.series,
+    )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pipeline import config, files
 from pipeline.data.manifest import FORMAT, Manifest, Name
+from pipeline.data.series import offsets_of
 from pipeline.data.sources import catalog
 from pipeline.errors import DataError
 
@@ -68,8 +69,8 @@ class Prepared:
             raise DataError(f"{self.folder}: has no {name} part; set data.validation, then type: {COMMAND}")
         found: dict[str, list[Tensor]] = {}
         try:
-            for shard in self.manifest.parts[name].shards:
-                path = self.folder / shard.file
+            for part_file in self.manifest.parts[name].files:
+                path = self.folder / part_file.file
                 with safe_open(path, framework="pt") as file:
                     for key in file.keys():  # noqa: SIM118  # it is no dictionary
                         found.setdefault(key, []).append(file.get_tensor(key))
@@ -103,8 +104,7 @@ class Prepared:
 
 def _joined(offsets: list[Tensor]) -> Tensor:
     """The offsets of several files as those of one."""
-    ends = torch.cat([tensor.diff() for tensor in offsets]).cumsum(0)
-    return torch.cat([torch.zeros(1, dtype=torch.int64), ends])
+    return torch.from_numpy(offsets_of(torch.cat([tensor.diff() for tensor in offsets]).numpy()))
 
 
 def folder_of(data: config.Data) -> Path:
@@ -132,7 +132,7 @@ def settings_of(data: config.Data) -> dict[str, str | int | float]:
             return settings
         del settings["view"]
         settings |= {"split": data.split, "shard_mb": data.shard_mb, **data.of(config.Policies)}
-        if data.source not in ("ts", "arff"):
+        if config.SERIES[data.source].roles:
             settings |= data.of(config.Columns)
         settings["channels"] = json.dumps(data.channels)
         return settings
@@ -155,9 +155,9 @@ def open_prepared(data: config.Data, verify: bool = True) -> Prepared:
         manifest = Manifest.model_validate_json(text)
         if manifest.settings != settings_of(data):
             raise DataError(f"{folder / 'manifest.json'}: belongs to another configuration; {remedy}")
-        for shard in (shard for part in manifest.parts.values() for shard in part.shards if verify):
-            if files.sha256(folder / shard.file) != shard.sha256:
-                raise DataError(f"{folder / shard.file}: changed after it was made; {remedy}")
+        for file in (file for part in manifest.parts.values() for file in part.files if verify):
+            if files.sha256(folder / file.file) != file.sha256:
+                raise DataError(f"{folder / file.file}: changed after it was made; {remedy}")
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"])) or "the file"

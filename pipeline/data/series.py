@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,37 @@ import numpy.typing as npt
 from pipeline import config
 
 Array = npt.NDArray[Any]
+BLOCK = 2**23  # bytes of values that are copied out of a file at a time
 Where = Callable[[int], str]  # number of a series -> its file and row, as a message says them
+
+
+def place(unit: str, number: int) -> str:
+    """Where something stands in a file, as every message says it: a ``line`` counts from 1, all else from 0."""
+    return f"{unit} {number}" if unit == "line" else f"{unit} {number} (from 0)"
+
+
+def offsets_of(lengths: Array) -> Array:
+    """(N + 1) int64: where series of ``lengths`` (N) begin and end if they lie end to end."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
 
 
 def steps_of(lengths: Array) -> Array:
     """(S) the number of each step in its series, of ``lengths`` (n)."""
-    steps: Array = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    offsets = offsets_of(lengths)
+    steps: Array = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
     return steps
+
+
+def cuts(sizes: Array, limit: int) -> Iterator[slice]:
+    """Pieces of consecutive items of ``sizes`` (n) bytes, each of one item at least.
+
+    A piece ends where the items so far pass a multiple of ``limit``: without its last item it is smaller than ``limit``.
+    """
+    multiple = offsets_of(sizes)[:-1] // limit
+    begins = np.flatnonzero(np.diff(multiple, prepend=-1)).tolist()
+    yield from (slice(begin, end) for begin, end in pairwise([*begins, len(sizes)]))
 
 
 class Columns(config.Columns):
@@ -37,21 +62,21 @@ class Columns(config.Columns):
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Some or all series of a file, in the order of the file, with words for labels and NaN for what is missing.
+    """Some or all series of the file ``source``, in its order, with words for labels and NaN for what is missing.
 
-    ``unit`` and ``rows`` name a series in messages: a ``line`` from 1, a ``row`` or a ``series`` from 0. A reader may give a
-    file as several blocks of this kind, so that no file has to fit into memory; all blocks of a file have the same
-    ``channels``.
+    A reader may give a file as several blocks of this kind, so that no file has to fit into memory; all blocks of a file
+    have the same ``channels``.
     """
 
-    values: Array  # (S, F) float32
+    source: Path
+    values: Array  # (S, F) float32, in memory or mapped
     offsets: Array  # (N + 1) int64; series n is values[offsets[n] : offsets[n + 1]]
     channels: tuple[str, ...]  # (F)
-    ids: tuple[str, ...]  # (N)
+    ids: tuple[str, ...]  # (N); () where nobody asks for them any more
     labels: tuple[str, ...] | None  # (N)
     groups: tuple[str, ...] | None  # (N); series of one group never stand on both sides of a split
     times: Array | None  # (N) float64 or datetime64: when each series begins, for a split in order of time
-    unit: str
+    unit: str  # what ``rows`` counts: "line", "row" or "series"
     rows: Array  # (N) int64
 
     def __len__(self) -> int:
@@ -62,16 +87,24 @@ class Series:
         """(N) int64, the steps of each series."""
         return np.diff(self.offsets)
 
+    @property
+    def width(self) -> int:
+        """Bytes of a step."""
+        return 4 * len(self.channels)
+
     def place(self, number: int) -> str:
-        """Where series ``number`` stands in its file, as a message says it."""
-        start = "" if self.unit == "line" else " (from 0)"
-        return f"{self.unit} {self.rows[number]}{start}"
+        """Where series ``number`` stands, as a message says it: file and row."""
+        return f"{self.source}: {place(self.unit, self.rows[number])}"
 
+    def one(self, number: int) -> Array:
+        """(T, F) the values of one series."""
+        values: Array = self.values[self.offsets[number] : self.offsets[number + 1]]
+        return values
 
-def cuts(lengths: Array, features: int, limit_mb: int) -> Iterator[slice]:
-    """The series of each shard: about ``limit_mb`` of float32 values, and one series at least."""
-    ends = np.cumsum(lengths) * features * 4
-    number = (ends - lengths * features * 4) // (limit_mb * 2**20)
-    edges = np.flatnonzero(np.diff(number, prepend=-1, append=number[-1] + 1))
-    for start, stop in pairwise(edges.tolist()):
-        yield slice(start, stop)
+    def blocks(self, rows: Array) -> Iterator[tuple[Array, Array, Array]]:
+        """The series ``rows``, in that order, in blocks of about BLOCK bytes: rows (n), values (S', F), lengths (n)."""
+        lengths = self.lengths[rows]
+        for piece in cuts(lengths * self.width, BLOCK):
+            chosen, steps = rows[piece], lengths[piece]
+            begins = np.repeat(self.offsets[chosen], steps)
+            yield chosen, self.values[begins + steps_of(steps)], steps

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from pipeline import config
 from pipeline.config import strict_yaml
 from pipeline.data.readers import cells, formats
-from pipeline.data.series import Array, Columns, Series, Where
+from pipeline.data.series import Array, Columns, Series, Where, cuts, place
 from pipeline.data.sources import idx, image_folder
 from pipeline.deploy.facts import Facts, SeriesFacts
 from pipeline.errors import DataError, UserError
@@ -79,13 +79,12 @@ def _series(path: Path, source: str, facts: SeriesFacts, given: Mapping[str, str
     cleaning = facts.cleaning
     for series in formats.read(source, path, _columns(source, facts, given)):
         _refuse_other_channels(path, series, facts, "channels" in given)
-        for first, last in _pieces(series):
-            rows = slice(first, last)
+        for rows in cuts(series.lengths * series.width, BLOCK):
 
-            def where(number: int, series: Series = series, first: int = first) -> str:
-                return f"{path}: {series.place(first + number)}"
+            def where(number: int, series: Series = series, first: int = rows.start) -> str:
+                return series.place(first + number)
 
-            raw = series.values[series.offsets[first] : series.offsets[last]]
+            raw = series.values[series.offsets[rows.start] : series.offsets[rows.stop]]
             values, lengths = cleaning.apply(raw, series.lengths[rows], where)
             yield Block(values, lengths, series.ids[rows], None if series.labels is None else series.labels[rows], where)
 
@@ -96,7 +95,7 @@ def _columns(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Colum
     Named channels are looked for by their names, so that other columns and another order do no harm.
     """
     known = facts.columns
-    named = source in ("csv", "parquet") and facts.channels != cells.numbered(1)
+    named = config.SERIES[source].columns and facts.channels != cells.numbered(1)
     channels = facts.channels if named else known.channels
     if "channels" in given:
         text = given["channels"].strip()
@@ -118,13 +117,6 @@ def _refuse_other_channels(path: Path, series: Series, facts: SeriesFacts, mappe
         )
 
 
-def _pieces(series: Series) -> Iterator[tuple[int, int]]:
-    """Where pieces of about BLOCK bytes, of at least one series, begin and end."""
-    number = series.offsets[:-1] * series.values.shape[1] * 4 // BLOCK
-    cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(series)]
-    yield from pairwise(cuts)
-
-
 _Image = tuple[Array, str, str | None, str]  # (height, width) uint8, its id, its label, where it stands
 
 
@@ -137,9 +129,9 @@ def _images(path: Path) -> Iterator[_Image]:
     if not found:
         raise DataError(f"{path}: holds no images ({', '.join(image_folder.SUFFIXES)}); name another folder, or a file")
     inner = [file.relative_to(path) for file in found]
-    labels = [place.parts[0] if place.parts[1:] else "" for place in inner]
-    for file, place, label in zip(found, inner, labels, strict=True):
-        yield image_folder.grey(file), place.as_posix(), label if any(labels) else None, str(file)
+    labels = [inside.parts[0] if inside.parts[1:] else "" for inside in inner]
+    for file, inside, label in zip(found, inner, labels, strict=True):
+        yield image_folder.grey(file), inside.as_posix(), label if any(labels) else None, str(file)
 
 
 def _idx(path: Path, facts: Facts) -> Iterator[_Image]:
@@ -150,7 +142,7 @@ def _idx(path: Path, facts: Facts) -> Iterator[_Image]:
     images = idx.read(path)
     if facts.source == "emnist":
         images = images.swapaxes(1, 2)  # its files hold the images transposed, and training turned them
-    yield from ((image, str(row), None, f"{path}: row {row} (from 0)") for row, image in enumerate(images))
+    yield from ((image, str(row), None, f"{path}: {place('row', row)}") for row, image in enumerate(images))
 
 
 def _of_images(images: Iterator[_Image], facts: Facts, features: int) -> Iterator[Block]:

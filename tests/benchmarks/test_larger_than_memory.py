@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from pipeline.config import Data
-from pipeline.data import clean
-from pipeline.data.preparation import series_parts, spool
+from pipeline.data import clean, series
+from pipeline.data.preparation import series_parts, series_split, spool
 from pipeline.data.readers import formats
-from pipeline.data.series import Columns, Series
+from pipeline.data.series import Columns
 from tests.benchmarks import larger_than_memory
 
 
@@ -49,24 +49,26 @@ with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.AC
 
 
 def test_preparing_holds_a_few_blocks_and_never_all_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "BLOCK", 2**18)
+    monkeypatch.setattr(series, "BLOCK", 2**18)
     lengths = np.full(64, 100)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    offsets = series.offsets_of(lengths)
 
-    def blocks() -> Iterator[Series]:
+    def blocks() -> Iterator[series.Series]:
         """40 MB in blocks of 205 kB."""
         for number in range(200):
             values = np.full((6400, 8), number, np.float32)
             words = ("a", "b") * 32
-            yield Series(values, offsets, tuple("stuvwxyz"), words, words, None, None, "row", np.arange(64) + 64 * number)
+            rows = np.arange(64) + 64 * number
+            yield series.Series(tmp_path, values, offsets, tuple("stuvwxyz"), words, words, None, None, "row", rows)
 
     tracemalloc.start()
-    found = spool.spool(tmp_path / "data", blocks(), tmp_path / "spool")
+    found = spool.spool(blocks(), tmp_path / "spool")
     rows = np.random.default_rng(0).permutation(len(found))[:10_000]
     rows.sort()
-    found.hashes(rows)
+    spool.repeated(found, rows, found, rows[:100])
     cleaning = series_parts._learn(found, rows, clean.cleaning(Data(source="npz", path="x"), found.channels))
-    series_parts._write(tmp_path, "train", found, rows, found.labels[rows], cleaning, 2, 16)
+    part = series_split.Part(found, rows, rows % 2)
+    series_parts._write(tmp_path, "train", part, cleaning, 2, 16)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.values.nbytes > 40e6 and len(list(tmp_path.glob("train-*.safetensors"))) == 2

@@ -7,7 +7,6 @@ import pytest
 
 from pipeline.config import Data
 from pipeline.data.clean import Cleaning, cleaning
-from pipeline.data.series import steps_of
 from pipeline.errors import DataError
 
 NAN = np.nan
@@ -93,7 +92,3 @@ def test_a_series_is_cleaned_by_itself_alone(keys):
     alone = [cleaner.apply(VALUES[:4], LENGTHS[:1], place), cleaner.apply(VALUES[4:], LENGTHS[1:], place)]
     np.testing.assert_array_equal(together, np.concatenate([values for values, _ in alone]))
     assert lengths.tolist() == [int(length) for _, (length,) in alone]
-
-
-def test_steps_are_numbered_in_each_series():
-    assert steps_of(np.array([3, 1, 2])).tolist() == [0, 1, 2, 0, 0, 1]

@@ -5,7 +5,8 @@ In the order of their imports:
     image_parts   images -> the parts of a prepared folder
     spool         all series of a file, in a temporary file, to be used in any order
     moments       mean and deviation of a stream of blocks
-    shards        parts of series on disk, written as streams
+    part_files    parts of series on disk, written as streams
+    series_split  which series make which part, and of which class each is
     series_parts  series -> the parts of a prepared folder, in bounded memory
     report        what a prepared folder holds, in numbers
     folder        raw -> prepared/, whole or not at all; what changed is refused

@@ -8,8 +8,9 @@ from dataclasses import replace
 from filelock import FileLock
 
 from pipeline import config, files
+from pipeline.data.manifest import manifest_of
 from pipeline.data.preparation import image_parts, series_parts
-from pipeline.data.prepared import COMMAND, Prepared, folder_of, open_prepared
+from pipeline.data.prepared import COMMAND, Prepared, folder_of, open_prepared, settings_of
 from pipeline.data.sources import catalog
 from pipeline.errors import DataError
 
@@ -30,7 +31,8 @@ def prepare(data: config.Data) -> Prepared:
                         shutil.rmtree(stale, ignore_errors=True)
                     raw = None if data.series else catalog.read(data)
                     with files.whole_folder(folder) as partial:
-                        manifest = image_parts.write(partial, data, raw) if raw else series_parts.write(partial, data)
+                        content = image_parts.write(partial, data, raw) if raw else series_parts.write(partial, data)
+                        manifest = manifest_of(data, settings_of(data), content)
                         files.write_json(partial / "manifest.json", manifest.model_dump(mode="json"))
                     return replace(open_prepared(data, verify=False), made=True)
     prepared = open_prepared(data)

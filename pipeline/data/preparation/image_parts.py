@@ -11,8 +11,7 @@ import torch
 
 from pipeline import config, files
 from pipeline.data import split
-from pipeline.data.manifest import FORMAT, REPEATED_SHOWN, Manifest, Name, PartInfo
-from pipeline.data.prepared import settings_of
+from pipeline.data.manifest import Content, Name, PartInfo, Statistics
 from pipeline.data.series import Array
 from pipeline.data.sources.raw import Raw
 from pipeline.errors import DataError
@@ -38,14 +37,18 @@ def view(data: config.Data, height: int, width: int) -> tuple[Array | None, int,
 
 def repeated(train: Array, test: Array) -> list[tuple[int, int]]:
     """Each row of ``test`` that equals a row of ``train`` byte for byte, with the first such row of ``train``."""
-    rows: dict[bytes, list[int]] = {}
-    for row, example in enumerate(test):
-        rows.setdefault(example.tobytes(), []).append(row)
-    return sorted((twin, row) for row, example in enumerate(train) for twin in rows.pop(example.tobytes(), ()))
+    wanted = {example.tobytes() for example in test}
+    first: dict[bytes, int] = {}
+    for row, example in enumerate(train):
+        content = example.tobytes()
+        if content in wanted:
+            first.setdefault(content, row)
+    pairs = ((row, first.get(example.tobytes())) for row, example in enumerate(test))
+    return [(row, twin) for row, twin in pairs if twin is not None]
 
 
-def statistics(values: Array) -> tuple[tuple[float, ...], tuple[float, ...], float, float]:
-    """Mean and population deviation of each feature of uint8 (N, T, F), then of all values; exact up to one rounding."""
+def statistics(values: Array) -> Statistics:
+    """Of uint8 (N, T, F), exact up to one rounding."""
     total = np.zeros((2, values.shape[2]), np.int64)
     for start in range(0, len(values), 1024):
         block = values[start : start + 1024].reshape(-1, values.shape[2]).astype(np.int64)
@@ -53,14 +56,14 @@ def statistics(values: Array) -> tuple[tuple[float, ...], tuple[float, ...], flo
     sums, squares = total.tolist()
     moments = [_moments(values.shape[0] * values.shape[1], *pair) for pair in zip(sums, squares, strict=True)]
     mean, std = zip(*moments, strict=True)
-    return mean, std, *_moments(values.size, sum(sums), sum(squares))
+    return Statistics(mean, std, *_moments(values.size, sum(sums), sum(squares)))
 
 
 def _moments(count: int, total: int, squares: int) -> tuple[float, float]:
     return total / count, math.sqrt((count * squares - total * total) / (count * count))
 
 
-def write(folder: Path, data: config.Data, raw: Raw) -> Manifest:
+def write(folder: Path, data: config.Data, raw: Raw) -> Content:
     """Write the parts of ``raw`` into ``folder``, and return what a manifest says of them."""
     _, height, width = raw.train_values.shape
     order, length, features = view(data, height, width)
@@ -79,28 +82,21 @@ def write(folder: Path, data: config.Data, raw: Raw) -> Manifest:
         flat = images.reshape(len(images), -1)[rows]
         values = (flat if order is None else flat.take(order, axis=1)).reshape(-1, length, features)
         if name == "train":
-            mean, std, global_mean, global_std = statistics(values)
+            found = statistics(values)
         tensors = {"values": values, "labels": labels[rows], "index": rows}
         path = folder / f"{name}.safetensors"
         files.save_tensors(path, {key: torch.from_numpy(array) for key, array in tensors.items()})
         counts = np.bincount(labels[rows], minlength=len(raw.class_names))
         parts[name] = PartInfo(count=len(rows), class_counts=tuple(counts.tolist()), file=path.name, sha256=files.sha256(path))
-    return Manifest(
-        format=FORMAT,
-        settings=settings_of(data),
-        source=data.source,
+    return Content(
         class_names=raw.class_names,
         length=length,
         features=features,
-        image=(height, width),
-        order=None if order is None else tuple(order.tolist()),
         value_range=raw.value_range,
         parts=parts,
-        source_files=dict(raw.files),
-        mean=mean,
-        std=std,
-        global_mean=global_mean,
-        global_std=global_std,
-        repeated=len(twins),
-        repeated_rows=tuple(twins[:REPEATED_SHOWN]),
+        source_files=raw.files,
+        statistics=found,
+        repeated=twins,
+        image=(height, width),
+        order=None if order is None else tuple(order.tolist()),
     )

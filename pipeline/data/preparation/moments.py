@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.data.manifest import Statistics
 from pipeline.data.series import Array
 
 
@@ -41,7 +42,11 @@ class Moments:
         return np.where(self.low < self.high, np.sqrt(self._squares / np.maximum(self.count, 1)), 0.0)
 
     @property
-    def whole(self) -> tuple[float, float]:
+    def statistics(self) -> Statistics:
+        """What a manifest says of them."""
+        return Statistics(tuple(self.mean.tolist()), tuple(self.std.tolist()), *self._whole())
+
+    def _whole(self) -> tuple[float, float]:
         """Mean and deviation of all values of all channels."""
         share = self.count / max(1, self.count.sum())
         mean = float((share * self.mean).sum())

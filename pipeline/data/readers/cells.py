@@ -14,9 +14,9 @@ from pipeline.errors import DataError
 NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
 
 
-def fault(path: Path, place: str, problem: str) -> DataError:
-    """The error about ``place`` of a file: a line, a row, a column or an array."""
-    return DataError(f"{path}: {place}: {problem}")
+def fault(path: Path, where: str, problem: str) -> DataError:
+    """The error about a part of a file: a line, a row, a column or an array."""
+    return DataError(f"{path}: {where}: {problem}")
 
 
 def some(names: Iterable[str], most: int = 20) -> str:
@@ -36,12 +36,12 @@ def unknown(path: Path, wanted: str, there: Iterable[str], what: str, key: str) 
 
 
 def choose(path: Path, channels: tuple[str, ...], columns: Columns) -> list[int]:
-    """The places in ``channels`` of those that ``columns`` names, or of all. Raises DataError for an unknown one."""
-    places = {name: place for place, name in enumerate(channels)}
+    """The numbers in ``channels`` of those that ``columns`` names, or of all. Raises DataError for an unknown one."""
+    numbers = {name: number for number, name in enumerate(channels)}
     for name in columns.channels:
-        if name not in places:
+        if name not in numbers:
             raise unknown(path, name, channels, "channel", columns.option("channels"))
-    return [places[name] for name in columns.channels or channels]
+    return [numbers[name] for name in columns.channels or channels]
 
 
 def numbered(count: int) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ channels. The configuration may name the first four otherwise. The usual names a
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 
 from pipeline.data.readers import cells
 from pipeline.data.readers.npz_archive import LIMIT, Archive
-from pipeline.data.series import Array, Columns, Series
+from pipeline.data.series import Array, Columns, Series, cuts, offsets_of, place
 from pipeline.errors import DataError
 
 BLOCK = 64 * 2**20  # bytes of values as stored, read at a time
@@ -74,14 +73,14 @@ def _facts(archive: Archive, columns: Columns, roles: dict[str, str], keys: tupl
         except ValueError as error:
             raise archive.fault(name, f"{error}; save it as numbers or as text") from None
         if "" in read[role] and (columns.labelled or role == "id"):
-            raise archive.fault(
-                name, f"series {read[role].index('')} (from 0) has no {role}; give it one, or leave the series out"
-            )
+            first = place("series", read[role].index(""))
+            raise archive.fault(name, f"{first} has no {role}; give it one, or leave the series out")
     ids = read.pop("id", keys)
-    first: dict[str, int] = {}
+    seen: dict[str, int] = {}
     for number, name in enumerate(ids):
-        if first.setdefault(name, number) < number:
-            raise archive.fault(roles["id"], f"series {number} (from 0): the id {name!r} was there before; give each its own")
+        if seen.setdefault(name, number) < number:
+            problem = f"{place('series', number)}: the id {name!r} was there before; give each its own"
+            raise archive.fault(roles["id"], problem)
     return _Facts(read, times, ids)
 
 
@@ -92,7 +91,8 @@ def _times(archive: Archive, name: str, stored: Array) -> Array:
     times = stored.astype("datetime64[us]") if kind == "M" else stored.astype(np.float64)
     wrong = np.isnat(times) if kind == "M" else ~np.isfinite(times)
     if wrong.any():
-        raise archive.fault(name, f"series {wrong.argmax()} (from 0) has no time; give it one, or leave the series out")
+        first = place("series", int(wrong.argmax()))
+        raise archive.fault(name, f"{first} has no time; give it one, or leave the series out")
     return times
 
 
@@ -111,18 +111,18 @@ def _stacked(archive: Archive, columns: Columns, roles: dict[str, str]) -> Itera
     rows = lengths if packed else np.ones(shape[0], np.int64)  # of the array, for each series
     sizes = rows * (header.size // shape[0])
     if sizes.max() > LIMIT:
-        raise archive.fault(
-            "values", f"series {sizes.argmax()} (from 0) takes {sizes.max():,} bytes; the limit is {LIMIT:,}: cut it"
-        )
+        problem = f"{place('series', int(sizes.argmax()))} takes {sizes.max():,} bytes; the limit is {LIMIT:,}: cut it"
+        raise archive.fault("values", problem)
     facts = _facts(archive, columns, roles, tuple(map(str, range(len(lengths)))))
-    channels, places = _channels(archive, columns, shape[-1] if len(shape) == 3 - packed else 1)
-    cuts = _cuts(sizes)
-    blocks = archive.blocks("values", (int(rows[start:end].sum()) for start, end in itertools.pairwise(cuts)))
-    for (start, end), block in zip(itertools.pairwise(cuts), blocks, strict=True):
-        own = lengths[start:end]
+    before_channels = 1 if packed else 2  # dimensions: (S, F) or (N, T, F)
+    channels, chosen = _channels(archive, columns, shape[-1] if len(shape) > before_channels else 1)
+    pieces = list(cuts(sizes, BLOCK))
+    blocks = archive.blocks("values", (int(rows[piece].sum()) for piece in pieces))
+    for piece, block in zip(pieces, blocks, strict=True):
+        own = lengths[piece]
         if not packed and (own < shape[1]).any():
             block = block[np.arange(shape[1]) < own[:, None]]
-        yield _series(archive, block, own, start, channels, places, facts)
+        yield _series(archive, block, own, piece.start, channels, chosen, facts)
 
 
 def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterator[Series]:
@@ -144,27 +144,29 @@ def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterato
                 key, f"is of shape {header.shape}, but {keys[0]!r} has {width} channels; give all series the same"
             )
     facts = _facts(archive, columns, roles, keys)
-    channels, places = _channels(archive, columns, width)
-    for start, end in itertools.pairwise(_cuts(np.array([header.size for header in headers]))):
-        stored = [cells.float32(archive.array(key).reshape(-1, width)) for key in keys[start:end]]
+    channels, chosen = _channels(archive, columns, width)
+    for piece in cuts(np.array([header.size for header in headers]), BLOCK):
+        stored = [cells.float32(archive.array(key).reshape(-1, width)) for key in keys[piece]]
         lengths = np.array([len(series) for series in stored])
-        yield _series(archive, np.concatenate(stored), lengths, start, channels, places, facts)
+        yield _series(archive, np.concatenate(stored), lengths, piece.start, channels, chosen, facts)
 
 
 def _series(
-    archive: Archive, block: Array, lengths: Array, start: int, channels: tuple[str, ...], places: list[int], facts: _Facts
+    archive: Archive, block: Array, lengths: Array, start: int, channels: tuple[str, ...], chosen: list[int], facts: _Facts
 ) -> Series:
     """The series from ``start`` (from 0) on, whose steps ``block`` holds end to end."""
-    values = cells.float32(block.reshape(lengths.sum(), -1)[:, places])
-    offsets, rows = np.append(0, np.cumsum(lengths)), np.arange(start, start + len(lengths))
-    if place := cells.first_infinite(values):
-        number = int(np.searchsorted(offsets, place[0], side="right")) - 1
-        where = f"series {start + number} (from 0), step {place[0] - offsets[number]} (from 0), channel {channels[place[1]]!r}"
+    values = cells.float32(block.reshape(lengths.sum(), -1)[:, chosen])
+    offsets, rows = offsets_of(lengths), np.arange(start, start + len(lengths))
+    if found := cells.first_infinite(values):
+        number = int(np.searchsorted(offsets, found[0], side="right")) - 1
+        step = place("step", found[0] - offsets[number])
+        where = f"{place('series', start + number)}, {step}, channel {channels[found[1]]!r}"
         raise cells.fault(archive.path, where, cells.INFINITE)
     own = slice(start, start + len(lengths))
     words = {role: facts.words[role][own] if role in facts.words else None for role in ("label", "group")}
     times = None if facts.times is None else facts.times[own]
-    return Series(values, offsets, channels, facts.ids[own], words["label"], words["group"], times, "series", rows)
+    labels, groups = words["label"], words["group"]
+    return Series(archive.path, values, offsets, channels, facts.ids[own], labels, groups, times, "series", rows)
 
 
 def _check_numbers(archive: Archive, name: str, kind: str) -> None:
@@ -186,8 +188,8 @@ def _lengths(archive: Archive, name: str, shape: tuple[int, ...], packed: bool) 
     wrong = (lengths < 1) | (lengths > shape[0 if packed else 1])
     if wrong.any():
         number = int(wrong.argmax())
-        problem = f"series {number} (from 0) has {lengths[number]} steps; leave out what is empty, and let offsets ascend"
-        raise archive.fault(name, problem)
+        said = f"{place('series', number)} has {lengths[number]} steps"
+        raise archive.fault(name, f"{said}; leave out what is empty, and let offsets ascend")
     if packed and lengths.sum() != shape[0]:
         raise archive.fault(name, f"add up to {lengths.sum()} steps, but values has {shape[0]}; give the steps of each series")
     if not packed and len(lengths) != shape[0]:
@@ -195,17 +197,8 @@ def _lengths(archive: Archive, name: str, shape: tuple[int, ...], packed: bool) 
     return lengths
 
 
-def _cuts(sizes: Array) -> list[int]:
-    """Where blocks of about ``BLOCK`` bytes, of at least one series, begin and end."""
-    cuts, ends = [0], np.cumsum(sizes)
-    while cuts[-1] < len(sizes):
-        taken = ends[cuts[-1] - 1] if cuts[-1] else 0
-        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(ends, taken + BLOCK, side="right"))))
-    return cuts
-
-
 def _channels(archive: Archive, columns: Columns, width: int) -> tuple[tuple[str, ...], list[int]]:
-    """The names of the channels asked for, and their places among all ``width``."""
+    """The names of the channels asked for, and their numbers among all ``width``."""
     names = cells.numbered(width)
     if "channels" in archive.names:
         shape = archive.header("channels").shape
@@ -214,5 +207,5 @@ def _channels(archive: Archive, columns: Columns, width: int) -> tuple[tuple[str
             raise archive.fault(
                 "channels", f"holds {cells.some(names)}, but there are {width} channels; give each a name of its own"
             )
-    places = cells.choose(archive.path, names, columns)
-    return tuple(names[place] for place in places), places
+    numbers = cells.choose(archive.path, names, columns)
+    return tuple(names[number] for number in numbers), numbers

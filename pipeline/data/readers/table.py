@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.data.readers import cells
-from pipeline.data.series import Array, Columns
+from pipeline.data.series import Array, Columns, place
 from pipeline.errors import DataError
 
 DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f")
@@ -41,17 +41,16 @@ class Table:
 
     def fault(self, row: int, column: int, problem: str) -> DataError:
         """The error about one cell."""
-        start = " (from 0)" if self.unit == "row" else ""
-        return cells.fault(self.path, f"{self.unit} {row}{start}, column {self.names[column]!r}", problem)
+        return cells.fault(self.path, f"{place(self.unit, row)}, column {self.names[column]!r}", problem)
 
 
-def check_names(path: Path, names: tuple[str, ...], place: str) -> None:
+def check_names(path: Path, names: tuple[str, ...], where: str) -> None:
     """Raise DataError if a column has no name, or two have the same."""
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name or name in seen:
             problem = f"the name {name!r} of column {number} was there before" if name else f"column {number} has no name"
-            raise cells.fault(path, place, f"{problem}; give each column a name of its own")
+            raise cells.fault(path, where, f"{problem}; give each column a name of its own")
         seen.add(name)
 
 
@@ -96,12 +95,12 @@ def frames(table: Table, wanted: Wanted) -> Iterator[pl.DataFrame]:
     kind: pl.DataType | None = None
     empty = True
     for frame in table.read(wanted):
-        for role, place in wanted.roles.items():
+        for role, column in wanted.roles.items():
             missing = frame[role].is_null()
             if missing.any() and (labelled or role in ("id", "time")):
                 problem = f"is empty; each row needs its {role}: fill it in, or leave the row out"
-                raise table.fault(frame["row"][missing.arg_max() or 0], place, problem)
-            frame = frame.with_columns(_time(table, frame, place, kind) if role == "time" else frame[role].fill_null(""))
+                raise table.fault(frame["row"][missing.arg_max() or 0], column, problem)
+            frame = frame.with_columns(_time(table, frame, column, kind) if role == "time" else frame[role].fill_null(""))
         kind = frame["time"].dtype if "time" in wanted.roles else None
         yield frame
         empty = False
@@ -109,7 +108,7 @@ def frames(table: Table, wanted: Wanted) -> Iterator[pl.DataFrame]:
         raise DataError(f"{table.path}: no rows; it needs at least one series")
 
 
-def _time(table: Table, frame: pl.DataFrame, place: int, kind: pl.DataType | None) -> pl.Series:
+def _time(table: Table, frame: pl.DataFrame, column: int, kind: pl.DataType | None) -> pl.Series:
     """Times as float64 or dates: all like the first, which is of ``kind`` if there were frames before."""
     stored = time = frame["time"]
     if stored.dtype == pl.String:
@@ -125,7 +124,7 @@ def _time(table: Table, frame: pl.DataFrame, place: int, kind: pl.DataType | Non
         problem = (
             f"{stored[row]!r} is no time, or none like those before it; write all as numbers, or all as YYYY-MM-DD HH:MM:SS"
         )
-        raise table.fault(frame["row"][row], place, problem)
+        raise table.fault(frame["row"][row], column, problem)
     return time.alias("time")
 
 
@@ -138,6 +137,6 @@ def numbers(frame: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
 def values(table: Table, frame: pl.DataFrame, wanted: Wanted) -> Array:
     """The numbers of a frame, (rows, K) float32, NaN where missing. Raises DataError for one that is infinite."""
     made = cells.float32(numbers(frame, wanted).to_numpy(order="c"))
-    if place := cells.first_infinite(made):
-        raise table.fault(frame["row"][place[0]], wanted.numbers[place[1]], cells.INFINITE)
+    if found := cells.first_infinite(made):
+        raise table.fault(frame["row"][found[0]], wanted.numbers[found[1]], cells.INFINITE)
     return made

@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.data.readers import cells
 from pipeline.data.readers.table import Table, Wanted, find_roles, frames, numbers, values
-from pipeline.data.series import Array, Columns, Series
+from pipeline.data.series import Array, Columns, Series, offsets_of, place
 from pipeline.errors import DataError
 
 IN_MEMORY = 256 * 2**20  # bytes of cells of a long table; up to this the rows of a series need not stand together
@@ -28,12 +28,12 @@ STEP = re.compile(r"(.+)_(\d{1,9})")
 def read(table: Table, columns: Columns) -> Iterator[Series]:
     """The series of a table, in blocks. Raises DataError, which names line or row and column, for what is no such table."""
     roles = find_roles(table, columns)
-    others = {name: place for place, name in enumerate(table.names) if place not in roles.values()}
+    others = {name: column for column, name in enumerate(table.names) if column not in roles.values()}
     if columns.layout == "wide":
         yield from _wide(table, columns, roles, others)
     else:
         names = tuple(others)
-        channels = tuple(names[place] for place in cells.choose(table.path, names, columns))
+        channels = tuple(names[number] for number in cells.choose(table.path, names, columns))
         yield from _long(table, channels, Wanted(columns, roles, tuple(others[name] for name in channels)))
 
 
@@ -101,14 +101,14 @@ def _in_order(table: Table, frame: pl.DataFrame, begins: Array, wanted: Wanted) 
     if twice.any():
         row = int(twice.argmax())
         first, second = sorted(frame["row"][row : row + 2])
-        problem = f"series {frame['id'][row]!r} has this time already on {table.unit} {first}; leave out one of the two"
+        problem = f"series {frame['id'][row]!r} has this time already on {place(table.unit, first)}; leave out one of the two"
         raise table.fault(second, wanted.roles["time"], problem)
     return frame
 
 
 def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[str, int]) -> Iterator[Series]:
     channels, places = _steps(table, others, columns)
-    wanted, width = Wanted(columns, roles, tuple(place for step in places for place in step)), len(channels)
+    wanted, width = Wanted(columns, roles, tuple(column for step in places for column in step)), len(channels)
     seen: set[str] = set()
     for frame in frames(table, wanted):
         if "id" not in roles:
@@ -124,7 +124,7 @@ def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[st
                 rows[lengths.argmin()], wanted.numbers[0], "all steps of this series are empty; leave the row out"
             )
         kept = stored[np.arange(len(places)) < lengths[:, None]]
-        series = _series(table, frame, rows, kept, np.append(0, np.cumsum(lengths)), channels)
+        series = _series(table, frame, rows, kept, offsets_of(lengths), channels)
         yield _new(table, series, seen, wanted, "give each series an id of its own")
 
 
@@ -141,14 +141,14 @@ def _steps(table: Table, others: dict[str, int], columns: Columns) -> tuple[tupl
                 table.path, f"column {name!r}", f"step {int(match[2])} of {match[1]!r} stands there twice; rename one"
             )
     if not wanted and not steps:
-        return cells.numbered(1), [(place,) for place in others.values()]
+        return cells.numbered(1), [(column,) for column in others.values()]
     odd = [name for name, match in found.items() if not match]
     if odd and not wanted:
         problem = f"is not named as a step (NAME_0, NAME_1, ...), but {next(iter(filter(None, found.values())))[0]!r} is"
         remedy = f"rename one of them, or name the channels: {columns.option('channels')}=[NAME, ...]"
         raise cells.fault(table.path, f"column {odd[0]!r}", f"{problem}; {remedy}")
     names = tuple(steps)
-    channels = tuple(names[place] for place in cells.choose(table.path, names, columns))
+    channels = tuple(names[number] for number in cells.choose(table.path, names, columns))
     known = [step for name in channels for step in steps[name]]
     order = range(min(known) if min(known) < 2 else 0, max(known) + 1)
     for step, name in ((step, name) for step in order for name in channels):
@@ -164,4 +164,4 @@ def _series(table: Table, heads: pl.DataFrame, rows: Array, stored: Array, offse
     label, group = (tuple(heads[role].to_list()) if role in heads.columns else None for role in ("label", "group"))
     times = heads["time"].to_numpy() if "time" in heads.columns else None
     ids = tuple(heads["id"].to_list())
-    return Series(stored, offsets.astype(np.int64), channels, ids, label, group, times, table.unit, rows)
+    return Series(table.path, stored, offsets.astype(np.int64), channels, ids, label, group, times, table.unit, rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.readers import cells
-from pipeline.data.series import Array, Columns, Series
+from pipeline.data.series import Array, Columns, Series, offsets_of, place
 
 BLOCK = 8 * 2**20  # numbers in a block
 KNOWN = (
@@ -75,7 +75,7 @@ def _values(path: Path, line: int, parts: list[str]) -> Array:
     for number, channel in enumerate(channels):
         if len(channel) != len(channels[0]):
             problem = (
-                f"channel {number} (from 0) has {len(channel)} steps, but channel 0 has {len(channels[0])}; give all the same"
+                f"{place('channel', number)} has {len(channel)} steps, but channel 0 has {len(channels[0])}; give all the same"
             )
             raise cells.fault(path, f"line {line}", problem)
     return np.stack(channels, 1)
@@ -172,7 +172,8 @@ def numbers(path: Path, line: int, texts: list[str]) -> Array:
     except ValueError:
         pass
     step = next(step for step, text in enumerate(texts) if not _is_number(text))
-    raise cells.fault(path, f"line {line}", f"step {step} (from 0): {texts[step].strip()!r} is not a number; {cells.NUMBERS}")
+    problem = f"{place('step', step)}: {texts[step].strip()!r} is not a number; {cells.NUMBERS}"
+    raise cells.fault(path, place("line", line), problem)
 
 
 def _is_number(text: str) -> bool:
@@ -202,13 +203,14 @@ def in_blocks(path: Path, rows: Iterator[tuple[int, Array, str]], columns: Colum
 def _block(path: Path, rows: list[tuple[int, Array, str]], first: int, columns: Columns, labels: bool) -> Series:
     lines, stored, words = zip(*rows, strict=True)
     names = cells.numbered(stored[0].shape[1])
-    places = cells.choose(path, names, columns)
-    values = cells.float32(np.concatenate(stored)[:, places])
-    offsets = np.append(0, np.cumsum([len(series) for series in stored]))
-    if place := cells.first_infinite(values):
-        number = int(np.searchsorted(offsets, place[0], side="right")) - 1
-        where = f"line {lines[number]}, channel {places[place[1]]} (from 0), step {place[0] - offsets[number]} (from 0)"
+    chosen = cells.choose(path, names, columns)
+    values = cells.float32(np.concatenate(stored)[:, chosen])
+    offsets = offsets_of(np.array([len(series) for series in stored]))
+    if found := cells.first_infinite(values):
+        number = int(np.searchsorted(offsets, found[0], side="right")) - 1
+        step = place("step", found[0] - offsets[number])
+        where = f"{place('line', lines[number])}, {place('channel', chosen[found[1]])}, {step}"
         raise cells.fault(path, where, cells.INFINITE)
     ids = tuple(str(number) for number in range(first, first + len(rows)))
-    channels = tuple(names[place] for place in places)
-    return Series(values, offsets, channels, ids, words if labels else None, None, None, "line", np.array(lines))
+    channels = tuple(names[number] for number in chosen)
+    return Series(path, values, offsets, channels, ids, words if labels else None, None, None, "line", np.array(lines))

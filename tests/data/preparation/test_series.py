@@ -1,4 +1,4 @@
-"""What preparing series promises: the file's own values, honest statistics, shards that change nothing, no half-made folder."""
+"""What preparing series promises: the file's own values, honest statistics, files that change nothing, no half-made folder."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from safetensors.numpy import load_file
 
 from pipeline.config import Data
-from pipeline.data import series
-from pipeline.data.preparation import series_parts, shards, spool
+from pipeline.data import series as series_module
+from pipeline.data.preparation import part_files, series_parts
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.preparation.moments import Moments
 from pipeline.data.preparation.report import report
@@ -110,14 +110,14 @@ def test_moments_do_not_depend_on_the_blocks(cuts):
     assert moments.low.tolist() == np.nanmin(values, 0).tolist() and moments.high.tolist() == np.nanmax(values, 0).tolist()
 
 
-def test_several_shards_hold_what_one_holds_and_give_the_same_batches(source, monkeypatch):
+def test_several_files_hold_what_one_holds_and_give_the_same_batches(source, monkeypatch):
     series, words, _ = examples()
     one = prepare(source(series, words))
-    monkeypatch.setattr(spool, "BLOCK", 100)
+    monkeypatch.setattr(series_module, "BLOCK", 100)
     cuts = series_parts.cuts
-    monkeypatch.setattr(series_parts, "cuts", lambda lengths, features, limit: cuts(lengths * 2**20 // 600, features, limit))
+    monkeypatch.setattr(series_parts, "cuts", lambda sizes, limit: cuts(sizes, 600))
     many = prepare(source(series, words, shard_mb=1))
-    files = [shard.file for shard in many.manifest.parts["train"].shards]
+    files = [part.file for part in many.manifest.parts["train"].files]
     assert len(files) > 3 and files[1] == "train-00001.safetensors" and all((many.folder / file).exists() for file in files)
     first, second = (Store(made.part("train"), torch.device("cpu"), 0) for made in (one, many))
     rows = torch.randperm(64, generator=torch.Generator().manual_seed(0))
@@ -130,34 +130,27 @@ def test_several_shards_hold_what_one_holds_and_give_the_same_batches(source, mo
         open_prepared(source(series, words, shard_mb=1))
 
 
-def test_shards_of_equal_lengths_give_the_same_batches_too(source, monkeypatch):
+def test_files_of_equal_lengths_give_the_same_batches_too(source, monkeypatch):
     series, words, _ = examples(lengths=(4, 4))
     one = prepare(source(series, words))
     cuts = series_parts.cuts
-    monkeypatch.setattr(series_parts, "cuts", lambda lengths, features, limit: cuts(lengths * 2**20 // 600, features, limit))
+    monkeypatch.setattr(series_parts, "cuts", lambda sizes, limit: cuts(sizes, 600))
     many = prepare(source(series, words, shard_mb=1))
-    assert len(many.manifest.parts["train"].shards) > 3
+    assert len(many.manifest.parts["train"].files) > 3
     rows = torch.tensor([63, 0, 31, 31])
     left, right = (Store(made.part("train"), torch.device("cpu"), 0).take(rows) for made in (one, many))
     assert torch.equal(left[0], right[0]) and torch.equal(left[1], right[1]) and left[2] is right[2] is None
 
 
-def test_a_shard_is_a_safetensors_file_with_aligned_tensors(tmp_path):
+def test_a_part_file_is_a_safetensors_file_with_aligned_tensors(tmp_path):
     blocks = [np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32)]
-    shards.write(tmp_path / "x.safetensors", {"labels": np.array([1, 2]), "index": np.array([5])}, (3, 3), iter(blocks))
+    part_files.write(tmp_path / "x.safetensors", {"labels": np.array([1, 2]), "index": np.array([5])}, (3, 3), iter(blocks))
     found = load_file(tmp_path / "x.safetensors")
     np.testing.assert_array_equal(found["values"], np.concatenate(blocks))
     assert found["labels"].tolist() == [1, 2] and found["index"].tolist() == [5]
     content = (tmp_path / "x.safetensors").read_bytes()
     (size,) = struct.unpack("<Q", content[:8])
     assert size % 8 == 0 and json.loads(content[8 : 8 + size])["values"]["dtype"] == "F32"
-
-
-@pytest.mark.parametrize(("lengths", "limit"), [([1] * 10, 1), ([300_000] * 5, 1), ([1, 900_000, 1, 1], 2)])
-def test_cuts_hold_every_series_once_in_order_and_none_is_empty(lengths, limit):
-    found = list(series.cuts(np.array(lengths), 1, limit))
-    assert [n for piece in found for n in range(piece.start, piece.stop)] == list(range(len(lengths)))
-    assert all(piece.start < piece.stop for piece in found)
 
 
 def test_groups_and_times_are_respected_in_both_cuts(source):
@@ -214,7 +207,7 @@ def test_series_that_stand_in_train_and_test_are_counted_and_named(source, tmp_p
 def test_the_same_file_gives_the_same_bytes_whatever_the_size_of_a_block(source, tmp_path, monkeypatch):
     series, words, _ = examples()
     one = prepare(source(series, words))
-    monkeypatch.setattr(spool, "BLOCK", 64)
+    monkeypatch.setattr(series_module, "BLOCK", 64)
     again = prepare(source(series, words).model_copy(update={"prepared": str(tmp_path / "again")}))
     for name in ("train", "valid", "test"):
         assert (one.folder / f"{name}.safetensors").read_bytes() == (again.folder / f"{name}.safetensors").read_bytes()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from pipeline.config import SERIES
 from pipeline.data.readers import csv_table, formats, npz, parquet_table, table_layouts
 from pipeline.data.readers import ts as ts_reader
 from pipeline.data.series import Columns, Series
@@ -22,7 +24,7 @@ def expected(series: list[np.ndarray], labels: tuple[str, ...] | None = WORDS) -
     values = np.concatenate(series).astype(np.float32)
     offsets = np.cumsum([0, *map(len, series)])
     rows = np.arange(len(series))
-    return Series(np.where(np.isnan(values), NAN, values), offsets, (), (), labels, None, None, "line", rows)
+    return Series(Path("any"), np.where(np.isnan(values), NAN, values), offsets, (), (), labels, None, None, "line", rows)
 
 
 def same(left: Series, right: Series) -> None:
@@ -139,7 +141,7 @@ def test_without_a_time_rows_stay_in_the_order_of_the_file(tmp_path):
     got = only("csv", tmp_path / "a.csv", time="")
     assert got.values.ravel().tolist() == [3, 1, 2]
     assert got.times is None and got.ids == ("b", "a") and got.channels == ("x",)
-    assert [got.place(n) for n in range(2)] == ["line 2", "line 4"]
+    assert [got.place(n) for n in range(2)] == [f"{tmp_path}/a.csv: line 2", f"{tmp_path}/a.csv: line 4"]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +173,10 @@ def test_parquet_times_are_numbers_or_dates(tmp_path):
         got = only("parquet", tmp_path / "a")
         assert got.values.ravel().tolist() == [2, 1] and got.ids == ("7",)
         assert got.times[0] in (np.datetime64("2024-01-01"), 1704067200000000.0)
+
+
+def test_each_format_has_a_reader_and_says_what_can_be_named_in_it():
+    assert formats.FORMATS.keys() == SERIES.keys()
 
 
 def test_groups_come_along(tmp_path):
@@ -287,7 +293,7 @@ def test_a_whole_ts_header_is_understood_and_kept_to(tmp_path):
     series = examples(2, (4, 4, 4, 4))
     got = only("ts", ts(tmp_path / "a.ts", series, header=header))
     same(got, expected(series))
-    assert got.place(0) == "line 14"
+    assert got.place(0) == f"{tmp_path}/a.ts: line 14"
 
 
 def test_integers_and_floats_round_to_float32_in_the_same_way(tmp_path):

@@ -1,0 +1,152 @@
+"""Which series of the user's files make which part of a prepared folder, and of which class each is.
+
+Shapes: N series of a file, n of a part, C classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipeline import config
+from pipeline.data import split
+from pipeline.data.manifest import Name
+from pipeline.data.series import Array, Series, place
+from pipeline.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of the series of a file: their ``rows`` (n), ascending, and ``labels`` (n) in [0, C)."""
+
+    series: Series
+    rows: Array
+    labels: Array
+
+
+def choose(read: Sequence[Series], data: config.Data) -> tuple[tuple[str, ...], dict[Name, Part]]:
+    """The names of the classes (C), and the series of each part; validation is cut from what the test part leaves.
+
+    ``read``: the user's file, and the one of the test part if there is one. Raises DataError, with file and row, for classes,
+    groups or times that cannot be cut as ``data`` says, and for files that do not go together.
+    """
+    train, test = read[0], read[-1]
+    class_names = _class_names(train, data)
+    labels = [_labels(series, train, class_names) for series in read]
+    for series in read:
+        _refuse_unsplittable(series, data)
+    _refuse_shared_groups(train, test, data)
+    rows = np.arange(len(train))
+    try:
+        if test is train:
+            rows, test_rows = _cut(train, rows, labels[0], "test", class_names, data)
+        else:
+            test_rows = np.arange(len(test))
+        kept, held_out = _cut(train, rows, labels[0], "validation", class_names, data)
+    except DataError as error:
+        raise DataError(f"{train.source}: {error}") from None
+    _refuse_other_channels(train, test)
+    return class_names, {
+        "train": Part(train, kept, labels[0][kept]),
+        "valid": Part(train, held_out, labels[0][held_out]),
+        "test": Part(test, test_rows, labels[-1][test_rows]),
+    }
+
+
+def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
+    """The words of the labels, in the order of their numbers if all are numbers, else of their text.
+
+    Raises DataError if there is only one, or if one has too few series for the parts that are cut.
+    """
+    assert train.labels is not None
+    counts = Counter(train.labels)
+    if len(counts) == 1:
+        first, last = (place(train.unit, train.rows[number]) for number in (0, -1))
+        raise DataError(
+            f"{train.source}: all {len(train)} series, from {first} to {last}, are of class {train.labels[0]!r}; "
+            f"a classifier needs two classes: check data.label = {data.label}"
+        )
+    needed = _parts_cut(data) + 1 if data.split == "stratified" else 1
+    for word, count in counts.items():
+        if count < needed:
+            rows = ", ".join(
+                place(train.unit, row) for row, label in zip(train.rows, train.labels, strict=True) if label == word
+            )
+            raise DataError(
+                f"{train.source}: {rows}: class {word!r} has {count} series; to cut the parts, each class needs {needed}: "
+                "add some, or set data.validation=0 or data.test_path"
+            )
+    return split.class_order(counts)
+
+
+def _parts_cut(data: config.Data) -> int:
+    """How many parts are cut from the series of ``data.path``, besides the training part."""
+    validation = 1 if data.validation else 0
+    return validation if data.test_path else validation + 1
+
+
+def _labels(series: Series, train: Series, class_names: tuple[str, ...]) -> Array:
+    """(N) the class of each series. Raises DataError for one that the training file does not have."""
+    assert series.labels is not None
+    ranks = {word: rank for rank, word in enumerate(class_names)}
+    labels = np.array([ranks.get(word, -1) for word in series.labels], np.int64)
+    if (labels < 0).any():
+        row = int(labels.argmin())
+        raise DataError(
+            f"{series.place(row)}: class {series.labels[row]!r} is not one of {train.source} "
+            f"({', '.join(class_names)}); correct it, or put such series into that file too"
+        )
+    return labels
+
+
+def _refuse_unsplittable(series: Series, data: config.Data) -> None:
+    """Raise DataError for series without the groups or the times that ``data.split`` goes by."""
+    if data.split == "group" and series.groups is None:
+        raise DataError(f"{series.source}: has no groups; name their column with data.group, or leave data.split out")
+    if data.split == "time":
+        if series.times is None:
+            raise DataError(f"{series.source}: has no times; name their column with data.time, or leave data.split out")
+        unknown = np.flatnonzero(np.isnat(series.times) if series.times.dtype.kind == "M" else np.isnan(series.times))
+        if len(unknown):
+            raise DataError(f"{series.place(unknown[0])}: has no time, which data.split = time needs")
+
+
+def _cut(
+    series: Series,
+    rows: Array,
+    labels: Array,
+    key: Literal["validation", "test"],
+    class_names: tuple[str, ...],
+    data: config.Data,
+) -> tuple[Array, Array]:
+    numbers: dict[str, int] = {}
+    groups = None
+    if series.groups is not None:
+        groups = np.array([numbers.setdefault(word, len(numbers)) for word in series.groups], np.int64)[rows]
+    times = None if series.times is None else series.times[rows]
+    kept, held_out = split.cut(data, key, labels[rows], class_names, groups, times)
+    return rows[kept], rows[held_out]
+
+
+def _refuse_shared_groups(train: Series, test: Series, data: config.Data) -> None:
+    if data.split != "group" or test is train or test.groups is None:
+        return
+    known = set(train.groups or ())
+    for row, group in enumerate(test.groups):
+        if group in known:
+            raise DataError(
+                f"{test.place(row)}: {data.group} {group!r} is in {train.source} too; with data.split = group none may "
+                "stand on both sides: move its series to one file"
+            )
+
+
+def _refuse_other_channels(train: Series, test: Series) -> None:
+    if test.channels != train.channels:
+        raise DataError(
+            f"{test.source}: its channels are {', '.join(test.channels)}, but {train.source} has "
+            f"{', '.join(train.channels)}; give both files the same columns, or name them with data.channels"
+        )
