@@ -42,7 +42,7 @@ tune: setup ## measure which batch, threads and rate to train CONFIG with
 	@$(PIPELINE) tune $(SETTINGS)
 
 train: setup ## train or resume RUN on every GPU, or on the CPUs
-	@$(BIN)/accelerate launch --quiet --config_file $(LAUNCH) --num_processes $(PROCESSES) --main_process_port 0 --num_cpu_threads_per_process 1 -m pipeline train $(SETTINGS)
+	@$(PIPELINE) train $(SETTINGS) --launch $(LAUNCH) --processes $(PROCESSES)
 
 eval: setup ## measure the best checkpoint of RUN on the test part
 	@$(PIPELINE) evaluate --run $(RUN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -55,12 +56,22 @@ def tune(
 
 
 @app.command()
-def train(config: ConfigFile, overrides: Overrides = None) -> None:
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    processes: Annotated[int, typer.Option(help="Processes to start on this machine.", min=1)] = 1,
+    launch: Annotated[Path | None, typer.Option(help="A launch file of Accelerate's, such as launch/cpu.yaml.")] = None,
+) -> None:
     """Train, or resume the run folder if there is one."""
     from pipeline import config as configuration
+    from pipeline.distributed import launcher
+
+    settings = configuration.load(config, overrides or ())  # before any process is started
+    if "RANK" not in os.environ and launcher.needs_launcher(launch, processes):
+        sys.exit(launcher.launch(launch, processes, ["train", "--config", str(config), *(overrides or ())]))
     from pipeline.stages import train as stage
 
-    stage.train(configuration.load(config, overrides or ()))
+    stage.train(settings)
 
 
 @app.command()
@@ -116,11 +127,13 @@ def main() -> None:
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the others of this machine have met the same
             print(f"error: {error}", file=sys.stderr)
+        else:
+            time.sleep(1)  # the first to end has the launcher stop the others, who may not have said it yet
         sys.exit(2)
     except (TrainingError, Stopped) as end:
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
             print(end, file=sys.stderr)
-        sys.exit(143 if isinstance(end, Stopped) else 1)
+        sys.exit(143 if isinstance(end, Stopped) else end.status)
     except RuntimeError as error:  # torch has a class for it on GPUs only
         if "can't allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":
             raise

@@ -23,11 +23,15 @@ class RunError(UserError):
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on, and no input of the user is to blame: one message, exit status 1."""
+    """Training cannot go on, and no input of the user is to blame: one message."""
+
+    status = 1  # of the exit; 3 for what will come again
 
 
 class NonFiniteError(TrainingError):
     """The loss or its gradient is not finite; no update was made with it."""
+
+    status = 3
 
 
 class LostContactError(TrainingError):
@@ -36,6 +40,8 @@ class LostContactError(TrainingError):
 
 class CorruptionError(TrainingError):
     """The weights of the processes, which must be the same, are not."""
+
+    status = 3
 
 
 class Stopped(Exception):

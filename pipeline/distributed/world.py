@@ -94,18 +94,20 @@ def _join(backend: str, timeout: timedelta) -> None:
 def _on_cpu() -> bool:
     """Whether to stay off GPUs: there is none, or the launch says so.
 
-    Of what launch/cpu.yaml says, ``accelerate launch`` hands only the hidden GPUs (gpu_ids) on to several processes,
-    and only ACCELERATE_USE_CPU to one. Raises UserError if the launch asks for a GPU that is not there.
+    Raises UserError if the launch asks for a GPU that is not there: it names which (CUDA_VISIBLE_DEVICES), or
+    ``accelerate launch`` was told to start several on GPUs. It then hands no ACCELERATE_USE_CPU on, whereas it hands
+    "false" to one process whatever it was told, which so is no wish.
     """
-    said = os.environ.get("ACCELERATE_USE_CPU", "").lower()
-    if said in ("true", "1", "yes") or set(os.environ.get("CUDA_VISIBLE_DEVICES", "all").split(",")) <= {"-1", ""}:
+    said, visible = os.environ.get("ACCELERATE_USE_CPU", "").lower(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said in ("true", "1", "yes") or (visible is not None and set(visible.split(",")) <= {"-1", ""}):
         return True
     if torch.accelerator.is_available():
         return False
-    if said or "LOCAL_RANK" in os.environ:
+    several = {"LOCAL_RANK", "ACCELERATE_MIXED_PRECISION"} <= os.environ.keys() and not said
+    if visible or several:
         raise UserError(
             "the launch asks for a GPU and this machine has none; use --config_file launch/cpu.yaml "
-            "(make: LAUNCH=launch/cpu.yaml), or ACCELERATE_USE_CPU=true with torchrun"
+            "(make: LAUNCH=launch/cpu.yaml), or leave CUDA_VISIBLE_DEVICES unset"
         )
     return True
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.support.launching import ROOT, end, launch, losses, run, succeed
+from tests.support.launching import ROOT, begin, end, launch, losses, succeed, wait_until
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 needs_no_gpu = pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
@@ -59,10 +63,69 @@ def test_gpu_launch_file_without_a_gpu_is_refused_with_what_to_type(folder: Path
     assert not (folder / "gpu").exists()
 
 
-def test_launcher_that_leaves_the_processes_apart_is_refused(folder: Path) -> None:
-    """torchrun on CPUs without ACCELERATE_USE_CPU gives worlds of one, each of which would write the same run."""
-    apart = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    status, output = run("train", "--config", SMOKE, "run.dir=apart", cwd=folder, **apart)
-    assert status == 2, output
-    assert "ACCELERATE_USE_CPU=true with torchrun" in output
-    assert not (folder / "apart").exists()
+def test_torchrun_on_a_machine_without_a_gpu_trains_on_its_cpus(folder: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pipeline"]
+    job = begin([*command, "train", "--config", SMOKE, "run.dir=torchrun"], folder)
+    status, output = end(job)
+    assert status == 0 and "2 processes on cpu" in output, output
+
+
+@needs_no_gpu
+def test_a_plain_launch_is_no_wish_for_a_gpu(folder: Path) -> None:
+    job = begin([sys.executable, "-m", "accelerate.commands.launch", "-m", "pipeline", *train("plain")], folder)
+    assert end(job)[0] == 0
+    alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    assert "1 process on cpu" in succeed(*train("rank"), cwd=folder, **alone)
+
+
+def train(name: str, *overrides: str) -> list[str]:
+    return ["train", "--config", SMOKE, f"run.dir={name}", "track.backends=[]", *overrides]
+
+
+def pipeline(folder: Path, processes: int, *arguments: str) -> subprocess.Popen[str]:
+    """What ``make train PROCESSES=...`` starts on a machine without a GPU."""
+    options = ["--launch", str(ROOT / "launch/cpu.yaml"), "--processes", str(processes)]
+    return begin([sys.executable, "-m", "pipeline", *arguments, *options], folder)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("overrides", "status", "last"),
+    [
+        (["optim.rl=3"], 2, "error: command line: optim.rl=3: optim.rl: unknown key"),
+        (["train.batch=100000"], 2, "error: train.batch = 100000 is more than"),
+        (["data.prepared=nowhere"], 2, "error: "),
+        (["optim.name=sgd", "optim.lr=1e38"], 3, "step "),
+    ],
+)
+def test_an_error_is_the_last_thing_on_the_screen_and_its_status_comes_through(
+    folder: Path, processes: int, overrides: list[str], status: int, last: str
+) -> None:
+    ended, output = end(pipeline(folder, processes, *train(f"error{processes}", *overrides)))
+    assert ended == status, output
+    assert "Traceback" not in output and output.splitlines()[-1].startswith(last), output
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_command_saves_and_ends_with_one_line(folder: Path, processes: int, number: int) -> None:
+    name = f"signal{processes}{number}"
+    job = pipeline(folder, processes, *train(name, "train.epochs=100000", "train.log_every=5"))
+    wait_until(lambda: (folder / name / "metrics.jsonl").exists(), "the first record")
+    if number == signal.SIGINT:  # a terminal sends it to all
+        os.killpg(job.pid, number)
+    else:
+        job.send_signal(number)
+    status, output = end(job)
+    assert status == 143, output
+    assert "Traceback" not in output and output.splitlines()[-1].startswith("stopped by a signal and saved after step")
+
+
+def test_a_process_that_was_killed_is_named(folder: Path) -> None:
+    job = pipeline(folder, 2, *train("killed", "train.epochs=100000", "train.log_every=5"))
+    wait_until(lambda: (folder / "killed" / "metrics.jsonl").exists(), "the first record")
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    status, output = end(job)
+    assert status == 1 and "Traceback" not in output, output
+    assert output.splitlines()[-1].startswith("a process was killed by SIGKILL")

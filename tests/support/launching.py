@@ -110,8 +110,13 @@ def launch(file: str, *arguments: str, cwd: Path, options: tuple[str, ...] = (),
     """Start ``accelerate launch --config_file launch/FILE OPTIONS -m pipeline ARGUMENTS`` in a session of its own."""
     head = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "launch" / file)]
     program = "tests.support.faults" if "INJECTED_FAULT" in more else "pipeline"
+    return begin([*head, "--num_cpu_threads_per_process", "1", *options, "-m", program, *arguments], cwd, **more)
+
+
+def begin(command: list[str], cwd: Path, **more: str) -> subprocess.Popen[str]:
+    """Start any command in a session of its own."""
     return subprocess.Popen(
-        [*head, "--num_cpu_threads_per_process", "1", *options, "-m", program, *arguments],
+        command,
         cwd=cwd,
         env=environment(**more),
         stdin=subprocess.DEVNULL,

@@ -1,0 +1,80 @@
+"""Several processes on this machine, started by Accelerate's launcher, which ends without a word of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import UserError
+
+ORDER = (2, 3, 143)  # of the exit statuses of several processes, the first that one of them has is that of all
+
+
+def needs_launcher(file: Path | None, processes: int) -> bool:
+    """Whether the processes of a launch file must be started; one process on one machine is the one that asks.
+
+    For one process, what the file says of devices is made true in this process: no GPU (``use_cpu``), or which
+    (``gpu_ids``). Raises UserError if the file cannot be read.
+    """
+    said = _read(file) if file else {}
+    if processes > 1 or int(said.get("num_machines", 1)) > 1:
+        return True
+    if said.get("use_cpu"):
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
+    elif str(said.get("gpu_ids", "all")) != "all":
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(said["gpu_ids"]))
+    return False
+
+
+def launch(file: Path | None, processes: int, arguments: Sequence[str]) -> int:
+    """Run ``python -m pipeline ARGUMENTS`` as so many processes, and return the exit status that speaks for all.
+
+    Without a ``file`` they are on the GPUs of this machine, or on its CPUs if it has none. What they print is the last
+    thing on the screen; only a process that could say nothing, as it was killed, is named here.
+    """
+    import torch
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    devices = ["--multi_gpu"] if torch.accelerator.is_available() else ["--multi_gpu", "--gpu_ids", "-1,-1"]
+    where = ["--config_file", str(file)] if file else [*devices, "--num_machines", "1", "--mixed_precision", "no"]
+    more = ["--num_processes", str(processes), "--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # who was signalled, and the children's statuses
+    try:
+        launch_command(launch_command_parser().parse_args([*where, *more, "-m", "pipeline", *arguments]))
+    except ChildFailedError as failed:
+        return _status([failure.exitcode for failure in failed.failures.values()])
+    except SignalException as stopped:
+        return 143 if stopped.sigval in (signal.SIGTERM, signal.SIGINT) else 128 + stopped.sigval
+    except (ValueError, ConnectionError) as error:  # what accelerate says of a launch file
+        raise UserError(f"{file or 'the launch'}: {error}") from None
+    return 0
+
+
+def _status(codes: list[int]) -> int:
+    killed = [-code for code in codes if code < 0 and -code != signal.SIGTERM]
+    for number in killed[:1]:
+        print(
+            f"a process was killed by {signal.Signals(number).name}, and the others were stopped; if memory ran out, lower "
+            "train.batch; the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+    return next((status for status in ORDER if status in codes), 1)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        said = yaml.safe_load(file.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{file}: cannot be read as a launch file ({error}); there are some in launch/") from None
+    if not isinstance(said, dict):
+        raise UserError(f"{file}: is no launch file; there are some in launch/")
+    return said
