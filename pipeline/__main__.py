@@ -39,7 +39,7 @@ def prepare(config: ConfigFile, overrides: Overrides = None) -> None:
     from pipeline import config as configuration
     from pipeline.stages import prepare as stage
 
-    stage.prepare(configuration.load(config, overrides or ()), str(config))
+    stage.prepare(configuration.load(config, overrides or ()), str(config), overrides or ())
 
 
 @app.command()

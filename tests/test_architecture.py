@@ -106,7 +106,7 @@ def test_the_first_listing_is_short_and_each_folder_shows_its_story() -> None:
 
 
 def test_each_command_is_a_stage() -> None:
-    assert set(map_of("pipeline.stages")) == {"assembly", "job", *COMMANDS}
+    assert set(map_of("pipeline.stages")) == {"assembly", "advice", "job", *COMMANDS}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], []])

@@ -2,6 +2,7 @@
 
 Each stage reads the folder that the one before it wrote, and nothing else:
 
+    advice    what to type next
     assembly  what several stages put together: model, state, batches, the best weights of a run
     job       one attempt at a run: what it is made of, where it goes on
     check     the dry run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from pipeline.model.classifier import RecurrentClassifier
 from pipeline.plots.data import sample_grid
 from pipeline.run import checkpoints
 from pipeline.run.checkpoints import Checkpoint
+from pipeline.stages import advice
 from pipeline.training import optim
 from pipeline.training.state import State, class_weights
 from pipeline.training.state import make_state as ready
@@ -95,13 +97,24 @@ def draw_examples(path: Path, prepared: Prepared, part: Part, rows: Sequence[int
     sample_grid(path, flat.reshape(-1, *manifest.image).numpy(), titles)
 
 
-def refuse_batch(train: config.Train, prepared: Prepared) -> None:
-    """Raise UserError if a batch is larger than the training part: every step would be mostly padding."""
-    count = prepared.manifest.parts["train"].count
-    if train.batch > count:
+def fitted(settings: Config, prepared: Prepared, processes: int) -> Config:
+    """``settings`` with a batch that the training split holds, where the batch was left to its default.
+
+    It is the largest power of two that makes four steps per epoch, and at least 8: a few examples per step are enough
+    for few examples. Raises UserError for a batch that the user chose and that is larger than the training split, of
+    which every step would be mostly padding.
+    """
+    options, count = settings.train, prepared.manifest.parts["train"].count
+    if options.batch <= count:
+        return settings
+    slices = options.gradient_shards or processes * options.accumulate
+    batch = max(2 ** int(math.log2(max(1, count / 4))), min(8, count))
+    batch = max(slices, batch // slices * slices)
+    if "batch" in options.model_fields_set or batch > count:
         raise UserError(
-            f"train.batch = {train.batch} is more than the {count} training examples; set train.batch={count} or less"
+            f"train.batch = {options.batch} is more than the {count} training examples; set train.batch={count} or less"
         )
+    return settings.model_copy(update={"train": options.model_copy(update={"batch": batch})})
 
 
 def slices_of(train: config.Train, number: int, processes_: int) -> tuple[int, range]:
@@ -141,4 +154,4 @@ def test_metrics(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: cannot be read; type: make eval RUN={folder}") from None
+        raise RunError(f"{path}: cannot be read; type: {advice.of_run('evaluate', folder)}") from None

@@ -6,7 +6,7 @@ from pipeline import config
 from pipeline.config import Config
 from pipeline.data.prepared import open_prepared
 from pipeline.errors import UserError
-from pipeline.stages.assembly import make_model, steps_text
+from pipeline.stages.assembly import fitted, make_model, steps_text
 
 
 def check(settings: Config) -> None:
@@ -17,6 +17,7 @@ def check(settings: Config) -> None:
     except UserError as error:
         print(f"parameters, steps and memory are known once the data is prepared: {error}")
         return
+    settings = fitted(settings, prepared, 1)
     model = make_model(settings, prepared)
     count, manifest = prepared.manifest.parts["train"].count, prepared.manifest
     steps = -(-count // settings.train.batch)

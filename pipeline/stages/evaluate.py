@@ -21,6 +21,7 @@ from pipeline.plots.evaluation import confusion, reliability
 from pipeline.plots.training import curves
 from pipeline.run import record, trackers
 from pipeline.run.folder import settings_of, writer
+from pipeline.stages import advice
 from pipeline.stages.assembly import best_of, draw_examples
 from pipeline.training import evaluation, metrics
 
@@ -53,7 +54,7 @@ def evaluate(folder: Path, split: str = "test") -> None:
         scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
         tracker.log_evaluation(scores | {"step": found.step}, summary["confusion_matrix"], names, pictures)
         tracker.finish()
-        print(f"written: {place(folder, split)}\nnext: make export RUN={folder}")
+        print(f"written: {place(folder, split)}\nnext: {advice.of_run('export', folder)}")
 
 
 def place(folder: Path, split: str) -> Path:

@@ -14,8 +14,8 @@ from pipeline import config, files
 from pipeline.config import Config
 from pipeline.data.batches import Batches
 from pipeline.data.manifest import Name
-from pipeline.data.preparation.folder import refuse_changed
-from pipeline.data.prepared import Prepared, open_prepared
+from pipeline.data.preparation.folder import prepare, refuse_changed
+from pipeline.data.prepared import Prepared, folder_of, open_prepared
 from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
 from pipeline.errors import RunError, UserError
@@ -24,7 +24,7 @@ from pipeline.run import checkpoints
 from pipeline.run.environment import code_digest
 from pipeline.run.folder import enter, keep_free, writer
 from pipeline.run.log import Progress
-from pipeline.stages.assembly import assert_same_data, make_batches, make_state, refuse_batch, slices_of
+from pipeline.stages.assembly import assert_same_data, fitted, make_batches, make_state, slices_of
 from pipeline.training.state import State, recurrent_dtype
 
 
@@ -53,9 +53,13 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     """
     folder = files.path(settings.run.dir)
     accelerator = stack.enter_context(world.world(settings.run, settings.train.precision, settings.train.accumulate == 1))
-    prepared = collectives.together(lambda: open_prepared(settings.data, accelerator.is_local_main_process))
+    prepared = collectives.together(lambda: ready(settings.data, accelerator.is_local_main_process))
     collectives.on_main(lambda: refuse_changed(settings.data, prepared))
-    refuse_batch(settings.train, prepared)
+    chosen = settings.train.batch
+    settings = fitted(settings, prepared, collectives.world_size())
+    if settings.train.batch != chosen and collectives.rank() == 0:
+        count = prepared.manifest.parts["train"].count
+        print(f"train.batch = {settings.train.batch}, as the default of {chosen} is more than the {count} training examples")
     versions = {
         "configuration": config.dump(settings),
         "prepared data": prepared.digest,
@@ -74,6 +78,15 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     store = collectives.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
     batches = make_batches(settings, prepared, store["train"], slices, mine)
     return Job(settings, folder, prepared, store, batches, state, found)
+
+
+def ready(data: config.Data, verify: bool) -> Prepared:
+    """The prepared folder of ``data``, made if it is not there: by one process, while the others wait for it."""
+    if not folder_of(data).exists():
+        made = prepare(data)
+        if made.made:
+            print(f"{made.folder}: prepared")
+    return open_prepared(data, verify)
 
 
 def resume(folder: Path, state: State, prepared: Prepared) -> checkpoints.Checkpoint | None:

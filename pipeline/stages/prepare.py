@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline import files
 from pipeline.config import Config
 from pipeline.data.preparation import folder, report
 from pipeline.plots import canvas
 from pipeline.plots.data import data_report
+from pipeline.stages import advice
 from pipeline.stages.assembly import draw_examples, steps_text
 
 SAMPLES = 40  # pictures in the grid
 
 
-def prepare(settings: Config, file: str) -> None:
+def prepare(settings: Config, file: str, overrides: Sequence[str] = ()) -> None:
     """Make the prepared folder if it is not there, draw samples.png beside the manifest, print shapes and counts."""
     prepared = folder.prepare(settings.data)
     manifest = prepared.manifest
@@ -46,4 +49,5 @@ def prepare(settings: Config, file: str) -> None:
             titles = [manifest.class_names[int(part.labels[row])] for row in rows]
             with canvas.attempt(picture):
                 draw_examples(picture, prepared, part, rows, titles)
-    print(f"samples: {picture}\nreport: {prepared.folder / 'report.json'} and report.png\nnext: make train CONFIG={file}")
+    print(f"samples: {picture}\nreport: {prepared.folder / 'report.json'} and report.png")
+    print(f"next: {advice.configured('train', file, overrides)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.errors import RunError
 from pipeline.run.folder import settings_of
+from pipeline.stages import advice
 from pipeline.stages.assembly import test_metrics
 
 
@@ -14,7 +15,7 @@ def summary(folder: Path) -> None:
     settings = settings_of(folder)
     measured = test_metrics(folder)
     if measured is None:
-        raise RunError(f"{folder}: not evaluated yet; type: make eval RUN={folder}")
+        raise RunError(f"{folder}: not evaluated yet; type: {advice.of_run('evaluate', folder)}")
     print(f"{measured['split']} accuracy  {measured['accuracy']:.4f} on {measured['count']} examples")
     print(f"run folder     {folder}")
     print(f"pictures       {folder / 'eval'}")

@@ -15,6 +15,7 @@ from pipeline.errors import CorruptionError, NonFiniteError, Stopped
 from pipeline.run import checkpoints, saving
 from pipeline.run.log import Log, Progress
 from pipeline.run.saving import Writer
+from pipeline.stages import advice
 from pipeline.stages.job import Job, begin, describe, pins
 from pipeline.training import loop
 from pipeline.training.evaluation import Interrupted, evaluate
@@ -40,7 +41,8 @@ def reports(settings: Config) -> Iterator[Report]:
         job = begin(settings, stack)
         if job.found and checkpoints.is_finished(job.found):
             if collectives.rank() == 0:
-                print(f"{job.folder}: finished at step {job.state.step}, nothing to do; next: make eval RUN={job.folder}")
+                print(f"{job.folder}: finished at step {job.state.step}, nothing to do")
+                print(f"next: {advice.of_run('evaluate', job.folder)}")
             return
         yield from run(job)
 
@@ -99,7 +101,8 @@ def run(job: Job) -> Iterator[Report]:
             if early or last:
                 break
         collectives.on_main(lambda: saver.finish(state.step))
-        progress.say(f"finished at step {state.step}{selection.describe(options.monitor)}; next: make eval RUN={job.folder}")
+        ended = f"finished at step {state.step}{selection.describe(options.monitor)}"
+        progress.say(f"{ended}; next: {advice.of_run('evaluate', job.folder)}")
 
 
 def save(job: Job, selection: Selection, best: bool, saver: Writer, log: Log) -> None:

@@ -94,7 +94,7 @@ def pipeline(folder: Path, processes: int, *arguments: str) -> subprocess.Popen[
     [
         (["optim.rl=3"], 2, "error: command line: optim.rl=3: optim.rl: unknown key"),
         (["train.batch=100000"], 2, "error: train.batch = 100000 is more than"),
-        (["data.prepared=nowhere"], 2, "error: "),
+        (["data.source=csv", "data.path=none.csv"], 2, "error: "),
         (["optim.name=sgd", "optim.lr=1e38"], 3, "step "),
     ],
 )

@@ -61,8 +61,9 @@ def test_each_column_of_a_configuration_is_an_option_of_predict() -> None:
     assert set(config.Columns.model_fields) < set(inspect.signature(predict).parameters)
 
 
-def test_unprepared_data_names_the_command_that_prepares_it(tmp_path: Path) -> None:
-    refused("train", *SMOKE, cwd=tmp_path, says=("not prepared yet", "python -m pipeline prepare --config"))
+def test_train_prepares_what_is_not_prepared_yet_once_for_all_processes(tmp_path: Path) -> None:
+    output = succeed("train", *SMOKE, "train.epochs=1", "track.backends=[]", cwd=tmp_path, processes=2)
+    assert output.count(": prepared\n") == 1 and "finished at step 14" in output
 
 
 def test_batch_that_does_not_divide_names_numbers_that_do(folder: Path) -> None:

@@ -1,0 +1,46 @@
+"""What to type next: whole commands, in the form in which this one was typed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+TARGETS = {"prepare": "prep", "evaluate": "eval"}  # of make, where they are called otherwise
+
+
+def configured(verb: str, file: str, overrides: Sequence[str] = ()) -> str:
+    """The command that does ``verb`` with a configuration file and its overrides."""
+    if not _by_make():
+        return shlex.join([*_program(), verb, "--config", file, *overrides])
+    # make adds run.dir by itself, from RUN or from the name of the file
+    words = [override for override in overrides if override != f"run.dir=runs/{Path(file).stem}"]
+    arguments = [f"ARGS={shlex.join(words)}"] if words else []
+    return shlex.join(["make", TARGETS.get(verb, verb), f"CONFIG={file}", *arguments, *_processes()])
+
+
+def of_run(verb: str, folder: Path) -> str:
+    """The command that does ``verb`` with a run folder."""
+    if _by_make():
+        return shlex.join(["make", TARGETS.get(verb, verb), f"RUN={folder}"])
+    return shlex.join([*_program(), verb, "--run", str(folder)])
+
+
+def _by_make() -> bool:
+    return "MAKELEVEL" in os.environ and Path("Makefile").exists()
+
+
+def _processes() -> list[str]:
+    """``PROCESSES=N``, where it was typed after make."""
+    return [word for word in os.environ.get("MAKEFLAGS", "").split() if word.startswith("PROCESSES=")]
+
+
+def _program() -> list[str]:
+    """How this program was called: by its own name, or as a module of an interpreter."""
+    name = Path(sys.argv[0]).name
+    if name != "__main__.py":
+        return [name]
+    python = Path(sys.executable)
+    return [str(python.relative_to(Path.cwd())) if python.is_relative_to(Path.cwd()) else "python", "-m", "pipeline"]

@@ -1,0 +1,44 @@
+"""What a default does where the data does not fit it, and that a choice of the user's is refused instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.support.launching import run, succeed
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """A working folder with 36 training series, and a configuration that names nothing but them."""
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "few.npz", values=random.normal(size=(50, 6, 2)).astype("f4"), labels=np.arange(50) % 2)
+    (tmp_path / "few.yaml").write_text("data: {source: npz, path: few.npz}\ntrack: {backends: []}\ntrain: {epochs: 1}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_default_batch_above_the_training_split_is_made_to_fit_and_said(few: Path, processes: int) -> None:
+    output = succeed("train", "--config", "few.yaml", cwd=few, processes=processes)
+    assert output.count("train.batch = 8, as the default of 64 is more than the 36 training examples") == 1
+    assert yaml.safe_load((few / "runs/few/config.yaml").read_text())["train"]["batch"] == 8
+    assert "nothing to do" in succeed("train", "--config", "few.yaml", cwd=few), "the same configuration is the same run"
+
+
+def test_a_batch_that_the_user_chose_is_refused(few: Path) -> None:
+    status, output = run("train", "--config", "few.yaml", "train.batch=64", cwd=few)
+    assert status == 2 and "train.batch = 64 is more than the 36 training examples; set train.batch=36 or less" in output
+
+
+def test_what_is_typed_next_is_whole(few: Path) -> None:
+    output = succeed("prepare", "--config", "few.yaml", "data.validation=0.2", "model.hidden=16", cwd=few)
+    assert output.splitlines()[-1] == "next: pipeline train --config few.yaml data.validation=0.2 model.hidden=16"
+    make = {"MAKELEVEL": "1", "MAKEFLAGS": " -- PROCESSES=1 CONFIG=few.yaml"}
+    (few / "Makefile").write_text("")
+    output = succeed("prepare", "--config", "few.yaml", "run.dir=runs/few", "model.hidden=16", cwd=few, **make)
+    assert output.splitlines()[-1] == "next: make train CONFIG=few.yaml ARGS=model.hidden=16 PROCESSES=1"
+    output = succeed("train", "--config", "few.yaml", cwd=few)
+    assert output.splitlines()[-1].endswith("next: pipeline evaluate --run runs/few")
