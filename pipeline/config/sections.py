@@ -43,6 +43,11 @@ class Model(Section):
     layer_norm: bool = field(False, "normalise the outputs of each recurrent layer over its units")
     conv: int = field(0, "channels of a convolutional branch beside the recurrence, as in LSTM-FCN; 0: none", ge=0)
     head_dropout: float = field(0.0, "before the head", ge=0, lt=1)
+    conv_norm: Literal["layer", "batch"] = field(
+        "layer",
+        "of the convolutional branch; `batch`: over the batch in training (in exact mode over each shard, with `accumulate` "
+        "over each part), by fixed numbers afterwards; `layer`: each step over its channels",
+    )
 
 
 class Optim(Section):

@@ -21,7 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.model.masked import KERNELS, Attention, Convolutions
+from pipeline.model.convolutions import KERNELS, BatchNorm, Convolutions
+from pipeline.model.masked import Attention
 
 OPSET, IR_VERSION = 17, 8  # the oldest pair with every operator used here: read by each onnxruntime since 1.12
 # Position in torch of each of ONNX's gates: LSTM i, o, f, c from i, f, g, o; GRU z, r, h from r, z, n.
@@ -190,9 +191,16 @@ class _Graph:
         """(T, B, F) -> (B, K), the convolutional branch."""
         for index, (kernel, convolve, norm) in enumerate(zip(KERNELS, branch.filters, branch.norms, strict=True)):
             x = self.add("Transpose", [self.padded(x)], perm=[1, 2, 0])  # (B, F, T)
-            weights = [self.constant(f"conv_{index}_{key}", convolve.get_parameter(key)) for key in ("weight", "bias")]
+            weight: Tensor = convolve.get_parameter("weight")
+            bias: Tensor = convolve.get_parameter("bias")
+            if isinstance(norm, BatchNorm):  # fixed numbers by now: they become a part of the convolution's
+                scale = (norm.var + norm.eps).rsqrt() * norm.weight
+                weight, bias = weight * scale[:, None, None], (bias - norm.mean) * scale + norm.bias
+            weights = [self.constant(f"conv_{index}_weight", weight), self.constant(f"conv_{index}_bias", bias)]
             x = self.add("Conv", [x, *weights], pads=[(kernel - 1) // 2, kernel // 2])
             x = self.add("Transpose", [x], perm=[2, 0, 1])  # (T, B, channels)
-            scales = [self.constant(f"conv_{index}_norm_{key}", norm.get_parameter(key)) for key in ("weight", "bias")]
-            x = self.add("Relu", [self.add("LayerNormalization", [x, *scales], axis=-1, epsilon=norm.eps)])
+            if not isinstance(norm, BatchNorm):
+                scales = [self.constant(f"conv_{index}_norm_{key}", norm.get_parameter(key)) for key in ("weight", "bias")]
+                x = self.add("LayerNormalization", [x, *scales], axis=-1, epsilon=norm.eps)
+            x = self.add("Relu", [x])
         return self.mean(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch import distributed as dist
 
@@ -29,6 +30,24 @@ def reduce_sum(tensor: Tensor) -> Tensor:
         tensor = tensor.clone()
         dist.all_reduce(tensor)
     return tensor
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes: each of them gets the gradient of all."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return reduce_sum(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return reduce_sum(grad.contiguous())
+
+
+def differentiable_sum(tensor: Tensor) -> Tensor:
+    """``reduce_sum``, through which gradients flow."""
+    total: Tensor = _Sum.apply(tensor)
+    return total
 
 
 def gather(value: Any) -> list[Any]:

@@ -5,5 +5,6 @@ In the order of their imports:
     cpu_lstm    the LSTM layer on CPUs, a kernel compiled for the processor
     torch_private  what is used of torch under names that it keeps to itself
     masked      layers and means over the valid steps of series of unequal lengths
+    convolutions   the convolutional branch and its normalisation
     classifier  RecurrentClassifier
 """

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.model import cpu_lstm, masked
-from pipeline.model.masked import Attention, Convolutions
+from pipeline.model.convolutions import BatchNorm, Convolutions
+from pipeline.model.masked import Attention
 
 CELLS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -54,6 +55,7 @@ class RecurrentClassifier(nn.Module):
         layer_norm: bool = False,
         conv: int = 0,
         head_dropout: float = 0.0,
+        conv_norm: Literal["layer", "batch"] = "layer",
     ) -> None:
         super().__init__()
         self.cell, self.hidden, self.pooling = cell, hidden, pooling
@@ -73,7 +75,7 @@ class RecurrentClassifier(nn.Module):
         self.projection = nn.Linear(features, projection) if projection else None
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in self.recurrent) if layer_norm else None
         self.attention = Attention(width) if pooling == "attention" else None
-        self.convolutions = Convolutions(features, conv) if conv else None
+        self.convolutions = Convolutions(features, conv, conv_norm) if conv else None
         if init == "orthogonal":
             self._orthogonal_init()
 
@@ -104,6 +106,11 @@ class RecurrentClassifier(nn.Module):
         """Whether a forward pass in training mode draws random numbers, from torch's global generator."""
         return bool(self.dropout or self.head_dropout)
 
+    @property
+    def batch_norms(self) -> list[BatchNorm]:
+        """The modules whose statistics are of a batch."""
+        return [module for module in self.modules() if isinstance(module, BatchNorm)]
+
     def set_normalization(self, mean: Tensor, scale: Tensor) -> None:
         """Make the model see ``(values - mean) * scale``; both are (F)."""
         self.mean.copy_(mean)
@@ -116,12 +123,12 @@ class RecurrentClassifier(nn.Module):
                 module.flatten_parameters()
         return self
 
-    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+    def forward(self, values: Tensor, lengths: Tensor | None = None, real: Tensor | None = None) -> Tensor:
         """Logits (B, C) of ``values`` (B, T, F), in the units of the data set, any real dtype.
 
         ``lengths`` (B), int64, from 1 to T: the valid steps of each sequence; what follows them is padding and
         changes neither the result nor its gradient, NaN included. None: all T steps are valid. The logits of a
-        sequence of another length are NaN.
+        sequence of another length are NaN. ``real`` (B): which sequences count in the statistics of a batch; None: all.
         """
         wrong = None
         if lengths is not None:
@@ -136,11 +143,18 @@ class RecurrentClassifier(nn.Module):
             x = self._layer(index, x, lengths)  # (B, T, D*H)
         pooled = self._pool(x, lengths, valid)  # (B, D*H)
         if self.convolutions is not None:
-            pooled = torch.cat([pooled, self.convolutions(features, valid)], 1)  # (B, D*H + K)
+            pooled = torch.cat([pooled, self.convolutions(features, valid, self._counted(valid, real))], 1)  # (B, D*H + K)
         if self.head_dropout:
             pooled = functional.dropout(pooled, self.head_dropout, self.training)
         logits: Tensor = self.head(pooled)
         return logits if wrong is None else logits.masked_fill(wrong[:, None], torch.nan)
+
+    @staticmethod
+    def _counted(valid: Tensor | None, real: Tensor | None) -> Tensor | None:
+        """(B, T, 1) or (B, 1, 1): the valid steps of the real sequences; None: all steps."""
+        if real is None:
+            return valid
+        return real[:, None, None] if valid is None else valid & real[:, None, None]
 
     def _layer(self, index: int, x: Tensor, lengths: Tensor | None) -> Tensor:
         """The outputs (B, T, D*H) of the layer whose modules begin at ``index``."""

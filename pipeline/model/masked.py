@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-
-KERNELS = (8, 5, 3)  # of the fully convolutional network of Wang et al., 2017, which LSTM-FCN has as its branch
 
 
 def mask(lengths: Tensor, steps: int) -> Tensor:
@@ -70,27 +67,3 @@ class Attention(nn.Module):
         score: Tensor = self.query(torch.tanh(self.key(x)))  # (B, T, 1)
         weights = (score if valid is None else score.masked_fill(~valid, -torch.inf)).softmax(1)
         return (weights * x).sum(1)
-
-
-class Convolutions(nn.Module):
-    """The convolutional branch of LSTM-FCN (Karim et al., 2018): (B, T, F) -> (B, K), for any T.
-
-    Three temporal convolutions of K, 2K and K channels, each normalised and rectified, then the mean over the valid steps.
-    Zeros surround each series (before every convolution), so that each has as many steps after it as before.
-    In place of batch normalisation, in which the neighbours in a batch change each other's result, each step is
-    normalised over its channels (LayerNorm; Ba et al., 2016).
-    """
-
-    def __init__(self, features: int, channels: int) -> None:
-        super().__init__()
-        widths = (channels, 2 * channels, channels)
-        inputs = (features, *widths[:-1])
-        self.filters = nn.ModuleList(map(nn.Conv1d, inputs, widths, KERNELS))
-        self.norms = nn.ModuleList(map(nn.LayerNorm, widths))
-
-    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """``x`` (B, T, F) must be zero after the end of a series."""
-        for kernel, convolve, norm in zip(KERNELS, self.filters, self.norms, strict=True):
-            around = functional.pad(x.transpose(1, 2), ((kernel - 1) // 2, kernel // 2))  # (B, F, T + kernel - 1)
-            x = zero_padding(functional.relu(norm(convolve(around).transpose(1, 2))), valid)  # (B, T, width)
-        return mean(x, valid)

@@ -24,8 +24,9 @@ def flag_nonfinite(tensors: list[Tensor], flag: Tensor) -> None:
 
 @torch.no_grad()
 def average_into(averages: nn.Module, weights: nn.Module, decay: float) -> None:
-    """``averages = decay * averages + (1 - decay) * weights`` for all parameters, in one kernel."""
-    torch._foreach_lerp_(list(averages.parameters()), list(weights.parameters()), 1 - decay)
+    """``averages = decay * averages + (1 - decay) * weights`` for all parameters and buffers, in one kernel."""
+    own, other = ([*module.parameters(), *module.buffers()] for module in (averages, weights))
+    torch._foreach_lerp_(own, other, 1 - decay)
 
 
 def leave_out_of_ddp(model: nn.Module, names: Sequence[str]) -> None:

@@ -22,7 +22,13 @@ WARMUP = 3  # steps taken before the graph is made, as torch's notes on CUDA gra
 def fits(state: State, batches: Batches, train: config.Train, processes: int) -> bool:
     """Whether a step can be one graph: the same kernels on the same memory each time, and nothing that only the host knows."""
     store = batches.store
-    same_kernels = not state.model.stochastic and state.scaler is None and store.lengths is None and not batches.augmented
+    same_kernels = (
+        not state.model.stochastic
+        and not state.model.batch_norms
+        and state.scaler is None
+        and store.lengths is None
+        and not batches.augmented
+    )
     alone = processes == 1 and not train.gradient_shards and train.accumulate == 1
     return train.cuda_graph == "auto" and store.device.type == "cuda" and store.resident and same_kernels and alone
 

@@ -8,7 +8,7 @@ from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.model.torch_private import flag_nonfinite, total_norm
 from pipeline.training.gradients import exact_gradient, plain_gradient
-from pipeline.training.state import State, Taken
+from pipeline.training.state import Gradient, State, Taken
 
 
 class EagerStep:
@@ -17,6 +17,7 @@ class EagerStep:
     def __init__(self, state: State, batches: Batches, train: config.Train, optim: config.Optim, seed: int) -> None:
         self.state, self.batches, self.train, self.clip, self.seed = state, batches, train, optim.clip, seed
         self.parameters = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
+        self.norms = state.model.batch_norms
         self.gradient = exact_gradient if train.gradient_shards else plain_gradient
 
     def __call__(self, rate: float, logged: bool) -> Taken | None:
@@ -27,7 +28,7 @@ class EagerStep:
         state = self.state
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        loss, answers = self.gradient(state, self.batches, self.train.label_smoothing, self.seed, self.parameters)
+        found = self.gradient(state, self.batches, self.train.label_smoothing, self.seed, self.parameters)
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
         grads = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
@@ -36,30 +37,37 @@ class EagerStep:
             grads.append(norm)  # checked with the others: by a norm that overflows they would be clipped to nothing
         if norm is not None and self.clip:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
-        settled = self._update(grads) if state.scaler is None else self._scaled_update()
+        settled = self._update(grads, found) if state.scaler is None else self._scaled_update(found)
         for parameter in self.parameters:  # zero_grad without what an optimiser does around it
             parameter.grad = None
-        return Taken(loss, answers, norm) if settled else None
+        return Taken(found.loss, found.answers, norm) if settled else None
 
-    def _update(self, grads: list[Tensor]) -> bool:
+    def _track(self, found: Gradient) -> None:
+        """Move the running statistics: with each update of the weights, and never without one."""
+        for module, sums in zip(self.norms, found.statistics, strict=True):
+            module.track(sums)
+
+    def _update(self, grads: list[Tensor], found: Gradient) -> bool:
         """Update the weights if all of ``grads`` is finite. True: the step is settled either way."""
         state = self.state
         flag_nonfinite(grads, state.nonfinite)
         if not state.nonfinite.item():  # gradients are the same on all processes, and so is this
             state.optimizer.step()
+            self._track(found)
             return True
         state.nonfinite.zero_()
         if self.train.on_nonfinite == "stop":
             raise state.nonfinite_error(self.batches)
         return True
 
-    def _scaled_update(self) -> bool:
+    def _scaled_update(self, found: Gradient) -> bool:
         """Update the weights in fp16; False if the scaled gradient overflowed and a lower scale is left to try."""
         state, scaler = self.state, self.state.scaler
         before = scaler.get_scale()
         scaler.step(state.optimizer)
         scaler.update()
         if scaler.get_scale() >= before:
+            self._track(found)
             return True
         if scaler.get_scale() >= 1:
             return False

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline.data.batches import Batches, Slice, mix
 from pipeline.distributed.collectives import rank, world_size
 from pipeline.training.loss import summed_loss
-from pipeline.training.state import Answer, State
+from pipeline.training.state import Answer, Gradient, State
 
 
 def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Answer]:
@@ -25,14 +25,13 @@ def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: in
     if state.model.stochastic:
         torch.manual_seed(mix(seed, state.step, part.number))
     with state.autocast:
-        logits = state.forward(part.values, part.lengths).float()  # (b, C)
+        real = (part.weights > 0,) if part.padded and state.model.batch_norms else ()
+        logits = state.forward(part.values, part.lengths, *real).float()  # (b, C)
     loss = summed_loss(logits, part.labels, smoothing, state.class_weights, part.weights if part.padded else None)
     return loss / count, (logits.detach(), part)
 
 
-def plain_gradient(
-    state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]
-) -> tuple[Tensor, list[Answer]]:
+def plain_gradient(state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]) -> Gradient:
     """Leave the mean gradient over the global batch in ``grad``; DDP averages over W, so each share is scaled by W."""
     count, shares, answers = batches.count(state.step), [], []
     for part in batches.slices(state.step):
@@ -43,32 +42,33 @@ def plain_gradient(
             (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
         shares.append(share.detach())
         answers.append(answer)
-    return reduce(add, shares), answers
+    return Gradient(reduce(add, shares), answers, [norm.taken() for norm in state.model.batch_norms])
 
 
-def exact_gradient(
-    state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]
-) -> tuple[Tensor, list[Answer]]:
+def exact_gradient(state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]) -> Gradient:
     """Leave in ``grad`` the sum over the V shards in one fixed binary tree: the same bits for every W that divides V.
 
     (The idea of virtual workers: Or et al., VirtualFlow, 2021; Li et al., EasyScale, 2023.)
     """
-    count, leaves, answers = batches.count(state.step), [], []
+    count, leaves, answers, norms = batches.count(state.step), [], [], state.model.batch_norms
     for part in batches.slices(state.step):
         share, answer = slice_loss(state, part, count, smoothing, seed)
         grads = torch.autograd.grad(share if state.scaler is None else state.scaler.scale(share), parameters)
-        # the loss travels in the same vector as the gradient, and so in the same tree
-        leaves.append(torch.cat([*(grad.reshape(-1) for grad in grads), share.detach()[None]]))
+        # loss and statistics travel in the same vector as the gradient, and so in the same tree
+        further = [share.detach()[None], *(norm.taken() for norm in norms)]
+        leaves.append(torch.cat([*(grad.reshape(-1) for grad in grads), *further]))
         answers.append(answer)
     total = _tree_sum(leaves)
     if dist.is_initialized():
         totals = [torch.empty_like(total) for _ in range(world_size())]
         dist.all_gather(totals, total)
         total = _tree_sum(totals)
-    pieces = torch.split(total[:-1], [parameter.numel() for parameter in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
+    sizes = [*(parameter.numel() for parameter in parameters), 1, *(2 * len(norm.mean) + 1 for norm in norms)]
+    pieces = torch.split(total, sizes)
+    for parameter, piece in zip(parameters, pieces, strict=False):
         parameter.grad = piece.view_as(parameter)
-    return total[-1] * float(rank() == 0), answers  # the total is on every process; reports hold shares
+    loss, *statistics = pieces[len(parameters) :]
+    return Gradient(loss[0] * float(rank() == 0), answers, statistics)  # the loss is on every process; reports hold shares
 
 
 def _tree_sum(leaves: list[Tensor]) -> Tensor:

@@ -88,3 +88,5 @@ def _settle_buckets(state: State, batches: Batches) -> None:
         part = next(batches.slices(state.step))
         torch.autograd.backward(slice_loss(state, part, batches.batch, 0.0, 0)[0])
         state.optimizer.zero_grad()
+    for norm in state.model.batch_norms:
+        norm.taken()

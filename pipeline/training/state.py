@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pipeline import config
 from pipeline.data.batches import Batches, Slice
-from pipeline.distributed.collectives import gather
+from pipeline.distributed.collectives import differentiable_sum, gather
 from pipeline.errors import NonFiniteError
 from pipeline.model import cpu_lstm
 from pipeline.model.classifier import RecurrentClassifier
@@ -45,8 +45,10 @@ def make_state(
     exact = bool(train.gradient_shards)
     layers, lanes = _choose_kernel(model, train, accelerator)
     ema = deepcopy(model).flatten_parameters() if train.ema else None
-    # the normalisation is the same everywhere and never changes: DDP would send it to all at every step
-    leave_out_of_ddp(model, ["mean", "scale"])
+    # buffers are the same everywhere: DDP would send them to all at every step
+    leave_out_of_ddp(model, [name for name, _ in model.named_buffers()])
+    for norm in model.batch_norms if not exact else []:  # a shard of exact mode has statistics of its own
+        norm.reduce = differentiable_sum
     forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by slice_loss
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
@@ -95,6 +97,15 @@ class Taken:
     loss: Tensor  # (), this process's share
     answers: list[Answer]
     norm: Tensor | None  # (), of the gradient, before clipping
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """What a global batch gave besides the gradients of the parameters."""
+
+    loss: Tensor  # (), this process's share
+    answers: list[Answer]
+    statistics: list[Tensor]  # of each batch normalisation, summed over the batch: the same on all processes
 
 
 @dataclass

@@ -97,3 +97,26 @@ def test_a_run_on_buckets_that_was_stopped_ends_as_one_left_alone(folder: Path) 
     assert run("train", *common, "run.dir=stopped", "train.epochs=4", cwd=folder, **fault)[0] == 143
     succeed("train", *common, "run.dir=stopped", "train.epochs=4", cwd=folder, processes=2)
     assert weights(folder / "stopped") == weights(folder / "whole")
+
+
+CONVOLVED = ("model.conv=8", "model.conv_norm=batch", "train.epochs=2")
+
+
+def test_statistics_of_a_batch_are_those_of_all_processes_together(folder: Path) -> None:
+    """With a gradient that SGD takes as it is, so that a wrong scale shows too."""
+    options = (*CONVOLVED, "optim.name=sgd", "optim.lr=0.05", "optim.clip=0.5")
+    for processes in (1, 2):
+        succeed("train", "--config", "own.yaml", f"run.dir=norm{processes}", *options, cwd=folder, processes=processes)
+    np.testing.assert_allclose(losses(folder / "norm2"), losses(folder / "norm1"), rtol=1e-5)
+
+
+def test_exact_mode_gives_the_same_bits_with_batch_statistics_and_a_stop_changes_none(folder: Path) -> None:
+    exact = (*CONVOLVED, "train.gradient_shards=4", "train.ema=0.9", "train.checkpoint_every=2")
+    for processes in (1, 2, 4):
+        succeed("train", "--config", "own.yaml", f"run.dir=bits{processes}", *exact, cwd=folder, processes=processes)
+    stop = {"INJECTED_FAULT": "term@0:5"}
+    assert run("train", "--config", "own.yaml", "run.dir=bits_stopped", *exact, cwd=folder, **stop)[0] == 143
+    succeed("train", "--config", "own.yaml", "run.dir=bits_stopped", *exact, cwd=folder, processes=2)
+    assert len({weights(folder / name) for name in ("bits1", "bits2", "bits4", "bits_stopped")}) == 1
+    succeed("evaluate", "--run", "bits1", cwd=folder)
+    assert succeed("export", "--run", "bits1", cwd=folder).count("0 of 24 predictions differ") == 3

@@ -1,0 +1,98 @@
+"""The convolutional branch beside the recurrence, and its normalisation.
+
+Shapes: B batch, T time steps, F features, K channels, W width of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.model.masked import mean, zero_padding
+
+KERNELS = (8, 5, 3)  # of the fully convolutional network of Wang et al., 2017, which LSTM-FCN has as its branch
+Reduce = Callable[[Tensor], Tensor]  # the sum over all processes, through which gradients flow
+MOMENTUM = 0.1  # the share of a step in the running statistics, as in torch.nn.BatchNorm1d
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe and Szegedy, 2015) over the valid steps of all series of a batch: (B, T, W) -> (B, T, W).
+
+    In training, statistics are those of the batch, of all processes together if ``reduce`` sums over them. In
+    evaluation they are fixed numbers, so that the result for a series never depends on its neighbours. They become
+    those numbers when ``track`` is called, not in a forward pass, which may be one that is dropped.
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, width: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("var", torch.ones(width))
+        self.reduce: Reduce = _alone
+        self.seen: Tensor | None = None  # sums (2W + 1) over the forward passes since they were taken: see ``taken``
+
+    def forward(self, x: Tensor, counted: Tensor | None) -> Tensor:
+        """``counted`` (B, T, 1): which steps the statistics are of; None: all."""
+        x = x.float()
+        average, var = (self.mean, self.var) if not self.training else self._statistics(x, counted)
+        return (x - average) * ((var + self.eps).rsqrt() * self.weight) + self.bias
+
+    def _statistics(self, x: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor]:
+        share = torch.ones_like(x[..., :1])  # (B, T, 1)
+        share = share if counted is None else share * counted
+        count, total = share.sum().expand(1), (x * share).sum((0, 1))
+        sums = self.reduce(torch.cat([total, count]))
+        count = sums[-1:].clamp(min=1)  # a shard may be of padding alone
+        average = sums[:-1] / count
+        var = self.reduce((((x - average) ** 2) * share).sum((0, 1))) / count
+        seen = torch.cat([average * sums[-1], var * sums[-1], sums[-1:]]).detach()
+        self.seen = seen if self.seen is None else self.seen + seen
+        return average, var
+
+    def taken(self) -> Tensor:
+        """Mean and variance (2W), times the number of steps, and that number, of the passes since the last call."""
+        seen, self.seen = self.seen, None
+        return torch.zeros(2 * len(self.mean) + 1, device=self.mean.device) if seen is None else seen
+
+    def track(self, sums: Tensor) -> None:
+        """Move the running statistics towards those of ``taken`` (2W + 1), over however many passes and shards."""
+        average, var = (sums[:-1] / sums[-1]).reshape(2, -1)
+        self.mean.lerp_(average, MOMENTUM)
+        self.var.lerp_(var, MOMENTUM)
+
+
+def _alone(sums: Tensor) -> Tensor:
+    return sums
+
+
+class Convolutions(nn.Module):
+    """The convolutional branch of LSTM-FCN (Karim et al., 2018): (B, T, F) -> (B, K), for any T.
+
+    Three temporal convolutions of K, 2K and K channels, each normalised and rectified, then the mean over the valid steps.
+    Zeros surround each series (before every convolution), so that each has as many steps after it as before.
+    ``norm``: ``batch`` as in the paper; or ``layer``, each step over its channels (LayerNorm; Ba et al., 2016).
+    """
+
+    def __init__(self, features: int, channels: int, norm: Literal["layer", "batch"] = "layer") -> None:
+        super().__init__()
+        widths = (channels, 2 * channels, channels)
+        inputs = (features, *widths[:-1])
+        self.filters = nn.ModuleList(map(nn.Conv1d, inputs, widths, KERNELS))
+        self.norms = nn.ModuleList(map(nn.LayerNorm if norm == "layer" else BatchNorm, widths))
+
+    def forward(self, x: Tensor, valid: Tensor | None, counted: Tensor | None = None) -> Tensor:
+        """``x`` (B, T, F) must be zero after the end of a series; ``counted``: the steps that statistics are of, or None."""
+        for kernel, convolve, norm in zip(KERNELS, self.filters, self.norms, strict=True):
+            around = functional.pad(x.transpose(1, 2), ((kernel - 1) // 2, kernel // 2))  # (B, F, T + kernel - 1)
+            filtered = convolve(around).transpose(1, 2)
+            normal = norm(filtered, counted) if isinstance(norm, BatchNorm) else norm(filtered)
+            x = zero_padding(functional.relu(normal), valid)  # (B, T, width)
+        return mean(x, valid)
