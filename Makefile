@@ -15,10 +15,13 @@ PROCESSES ?= $(if $(filter 0,$(GPUS)),$(CPU_PROCESSES),$(GPUS))
 
 BIN := .venv/bin
 PIPELINE := $(BIN)/python -m pipeline
+# Nothing is installed that the lock does not name by its hash, and nothing is built: a source distribution runs code of its own.
+LOCKED := --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes --no-annotate --custom-compile-command "make lock" $(ARGS)
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
 .DEFAULT_GOAL := help
-.PHONY: help setup check prep tune train eval export all summary test faults soak lint bench bench-full clean
+.PHONY: help setup check prep tune train eval export all summary test faults soak lint lock bench bench-full clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,7 +32,7 @@ setup: .venv/installed ## create .venv with the locked dependencies
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; name another: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install $(LOCKED) -r requirements.lock
 	@touch $@
 
 check: setup ## dry run: resolved configuration, parameters, steps, memory
@@ -71,6 +74,11 @@ lint: setup ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+lock: setup ## write the lock files anew from pyproject.toml; ARGS="--upgrade-package NAME" or ARGS=--upgrade for newer versions
+	@$(COMPILE) pyproject.toml --group dev --output-file requirements.lock
+	@$(COMPILE) --group bench --constraint requirements.lock --output-file requirements-bench.lock \
+		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
+
 summary: setup ## what RUN gave, where it lies, what to type next
 	@$(PIPELINE) summary --run $(RUN)
 
@@ -79,7 +87,7 @@ bench: setup ## time the training loop against a bare one
 
 .venv-bench/installed: requirements.lock requirements-bench.lock
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock -r requirements-bench.lock
+	.venv-bench/bin/python -m pip install $(LOCKED) -r requirements.lock -r requirements-bench.lock
 	@touch $@
 
 bench-full: .venv-bench/installed ## half an hour: beside its peers, with MNIST in DATA; writes docs/bench.* and the README's table

@@ -10,18 +10,34 @@ from typing import Annotated
 
 import typer
 
+from pipeline import __version__
 from pipeline.errors import LostContactError, Stopped, TrainingError, UserError
 
 app = typer.Typer(
-    help="Train recurrent classifiers on sequences: prepare, train, evaluate, export, predict.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file, such as configs/digits.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[section.key=value ...]", help="Values on top of the file's.")]
 RunFolder = Annotated[Path, typer.Option("--run", help="The run folder, such as runs/digits.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"sequence-pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="The version, and nothing else.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train recurrent classifiers on sequences: prepare, train, evaluate, export, predict."""
 
 
 @app.command()

@@ -14,6 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pipeline import __version__
+
+PACKAGE = Path(__file__).parents[1]
 PACKAGES = ("torch", "torchvision", "accelerate", "wandb", "numpy", "polars", "safetensors", "onnx", "onnxruntime")
 
 
@@ -25,6 +28,7 @@ def environment() -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "command": shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]]),
         "launch": {key: os.environ[key] for key in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE") if key in os.environ},
+        "version": __version__,
         "git_commit": _git("rev-parse", "HEAD"),
         "git_changes": bool(_git("status", "--porcelain")),
         "host": socket.gethostname(),
@@ -39,20 +43,24 @@ def environment() -> dict[str, Any]:
 def code_digest() -> str:
     """The SHA-256 of this program's own source files."""
     total = hashlib.sha256()
-    for path in sorted(path for path in Path(__file__).parents[1].rglob("*") if path.suffix in (".py", ".cpp")):
+    for path in sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".cpp")):
         total.update(path.read_bytes())
     return total.hexdigest()
 
 
 def _git(*arguments: str) -> str | None:
-    """The answer of git about the folder of this program, None where there is no git or no repository."""
+    """The answer of git about the folder of this program; None where there is no git, or no repository that holds it.
+
+    An installed package may lie in an environment within a repository that knows nothing of it.
+    """
     try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parents[1]), *arguments], capture_output=True, text=True, timeout=10, check=True
-        )
+        done = [
+            subprocess.run(["git", "-C", str(PACKAGE), *words], capture_output=True, text=True, timeout=10, check=True)
+            for words in (("ls-files", "--error-unmatch", "__init__.py"), arguments)
+        ]
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done[1].stdout.strip()
 
 
 def _cpu() -> str:

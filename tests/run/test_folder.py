@@ -90,6 +90,7 @@ def test_an_environment_says_how_to_make_the_run_again(monkeypatch: pytest.Monke
     said = environment()
     keys = {
         "started",
+        "version",
         "command",
         "launch",
         "git_commit",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.config import Track
 from pipeline.run import trackers
@@ -178,3 +179,20 @@ def test_other_processes_track_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     tracker.finish()
     assert time.perf_counter() - begun < 0.1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensorboard_shows_the_numbers_and_pictures_that_it_was_given(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 3), (255, 0, 0)).save(tmp_path / "red.png")
+    main = SimpleNamespace(is_main_process=True)
+    tracker = trackers.start(main, Track(backends=("tensorboard",)), tmp_path, {"train": {"epochs": 2}}, "train", "digits")
+    tracker.log({"train/loss": 1.5}, 1)
+    tracker.log({"train/loss": 0.5}, 2)
+    tracker.log_evaluation({"step": 2, "test/accuracy": 0.75}, np.eye(2), ["a", "b"], {"confusion": tmp_path / "red.png"})
+    tracker.finish()
+    (folder,) = {path.parent for path in (tmp_path / "tensorboard").rglob("events.*")}
+    shown = EventAccumulator(str(folder)).Reload()
+    assert [(event.step, event.value) for event in shown.Scalars("train/loss")] == [(1, 1.5), (2, 0.5)]
+    assert [(event.step, event.value) for event in shown.Scalars("test/accuracy")] == [(2, 0.75)]
+    (picture,) = shown.Images("confusion")
+    assert (picture.step, picture.width, picture.height) == (2, 4, 3)
+    assert b'"epochs": 2' in shown.Tensors("config/text_summary")[0].tensor_proto.string_val[0]

@@ -1,0 +1,151 @@
+"""The package as it is installed: from a wheel, into an environment of its own, used from a folder that is no checkout."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import pipeline
+from pipeline.model import cpu_lstm
+from tests.support.launching import environment
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CACHES = shutil.ignore_patterns("__pycache__", ".*")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that ``pip wheel .`` makes of a copy of the checkout, where nothing of git is left."""
+    folder = tmp_path_factory.mktemp("source")
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=CACHES)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "tests").mkdir()
+    (folder / "tests/__init__.py").touch()
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", "wheels"]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "."], cwd=folder, check=True, timeout=120)
+    (found,) = (folder / "wheels").iterdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of an environment where the wheel is installed, beside the libraries of this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
+    python = folder / "bin/python"
+    options = ["--quiet", "--no-deps", "--no-index", "--no-compile"]
+    command = [sys.executable, "-m", "pip", "--python", python, "install", *options, wheel]
+    subprocess.run(command, check=True, timeout=120, env=environment(PYTHONPATH=""))
+    (libraries,) = folder.glob("lib/python*/site-packages")
+    (libraries / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    return folder / "bin"
+
+
+def outside(*command: str | Path, cwd: Path) -> str:
+    """What a command prints in ``cwd``, where Python finds no checkout."""
+    done = subprocess.run(command, cwd=cwd, env=environment(PYTHONPATH=""), capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_no_other_code(wheel: Path) -> None:
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "pipeline").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in packed if ".dist-info/" not in name} == files
+    assert "pipeline/py.typed" in packed and "pipeline/model/cpu_lstm.cpp" in packed
+    assert any(name.endswith("licenses/LICENSE") for name in packed)
+
+
+def test_the_version_has_one_home(installed: Path, tmp_path: Path) -> None:
+    assert "version" not in PROJECT["project"]
+    program = (
+        "import pipeline; from importlib.metadata import version; print(pipeline.__version__, version('sequence-pipeline'))"
+    )
+    assert outside(installed / "python", "-c", program, cwd=tmp_path).split() == [pipeline.__version__] * 2
+    for command in ([installed / "sequence-pipeline"], [installed / "python", "-m", "pipeline"]):
+        assert outside(*command, "--version", cwd=tmp_path) == f"sequence-pipeline {pipeline.__version__}\n"
+
+
+def test_the_installed_program_does_all_that_the_checkout_does(installed: Path, tmp_path: Path) -> None:
+    program = installed / "sequence-pipeline"
+    (tmp_path / "own.yaml").write_text("model: {hidden: 16}\ntrain: {epochs: 1}\ntrack: {backends: []}\n")
+    outside(program, "prepare", "--config", "own.yaml", cwd=tmp_path)
+    said = outside(program, "train", "--config", "own.yaml", cwd=tmp_path)
+    try:
+        cpu_lstm.library()
+    except cpu_lstm.Unavailable as unavailable:
+        assert str(unavailable) in said
+    else:
+        assert "by our own kernel" in said
+    calls = [[command, "--run", "runs/own"] for command in ("evaluate", "export", "summary")]
+    ends = f"from pipeline.__main__ import app\nfor call in {calls}: app(call, standalone_mode=False)"
+    assert "next:" in outside(installed / "python", "-c", ends, cwd=tmp_path)
+    assert (tmp_path / "runs/own/export/README.md").is_file()
+
+
+def test_a_run_of_an_installed_package_names_no_commit_of_the_repository_around_it(installed: Path, tmp_path: Path) -> None:
+    """An environment often lies in the folder of a project of the user's own."""
+    libraries = outside(installed / "python", "-c", "import pipeline; print(pipeline.__path__[0])", cwd=tmp_path).strip()
+    shutil.copytree(libraries, tmp_path / "libraries/pipeline", ignore=CACHES)
+    commit = ["-c", "user.name=n", "-c", "user.email=e", "commit", "--quiet", "--allow-empty", "--message", "theirs"]
+    for arguments in (["init", "--quiet"], commit):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True, timeout=30)
+    program = (
+        "from pipeline.run.environment import environment as e; print(e()['git_commit'], e()['git_changes'], e()['version'])"
+    )
+    said = outside(sys.executable, "-c", program, cwd=tmp_path / "libraries")
+    assert said.split() == ["None", "False", pipeline.__version__]
+
+
+def pins(name: str) -> dict[str, set[str]]:
+    """The versions of each package in a lock file; a package has several where they depend on the version of Python."""
+    found: dict[str, set[str]] = {}
+    for block in re.split(r"\n(?=\S)", (ROOT / name).read_text()):
+        if pin := re.match(r"([\w-]+)==(\S+)", block):
+            assert "--hash=sha256:" in block, f"{name}: {pin[0]} has no hash"
+            found.setdefault(pin[1], set()).add(pin[2])
+    return found
+
+
+def test_the_lock_files_hold_all_that_the_project_asks_for() -> None:
+    locked, bench = pins("requirements.lock"), pins("requirements-bench.lock")
+    assert not locked.keys() & bench.keys(), "each package is locked once"
+    groups = PROJECT["dependency-groups"]
+    for text, known in (
+        *((text, locked) for text in PROJECT["project"]["dependencies"] + groups["dev"] + PROJECT["build-system"]["requires"]),
+        *((text, bench) for text in groups["bench"]),
+    ):
+        wanted = Requirement(text)
+        versions = known.get(canonicalize_name(wanted.name))
+        assert versions and all(wanted.specifier.contains(version) for version in versions), f"{text}; type: make lock"
+
+
+def test_what_the_package_imports_is_what_it_declares() -> None:
+    nodes = [node for file in (ROOT / "pipeline").rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported = (
+        {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"pipeline", "pydantic_core"}
+    )  # pydantic's own
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    owners = {name: set(map(canonicalize_name, packages_distributions()[name])) for name in imported}  # of google: several
+    assert {name: found for name, found in owners.items() if not found & declared} == {}
+    assert declared - set().union(*owners.values()) == set(), "is declared and never imported"
