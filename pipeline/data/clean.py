@@ -1,4 +1,4 @@
-"""What is done to a series before it is stored, and again before it is predicted: cut, fill, resample, in this order.
+"""What is done to a series before it is stored, and again before it is predicted: cut, round, fill, resample, in this order.
 
 Each step sees only what the one before it left. Series lie end to end. Shapes: n series, S steps of all of them, C channels
 of the file, F features: the channels, and one more for each that is masked.
@@ -33,6 +33,12 @@ class Cleaning(config.Policies, Channels):
         kept = step < most if self.truncate == "start" else step >= np.repeat(lengths - most, lengths)
         return values[kept], np.minimum(lengths, most)
 
+    def rounded(self, values: Array) -> Array:
+        """(S, C) float32 of ``values`` (S, C), less the offset of each channel, which is subtracted in float64."""
+        if self.offset:
+            values = values - np.array(self.offset)
+        return values.astype(np.float32, copy=False)
+
     def apply(self, values: Array, lengths: Array, where: Where) -> tuple[Array, Array]:
         """(S, C) and (n) -> (S', F) float32 without missing values, and (n).
 
@@ -42,6 +48,8 @@ class Cleaning(config.Policies, Channels):
         absent = np.isnan(values)
         if absent.any():
             self.refuse_missing(absent, lengths, where)
+        values = self.rounded(values)
+        if absent.any():
             filled = np.where(absent, np.array(self.fill, np.float32), values)
             values = _forward(filled, absent, lengths) if self.missing == "forward" else filled
         if self.masked:
@@ -60,6 +68,18 @@ class Cleaning(config.Policies, Channels):
             remedy = "set data.missing to mean, forward or mask, or put a number there"
             remedy = "put a number there, or train with data.missing=mean, forward or mask" if self.trained else remedy
             raise DataError(f"{where(series)}: channel {self.channels[channel]!r} has no value at {step}; {remedy}")
+
+
+def is_narrow(low: Array, high: Array) -> Array:
+    """(C) whether a float32, which has 24 bits, spends more than half of them on what all values of a channel share."""
+    narrow: Array = high - low < 2**-12 * np.maximum(abs(low), abs(high))
+    return narrow
+
+
+def offset_of(low: Array, high: Array) -> tuple[float, ...]:
+    """(C) what is subtracted from each channel, given its range in float64; () for nothing, as in nearly all data."""
+    narrow = is_narrow(low, high) & (low < high)
+    return tuple(np.where(narrow, low, 0.0).tolist()) if narrow.any() else ()
 
 
 def cleaning(data: config.Data, channels: tuple[str, ...]) -> Cleaning:

@@ -12,6 +12,7 @@ from pipeline import config
 
 REPEATED_SHOWN = 5  # of the test examples that were found in the training part
 FORMAT: Final = 1
+RULES: Final = 2  # for series; 1 knew no offsets, took the largest groups, and cut between series of one time
 Name = Literal["train", "valid", "test"]
 
 
@@ -50,11 +51,19 @@ class Channels(config.Section):
     channels: tuple[str, ...]  # (C) of the file
     masked: tuple[int, ...] = ()  # numbers of those with an indicator of what was missing; the indicators come last in F
     fill: tuple[float, ...] = ()  # (C) what missing values are filled with: the mean of those that were there
+    # (C) subtracted, in float64, before values are rounded to float32; () for nothing. All other numbers are of what is left.
+    offset: tuple[float, ...] = _later(())
 
     @property
     def features(self) -> tuple[str, ...]:
         """(F) the name of each."""
         return (*self.channels, *(f"{self.channels[number]} missing" for number in self.masked))
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """(F) ``offset``, with zeros for what has none."""
+        offset = self.offset or (0.0,) * len(self.channels)
+        return (*offset, *(0.0 for _ in self.masked))
 
 
 class SeriesInfo(Channels):
@@ -86,6 +95,7 @@ class Manifest(config.Section):
     repeated: int = 0  # test examples that equal one of the source's training examples
     repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test part, row in the training part
     series: SeriesInfo | None = _later(None)
+    rules: int = _later(1)  # by which series were prepared
 
 
 class Statistics(NamedTuple):
@@ -132,4 +142,5 @@ def manifest_of(data: config.Data, settings: dict[str, str | int | float], conte
         repeated=len(content.repeated),
         repeated_rows=tuple(content.repeated[:REPEATED_SHOWN]),
         series=content.series,
+        rules=RULES if content.series else 1,
     )

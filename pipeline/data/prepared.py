@@ -13,17 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline import config, files
-from pipeline.data.manifest import FORMAT, Manifest, Name
+from pipeline.data import clean
+from pipeline.data.manifest import FORMAT, RULES, Manifest, Name
 from pipeline.data.series import offsets_of
 from pipeline.data.sources import catalog
 from pipeline.errors import DataError
 
 COMMAND = "python -m pipeline prepare --config FILE"
+LARGE = 2**20  # from here on, neighbours among the float32 are 1/8 and more apart
+Settings = dict[str, str | int | float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +89,29 @@ class Prepared:
     def normalization(self, mode: Literal["auto", "none", "unit", "global", "feature"]) -> tuple[Tensor, Tensor]:
         """Mean and scale, each (F) float32, of ``data.normalize``: the model's input is (values - mean) * scale.
 
-        What is constant over the training part has scale 1.
+        What is constant over the training part has scale 1. Indicators of missing values stay 0 and 1: by their own deviation,
+        which is the smaller the rarer they are, one missing value would outweigh its whole series.
         """
         manifest = self.manifest
-        low, high = manifest.value_range
+        (low, high), center, spread = manifest.value_range, manifest.global_mean, manifest.global_std
+        measured = manifest.features
+        if manifest.series and manifest.series.masked:
+            measured = len(manifest.series.channels)
+            low, high = min(manifest.series.low[:measured]), max(manifest.series.high[:measured])
+            means, deviations = np.array(manifest.mean[:measured]), np.array(manifest.std[:measured])
+            center = float(means.mean())
+            spread = float(np.sqrt((deviations**2 + (means - center) ** 2).mean()))
         moments: dict[str, tuple[Sequence[float], Sequence[float]]] = {
             "none": ([0.0], [1.0]),
             "unit": ([low], [high - low]),
-            "global": ([manifest.global_mean], [manifest.global_std]),
-            "feature": (manifest.mean, manifest.std),
+            "global": ([center], [spread]),
+            "feature": (manifest.mean[:measured], manifest.std[:measured]),
         }
         moments["auto"] = moments["feature" if manifest.series else "global"]
-        means, deviations = moments[mode]
-        scale = [1 / deviation if deviation else 1.0 for deviation in deviations]
-        mean, scaled = (torch.tensor(numbers, dtype=torch.float32) for numbers in (means, scale))
-        return mean.expand(manifest.features).clone(), scaled.expand(manifest.features).clone()
+        mean, scale = torch.zeros(manifest.features), torch.ones(manifest.features)
+        mean[:measured] = torch.tensor(moments[mode][0], dtype=torch.float32)
+        scale[:measured] = torch.tensor([1 / width if width else 1.0 for width in moments[mode][1]], dtype=torch.float32)
+        return mean, scale
 
 
 def _joined(offsets: list[Tensor]) -> Tensor:
@@ -107,17 +119,17 @@ def _joined(offsets: list[Tensor]) -> Tensor:
     return torch.from_numpy(offsets_of(torch.cat([tensor.diff() for tensor in offsets]).numpy()))
 
 
-def folder_of(data: config.Data) -> Path:
+def folder_of(data: config.Data, settings: Settings | None = None) -> Path:
     """The prepared folder of a configuration: its name holds a key of everything that decides the content."""
-    canonical = json.dumps(settings_of(data), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(settings or settings_of(data), sort_keys=True, separators=(",", ":"))
     key = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     form = re.sub(r"[^A-Za-z0-9_.]", "_", Path(data.path).stem)[:40] if data.series else data.view
     return files.path(data.prepared) / f"{data.source}-{form}-{key}"
 
 
-def settings_of(data: config.Data) -> dict[str, str | int | float]:
+def settings_of(data: config.Data) -> Settings:
     """What decides the content of the prepared folder."""
-    settings: dict[str, str | int | float] = {
+    settings: Settings = {
         "format": FORMAT,
         "source": data.source,
         "view": data.view,
@@ -135,6 +147,8 @@ def settings_of(data: config.Data) -> dict[str, str | int | float]:
         if config.SERIES[data.source].roles:
             settings |= data.of(config.Columns)
         settings["channels"] = json.dumps(data.channels)
+        if data.split != "stratified":
+            settings["split_rules"] = RULES
         return settings
     if data.source == "emnist":
         settings["emnist_split"] = data.emnist_split
@@ -143,17 +157,46 @@ def settings_of(data: config.Data) -> dict[str, str | int | float]:
     return settings
 
 
-def open_prepared(data: config.Data, verify: bool = True) -> Prepared:
+def open_prepared(data: config.Data, verify: bool = True, trained_on: str = "") -> Prepared:
     """The prepared folder of ``data``; with ``verify`` every file is compared with its checksum.
 
-    Raises DataError if it is missing, unreadable or was changed after it was made.
+    A folder made by former rules, by which ``data`` came out otherwise, is taken only if its digest is that of what a model was
+    ``trained_on``. Raises DataError if the folder is missing, unreadable or was changed after it was made.
     """
-    folder = folder_of(data)
+    settings = settings_of(data)
+    former = {key: value for key, value in settings.items() if key != "split_rules"}
+    if trained_on and former != settings and folder_of(data, former).exists():
+        prepared = _open(folder_of(data, former), former, verify)
+        if prepared.digest == trained_on:
+            return prepared
+    prepared = _open(folder_of(data), settings, verify)
+    if prepared.digest != trained_on:
+        _refuse_coarse(prepared)
+    return prepared
+
+
+def _refuse_coarse(prepared: Prepared) -> None:
+    """Raise DataError for a folder of the time before offsets, if float32 was too coarse for one of its channels."""
+    manifest = prepared.manifest
+    if manifest.rules < RULES and manifest.series:
+        count = len(manifest.series.channels)
+        low, high = (np.array(limits[:count]) for limits in (manifest.series.low, manifest.series.high))
+        coarse = clean.is_narrow(low, high) & ((low < high) | (abs(low) > LARGE))
+        if coarse.any():
+            number = int(coarse.argmax())
+            raise DataError(
+                f"{prepared.folder}: was made by an earlier version, which lost digits of channel "
+                f"{manifest.series.channels[number]!r} ({low[number]:.9g} to {high[number]:.9g}); delete the folder and type: "
+                f"{COMMAND}"
+            )
+
+
+def _open(folder: Path, settings: Settings, verify: bool) -> Prepared:
     remedy = f"delete {folder} and type: {COMMAND}"
     try:
         text = (folder / "manifest.json").read_bytes()
         manifest = Manifest.model_validate_json(text)
-        if manifest.settings != settings_of(data):
+        if manifest.settings != settings:
             raise DataError(f"{folder / 'manifest.json'}: belongs to another configuration; {remedy}")
         for file in (file for part in manifest.parts.values() for file in part.files if verify):
             if files.sha256(folder / file.file) != file.sha256:
@@ -166,5 +209,5 @@ def open_prepared(data: config.Data, verify: bool = True) -> Prepared:
         if not folder.exists():
             raise DataError(f"{folder}: not prepared yet; type: {COMMAND}") from None
         raise DataError(f"{error.filename}: {error.strerror}; {remedy}") from error
-    content = manifest.model_dump_json(exclude={"settings", "source_files", "repeated", "repeated_rows"})
+    content = manifest.model_dump_json(exclude={"settings", "source_files", "repeated", "repeated_rows", "rules"})
     return Prepared(folder, manifest, hashlib.sha256(content.encode()).hexdigest())

@@ -65,11 +65,11 @@ class Series:
     """Some or all series of the file ``source``, in its order, with words for labels and NaN for what is missing.
 
     A reader may give a file as several blocks of this kind, so that no file has to fit into memory; all blocks of a file
-    have the same ``channels``.
+    have the same ``channels`` and the same type of ``values``.
     """
 
     source: Path
-    values: Array  # (S, F) float32, in memory or mapped
+    values: Array  # (S, F), in memory or mapped; float32 if that holds the numbers of the file exactly, else float64
     offsets: Array  # (N + 1) int64; series n is values[offsets[n] : offsets[n + 1]]
     channels: tuple[str, ...]  # (F)
     ids: tuple[str, ...]  # (N); () where nobody asks for them any more
@@ -90,7 +90,7 @@ class Series:
     @property
     def width(self) -> int:
         """Bytes of a step."""
-        return 4 * len(self.channels)
+        return self.values.itemsize * len(self.channels)
 
     def place(self, number: int) -> str:
         """Where series ``number`` stands, as a message says it: file and row."""

@@ -93,6 +93,11 @@ def _parts(model: RecurrentClassifier) -> str:
 def _series(series: dict[str, Any]) -> str:
     """What the features of a series are, and what was done to each series before the model saw it."""
     reading = f"The features are {', '.join(f'`{name}`' for name in series['features'])}.\n"
+    if offset := series.get("offset"):
+        apart = (f"{number!r} from `{name}`" for name, number in zip(series["channels"], offset, strict=True) if number)
+        reading += (
+            f"Subtract {', '.join(apart)} first, in float64 (`series.offset` of `config.json`): float32 is too coarse there.\n"
+        )
     if series["max_length"]:
         reading += f"A series of more than {series['max_length']} steps: {_KEPT[series['truncate']]}.\n"
     reading += f"A missing value: {_MISSING[series['missing']]}.\n"

@@ -56,7 +56,9 @@ class Facts(Said):
         if self.series:
             named = len(self.series.channels)
             of_file, of_model = (len(numbers) for numbers in (self.series.fill, self.series.low))
-            if {of_file, of_model - len(self.series.masked), len(self.series.high) - len(self.series.masked)} != {named}:
+            if len(self.series.offset) not in (0, named):
+                yield "series.offset is not of the same channels"
+            elif {of_file, of_model - len(self.series.masked), len(self.series.high) - len(self.series.masked)} != {named}:
                 yield "series.channels, masked, fill, low and high are not of the same channels"
             elif of_model != features or not set(self.series.masked) <= set(range(named)):
                 yield f"series describes {of_model} features, but the model reads {features}"

@@ -58,11 +58,13 @@ def far_values(block: Block, facts: Facts) -> tuple[Array, str]:
     step, feature = int(steps[0]), int(features[0])
     of_range = 0 if len(low) == 1 else feature
     what = f"channel {facts.series.cleaning.features[feature]!r}" if facts.series else "a pixel"
-    trained = f"from {low[of_range]:.5g} to {high[of_range]:.5g}"
-    said = (
-        f"{block.where(int(numbers[0]))}: {what} has the value {block.values[step, feature]:.5g}; in training it went {trained}"
+    offset = facts.series.offsets[feature] if facts.series else 0.0
+    value, least, most = (
+        f"{offset + float(number):.{10 if offset else 5}g}"
+        for number in (block.values[step, feature], low[of_range], high[of_range])
     )
-    return np.unique(numbers), said
+    where = block.where(int(numbers[0]))
+    return np.unique(numbers), f"{where}: {what} has the value {value}; in training it went from {least} to {most}"
 
 
 def _batches(order: Array, lengths: Array) -> Iterator[Array]:

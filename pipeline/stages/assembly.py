@@ -76,7 +76,7 @@ def assert_same_data(found: Checkpoint, prepared: Prepared) -> None:
 def best_of(folder: Path, settings: Config) -> tuple[RecurrentClassifier, Checkpoint, Prepared]:
     """The model of a run with its best weights, on the CPU, and the data that it was trained on."""
     found = checkpoints.best(folder / "checkpoints")
-    prepared = open_prepared(settings.data)
+    prepared = open_prepared(settings.data, trained_on=found.facts["data"])
     assert_same_data(found, prepared)
     model = make_model(settings, prepared)
     checkpoints.load_weights(found, model)

@@ -73,6 +73,23 @@ def test_series_are_predicted_as_evaluated_under_each_policy(tmp_path: Path, pol
     assert_as_evaluated(evaluated, rows_of(tmp_path / "out.csv"))
 
 
+def test_a_channel_of_a_large_offset_is_predicted_as_evaluated_and_the_export_says_what_to_subtract(tmp_path: Path) -> None:
+    write_series(tmp_path / "series.csv", missing=False)
+    table = pl.read_csv(tmp_path / "series.csv").with_columns(load=pl.col("load").round(2) + 1_700_000_000)
+    table.write_csv(tmp_path / "series.csv")
+    evaluated = export_untrained(tmp_path, *SERIES)
+    said = succeed("predict", "--model", "export", "series.csv", "--output", "out.csv", cwd=tmp_path)
+    assert_as_evaluated(evaluated, rows_of(tmp_path / "out.csv"))
+    assert "warning" not in said
+    offset = json.loads((tmp_path / "export/config.json").read_text())["facts"]["series"]["offset"]
+    assert offset[0] == offset[2] == 0 and offset[1] in table["load"]
+    assert f"Subtract {offset[1]!r} from `load` first, in float64" in (tmp_path / "export/README.md").read_text()
+    far = table.with_columns(load=pl.when(pl.int_range(pl.len()) == 0).then(1_699_990_000.0).otherwise("load"))
+    far.write_csv(tmp_path / "far.csv")
+    said = succeed("predict", "--model", "export", "far.csv", "--output", "out.csv", cwd=tmp_path)
+    assert "line 2: channel 'load' has the value 1699990000; in training it went from 169999999" in said
+
+
 def test_a_row_says_the_class_and_all_probabilities_as_the_evaluation_did(tables: Path) -> None:
     succeed("predict", "--model", "run/export", "series.csv", "--output", "out.csv", cwd=tables)
     predicted = rows_of(tables / "out.csv")

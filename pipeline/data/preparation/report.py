@@ -31,12 +31,22 @@ def report(prepared: Prepared) -> dict[str, Any]:
 def _channels(manifest: Manifest) -> list[dict[str, Any]]:
     if manifest.series is None:
         return []
-    columns = (manifest.series.features, manifest.series.low, manifest.mean, manifest.series.high, manifest.std)
+    series = manifest.series
     missing = [sum(numbers) for numbers in zip(*(info.missing for info in manifest.parts.values()), strict=True)]
-    missing += [0] * len(manifest.series.masked)
+    missing += [0] * len(series.masked)
+    columns = (series.features, series.low, manifest.mean, series.high, manifest.std, missing, series.offsets)
     return [
-        {"name": name, "least": low, "mean": mean, "most": high, "deviation": std, "missing": absent, "constant": std == 0}
-        for name, low, mean, high, std, absent in zip(*columns, missing, strict=True)
+        {
+            "name": name,
+            "least": low + offset,
+            "mean": mean + offset,
+            "most": high + offset,
+            "deviation": std,
+            "missing": absent,
+            "constant": std == 0,
+            "offset": offset,
+        }
+        for name, low, mean, high, std, absent, offset in zip(*columns, strict=True)
     ]
 
 
@@ -47,9 +57,12 @@ def lines(found: dict[str, Any]) -> list[str]:
         for name, numbers in found["lengths"].items()
     ]
     for channel in found["channels"][:SHOWN]:
-        notes = f"  missing: {channel['missing']}" * bool(channel["missing"]) + "  constant" * channel["constant"]
-        numbers = f"{channel['least']:.4g} to {channel['most']:.4g}, mean {channel['mean']:.4g}"
-        said.append(f"  {channel['name']}: {numbers}, deviation {channel['deviation']:.4g}{notes}")
+        notes = f"  missing: {channel['missing']}" if channel["missing"] else ""
+        notes += "  constant" if channel["constant"] else ""
+        notes += f"  {channel['offset']:.15g} is subtracted before rounding to float32" if channel["offset"] else ""
+        digits = 15 if channel["offset"] else 4
+        least, most, mean = (f"{channel[name]:.{digits}g}" for name in ("least", "most", "mean"))
+        said.append(f"  {channel['name']}: {least} to {most}, mean {mean}, deviation {channel['deviation']:.4g}{notes}")
     if len(found["channels"]) > SHOWN:
         said.append(f"  ... and {len(found['channels']) - SHOWN} channels more")
     constant = [channel["name"] for channel in found["channels"] if channel["constant"]]

@@ -39,8 +39,8 @@ def write(folder: Path, data: config.Data) -> Content:
     train, test = read[0], read[-1]
     class_names, chosen = series_split.choose(read, data)
     known = np.sort(np.concatenate([chosen["train"].rows, chosen["valid"].rows]))
-    twins = repeated(train, known, test, chosen["test"].rows)
     cleaning = _learn(train, chosen["train"].rows, clean.cleaning(data, train.channels))
+    twins = repeated(train, known, test, chosen["test"].rows, cleaning.rounded)
     parts, moments = {}, {}
     for name, part in chosen.items():
         if len(part.rows):
@@ -70,11 +70,13 @@ def write(folder: Path, data: config.Data) -> Content:
 def _learn(train: Series, rows: Array, cleaning: Cleaning) -> Cleaning:
     """``cleaning`` with what it takes from the training part. Raises DataError for a channel without a value there."""
     moments = Moments(len(train.channels))
+    low, high = np.full((2, len(train.channels)), [[np.inf], [-np.inf]])  # in float64
     for numbers, values, lengths in train.blocks(rows):
         where = _where(train, numbers)
         values, lengths = cleaning.cut(values, lengths, where)
         cleaning.refuse_missing(np.isnan(values), lengths, where)
-        moments.add(values)
+        low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
+        moments.add(cleaning.rounded(values))
     empty = [train.channels[number] for number in np.flatnonzero(moments.count == 0)]
     if empty:
         others = [name for name in train.channels if name not in empty]
@@ -82,6 +84,9 @@ def _learn(train: Series, rows: Array, cleaning: Cleaning) -> Cleaning:
             f"{train.source}: channel {empty[0]!r} has no value in any training series; leave it out: "
             f"data.channels=[{', '.join(others)}]"
         )
+    offset = clean.offset_of(low, high)
+    if offset and not cleaning.offset:
+        return _learn(train, rows, cleaning.model_copy(update={"offset": offset}))
     masked = np.flatnonzero(moments.missing) if cleaning.missing == "mask" else np.empty(0, np.int64)
     return cleaning.model_copy(update={"fill": tuple(moments.mean.tolist()), "masked": tuple(masked.tolist())})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import pairwise
@@ -28,7 +28,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
         for block in blocks:
             if not block.lengths.all():
                 raise DataError(f"{block.place(int(block.lengths.argmin()))}: the series has no steps; leave it out")
-            file.write(np.ascontiguousarray(block.values, np.float32).data)
+            file.write(np.ascontiguousarray(block.values).data)
             labels += (known.setdefault(word, word) for word in block.labels or ())
             groups += (known.setdefault(word, word) for word in block.groups or ())
             lengths.append(block.lengths)
@@ -38,7 +38,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
     offsets = offsets_of(np.concatenate(lengths))
     return replace(
         block,
-        values=np.memmap(path, np.float32, "r", shape=(int(offsets[-1]), len(block.channels))),
+        values=np.memmap(path, block.values.dtype, "r", shape=(int(offsets[-1]), len(block.channels))),
         offsets=offsets,
         ids=(),
         labels=tuple(labels),
@@ -48,24 +48,26 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
     )
 
 
-def repeated(train: Series, train_rows: Array, test: Series, test_rows: Array) -> list[tuple[int, int]]:
-    """Each of ``test_rows`` whose series equals one of ``train_rows`` byte for byte, with the first such row."""
-    hashes = _hashes(train, train_rows)
+def repeated(
+    train: Series, train_rows: Array, test: Series, test_rows: Array, rounded: Callable[[Array], Array]
+) -> list[tuple[int, int]]:
+    """Each of ``test_rows`` whose series, ``rounded``, equals one of ``train_rows`` byte for byte, with the first such row."""
+    hashes = _hashes(train, train_rows, rounded)
     order = np.argsort(hashes, kind="stable")
-    wanted = _hashes(test, test_rows)
+    wanted = _hashes(test, test_rows, rounded)
     place = np.searchsorted(hashes[order], wanted).clip(max=len(order) - 1)
     found = np.flatnonzero(hashes[order[place]] == wanted)
     pairs = [(int(test_rows[number]), int(train_rows[order[place[number]]])) for number in found]
-    return [(row, twin) for row, twin in pairs if test.one(row).tobytes() == train.one(twin).tobytes()]
+    return [(row, twin) for row, twin in pairs if rounded(test.one(row)).tobytes() == rounded(train.one(twin)).tobytes()]
 
 
-def _hashes(series: Series, rows: Array) -> Array:
+def _hashes(series: Series, rows: Array, rounded: Callable[[Array], Array]) -> Array:
     """(n) uint64: of the bytes of each of the series ``rows``."""
-    return np.fromiter(_each_hash(series, rows), np.uint64, len(rows))
+    return np.fromiter(_each_hash(series, rows, rounded), np.uint64, len(rows))
 
 
-def _each_hash(series: Series, rows: Array) -> Iterator[int]:
+def _each_hash(series: Series, rows: Array, rounded: Callable[[Array], Array]) -> Iterator[int]:
     for _, values, lengths in series.blocks(rows):
-        content = values.tobytes()
-        for start, end in pairwise((offsets_of(lengths) * series.width).tolist()):
-            yield int.from_bytes(blake2b(content[start:end], digest_size=8).digest())
+        content = rounded(values)
+        for start, end in pairwise(offsets_of(lengths).tolist()):
+            yield int.from_bytes(blake2b(content[start:end].tobytes(), digest_size=8).digest())

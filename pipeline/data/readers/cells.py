@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.data.series import Array, Columns
 from pipeline.errors import DataError
@@ -49,19 +51,22 @@ def numbered(count: int) -> tuple[str, ...]:
     return tuple(f"channel_{number}" for number in range(count))
 
 
-def float32(values: Array) -> Array:
-    """Numbers, booleans too, as float32 by way of float64, with one bit pattern for all that are missing."""
-    if values.dtype.kind != "f" or values.dtype.itemsize > 8:
-        values = values.astype(np.float64)
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, which is an error of its own
-        made = values.astype(np.float32)
+def kind_of(*stored: npt.DTypeLike) -> np.dtype[Any]:
+    """float32 if that holds all numbers of the types ``stored`` exactly, else float64."""
+    return np.dtype(np.float32 if all(np.can_cast(kind, np.float32) for kind in stored) else np.float64)
+
+
+def real(values: Array, kind: np.dtype[Any] | None = None) -> Array:
+    """Numbers, booleans too, as ``kind`` or as ``kind_of`` their own, with one bit pattern for all that are missing."""
+    made = values.astype(kind or kind_of(values.dtype))
     made[np.isnan(made)] = np.nan
     return made
 
 
 def first_infinite(values: Array) -> tuple[int, int] | None:
-    """Step and channel of the first of ``values`` (S, F) that is infinite or was beyond float32."""
-    infinite = np.isinf(values)
+    """Step and channel of the first of ``values`` (S, F) that is infinite or beyond float32."""
+    with np.errstate(over="ignore"):
+        infinite = np.isinf(values.astype(np.float32, copy=False))
     return divmod(int(infinite.argmax()), values.shape[1]) if infinite.any() else None
 
 

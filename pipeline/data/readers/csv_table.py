@@ -125,7 +125,7 @@ def _parse(table: Table, wanted: Wanted, lines: Array, block: bytes, separator: 
         return pl.read_csv(block, has_header=False, separator=separator, quote_char=quote, schema=kinds, columns=used)
 
     try:
-        read = cells(pl.Float64).cast({pl.Float64: pl.Float32})
+        read = cells(pl.Float64)
         numbers = [read[str(place)].alias(str(k)) for k, place in enumerate(wanted.numbers)]
     except pl.exceptions.PolarsError:  # a cell that is not just a number: NA, ?, spaces around it, or a mistake
         read = cells(pl.String)
@@ -148,7 +148,7 @@ def _numbers(table: Table, wanted: Wanted, column: int, lines: Array, cells: pl.
     if wrong.any():
         number = wrong.arg_max() or 0
         raise _no_number(table, wanted, int(lines[number]), column, frame["cell"][number])
-    return frame["number"].cast(pl.Float32)
+    return frame["number"]
 
 
 def _no_number(table: Table, wanted: Wanted, line: int, column: int, cell: str) -> DataError:

@@ -11,6 +11,7 @@ channels. The configuration may name the first four otherwise. The usual names a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from pipeline.data.readers.npz_archive import LIMIT, Archive
 from pipeline.data.series import Array, Columns, Series, cuts, offsets_of, place
 from pipeline.errors import DataError
 
-BLOCK = 64 * 2**20  # bytes of values as stored, read at a time
+BLOCK = 64 * 2**20  # bytes of values read at a time
 ROLES = ("label", "id", "group", "time")
 
 
@@ -109,7 +110,7 @@ def _stacked(archive: Archive, columns: Columns, roles: dict[str, str]) -> Itera
         )
     lengths = _lengths(archive, counted[0], shape, packed) if counted else np.full(shape[0], shape[1])
     rows = lengths if packed else np.ones(shape[0], np.int64)  # of the array, for each series
-    sizes = rows * (header.size // shape[0])
+    sizes = rows * (math.prod(shape[1:]) * cells.kind_of(header.dtype).itemsize)
     if sizes.max() > LIMIT:
         problem = f"{place('series', int(sizes.argmax()))} takes {sizes.max():,} bytes; the limit is {LIMIT:,}: cut it"
         raise archive.fault("values", problem)
@@ -145,8 +146,9 @@ def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterato
             )
     facts = _facts(archive, columns, roles, keys)
     channels, chosen = _channels(archive, columns, width)
+    kind = cells.kind_of(*(header.dtype for header in headers))
     for piece in cuts(np.array([header.size for header in headers]), BLOCK):
-        stored = [cells.float32(archive.array(key).reshape(-1, width)) for key in keys[piece]]
+        stored = [cells.real(archive.array(key).reshape(-1, width), kind) for key in keys[piece]]
         lengths = np.array([len(series) for series in stored])
         yield _series(archive, np.concatenate(stored), lengths, piece.start, channels, chosen, facts)
 
@@ -155,7 +157,7 @@ def _series(
     archive: Archive, block: Array, lengths: Array, start: int, channels: tuple[str, ...], chosen: list[int], facts: _Facts
 ) -> Series:
     """The series from ``start`` (from 0) on, whose steps ``block`` holds end to end."""
-    values = cells.float32(block.reshape(lengths.sum(), -1)[:, chosen])
+    values = cells.real(block.reshape(lengths.sum(), -1)[:, chosen])
     offsets, rows = offsets_of(lengths), np.arange(start, start + len(lengths))
     if found := cells.first_infinite(values):
         number = int(np.searchsorted(offsets, found[0], side="right")) - 1

@@ -68,10 +68,10 @@ def _role(table: Table, role: str, place: int, kind: pl.DataType) -> pl.Expr:
 
 
 def _number(table: Table, wanted: Wanted, place: int, kind: pl.DataType) -> pl.Expr:
-    if kind.is_float():
-        return pl.nth(place).cast(pl.Float32)
+    if isinstance(kind, pl.Float32):
+        return pl.nth(place)
     if kind.is_numeric() or isinstance(kind, pl.Boolean | pl.Null):
-        return pl.nth(place).cast(pl.Float64).cast(pl.Float32)
+        return pl.nth(place).cast(pl.Float64)
     others = f"{wanted.columns.option('channels')}=[NAME, ...]"
     problem = f"holds {kind}, not numbers; convert it, or name the columns that are channels: {others}"
     raise fault(table.path, f"column {table.names[place]!r}", problem)

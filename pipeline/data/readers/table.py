@@ -29,8 +29,8 @@ class Table:
     """A file's columns, and its rows as frames of bounded size.
 
     A frame has the columns ``row`` (where the row stands in the file), one for each role, then "0" to "K - 1" with the numbers:
-    float32, rounded from float64, null where a cell is empty and NaN where a value is called missing. Roles are words
-    without space around them, null where there is none; ``time`` is a number, a date or text.
+    float64, or float32 as the file has them; null where a cell is empty and NaN where a value is called missing. Roles are
+    words without space around them, null where there is none; ``time`` is a number, a date or text.
     """
 
     path: Path
@@ -135,8 +135,8 @@ def numbers(frame: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
 
 
 def values(table: Table, frame: pl.DataFrame, wanted: Wanted) -> Array:
-    """The numbers of a frame, (rows, K) float32, NaN where missing. Raises DataError for one that is infinite."""
-    made = cells.float32(numbers(frame, wanted).to_numpy(order="c"))
+    """The numbers of a frame, (rows, K), NaN where missing. Raises DataError for one that is infinite."""
+    made = cells.real(numbers(frame, wanted).to_numpy(order="c"))
     if found := cells.first_infinite(made):
         raise table.fault(frame["row"][found[0]], wanted.numbers[found[1]], cells.INFINITE)
     return made

@@ -204,7 +204,7 @@ def _block(path: Path, rows: list[tuple[int, Array, str]], first: int, columns: 
     lines, stored, words = zip(*rows, strict=True)
     names = cells.numbered(stored[0].shape[1])
     chosen = cells.choose(path, names, columns)
-    values = cells.float32(np.concatenate(stored)[:, chosen])
+    values = cells.real(np.concatenate(stored)[:, chosen])
     offsets = offsets_of(np.array([len(series) for series in stored]))
     if found := cells.first_infinite(values):
         number = int(np.searchsorted(offsets, found[0], side="right")) - 1

@@ -17,14 +17,12 @@ from pipeline.data.readers import ts as ts_reader
 from pipeline.data.series import Columns, Series
 from tests.support.series_files import WORDS, WRITERS, csv, examples, long_frame, only, read, ts, wide_frame
 
-NAN = np.array(np.nan, np.float32)
-
 
 def expected(series: list[np.ndarray], labels: tuple[str, ...] | None = WORDS) -> Series:
-    values = np.concatenate(series).astype(np.float32)
+    values = np.concatenate(series)
     offsets = np.cumsum([0, *map(len, series)])
     rows = np.arange(len(series))
-    return Series(Path("any"), np.where(np.isnan(values), NAN, values), offsets, (), (), labels, None, None, "line", rows)
+    return Series(Path("any"), np.where(np.isnan(values), np.nan, values), offsets, (), (), labels, None, None, "line", rows)
 
 
 def same(left: Series, right: Series) -> None:
@@ -59,7 +57,7 @@ def test_the_same_series_are_equal_bit_for_bit_in_every_format(tmp_path, form, c
     series = examples(channels, lengths)
     got = only(source, write(tmp_path / "data", series), layout=layout)
     same(got, expected(series))
-    assert got.values.dtype == np.float32 and got.offsets.dtype == np.int64
+    assert got.values.dtype == np.float64 and got.offsets.dtype == np.int64
     assert len(got.channels) == channels and len(set(got.ids)) == 4 == len(got.rows)
 
 
@@ -296,12 +294,28 @@ def test_a_whole_ts_header_is_understood_and_kept_to(tmp_path):
     assert got.place(0) == f"{tmp_path}/a.ts: line 14"
 
 
-def test_integers_and_floats_round_to_float32_in_the_same_way(tmp_path):
+def test_integers_are_read_as_float64_rounds_them_and_not_as_float32_would(tmp_path):
     numbers = [2**24 + 1, 2**61 + 2**37 + 1, -(2**53) - 1]
     text = "".join(f"a,{t},{number},u\n" for t, number in enumerate(numbers))
     (tmp_path / "a.csv").write_text("id,time,x,label\n" + text)
     pl.DataFrame({"id": "a", "time": range(3), "x": numbers, "label": "u"}).write_parquet(tmp_path / "a.parquet")
     np.savez(tmp_path / "a.npz", a=np.array(numbers), labels=["u"])
-    want = np.array(numbers).astype(np.float64).astype(np.float32).tolist()
     for source in ("csv", "parquet", "npz"):
-        assert only(source, tmp_path / f"a.{source}").values.ravel().tolist() == want
+        assert only(source, tmp_path / f"a.{source}").values.ravel().tolist() == [float(number) for number in numbers]
+
+
+@pytest.mark.parametrize("kind", ["?", "i1", "u1", "i2", "u2", "f2", "f4", "i4", "u4", "i8", "f8", "longdouble"])
+def test_an_archive_is_read_as_float32_where_that_holds_its_numbers_exactly(tmp_path, kind):
+    array = np.arange(6).reshape(2, 3).astype(kind)
+    np.savez(tmp_path / "a.npz", values=array, labels=[1, 2])
+    np.savez(tmp_path / "b.npz", s0=array[0], s1=array[1].astype("i1"), labels=[1, 2])
+    exact = kind in ("?", "i1", "u1", "i2", "u2", "f2", "f4")
+    for name in ("a", "b"):
+        assert only("npz", tmp_path / f"{name}.npz").values.dtype == (np.float32 if exact else np.float64)
+
+
+def test_parquet_of_float32_is_read_as_such(tmp_path):
+    frame = pl.DataFrame({"id": ["a", "a"], "time": [0, 1], "x": [1.5, None], "label": ["u", "u"]})
+    frame.with_columns(pl.col("x").cast(pl.Float32)).write_parquet(tmp_path / "a.parquet")
+    got = only("parquet", tmp_path / "a.parquet").values
+    assert got.dtype == np.float32 and got[0, 0] == 1.5 and np.isnan(got[1, 0])

@@ -1,0 +1,55 @@
+"""What prepared.py promises of the normalisation: each mode by its definition, and indicators of missing values as they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.config import Data
+from pipeline.data.preparation.folder import prepare
+from tests.support.series_files import packed
+
+MODES = ("auto", "none", "unit", "global", "feature")
+
+
+def series_of(missing: int, count: int = 60) -> list[np.ndarray]:
+    """Series of two channels, the first from -3 to 5; ``missing`` of them lack one value of it."""
+    random = np.random.default_rng(0)
+    made = [np.stack([random.uniform(-3, 5, 9), random.normal(2, 0.1, 9)], 1) for _ in range(count)]
+    for one in made:
+        one[:2, 0] = -3, 5
+    for one in made[:missing]:
+        one[4, 0] = np.nan
+    return made
+
+
+def prepared_of(folder, series, **keys):
+    packed(folder / "data.npz", series, ["a", "b"] * (len(series) // 2))
+    return prepare(Data(source="npz", path=str(folder / "data.npz"), id="", prepared=str(folder / "prepared"), **keys))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("resample", [0, 7])
+@pytest.mark.parametrize("missing", [60, 20, 1])
+def test_an_indicator_of_missing_values_is_given_to_the_model_as_it_is_however_rare(tmp_path, mode, resample, missing):
+    prepared = prepared_of(tmp_path, series_of(missing), missing="mask", resample=resample, validation=0, test=2)
+    assert prepared.manifest.features == 3 and prepared.manifest.series.masked == (0,)
+    mean, scale = prepared.normalization(mode)
+    assert (mean[2], scale[2]) == (0, 1)
+
+
+def test_the_channels_are_normalised_as_if_no_indicator_stood_beside_them(tmp_path):
+    masked = prepared_of(tmp_path, series_of(20), missing="mask")
+    filled = prepared_of(tmp_path, series_of(20), missing="mean")
+    for mode in MODES:
+        for with_indicator, without in zip(masked.normalization(mode), filled.normalization(mode), strict=True):
+            torch.testing.assert_close(with_indicator[:2], without, rtol=1e-6, atol=0)
+
+
+def test_unit_takes_series_from_their_least_to_their_greatest_value_to_0_and_1(tmp_path):
+    prepared = prepared_of(tmp_path, series_of(0))
+    mean, scale = prepared.normalization("unit")
+    assert mean.tolist() == [-3, -3] and scale.tolist() == [1 / 8, 1 / 8]
+    values = (prepared.part("train").values - mean) * scale
+    assert (values[..., 0].min(), values[..., 0].max()) == (0, 1)
