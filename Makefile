@@ -21,7 +21,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
 .DEFAULT_GOAL := help
-.PHONY: help setup check prep tune train eval export all summary test faults soak lint lock bench bench-full clean
+.PHONY: help setup init check prep tune train eval export all summary test faults soak lint lock bench bench-full clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ setup: .venv/installed ## create .venv with the locked dependencies
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install $(LOCKED) -r requirements.lock
 	@touch $@
+
+init: setup ## write a configuration for the file or folder DATA  (TEST, OUTPUT)
+	@$(PIPELINE) init "$(DATA)" $(if $(TEST),--test "$(TEST)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
 check: setup ## dry run: resolved configuration, parameters, steps, memory
 	@$(PIPELINE) check $(SETTINGS)

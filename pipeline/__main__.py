@@ -41,6 +41,18 @@ def root(
 
 
 @app.command()
+def init(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of series, or a folder of images by class.")],
+    test: Annotated[Path | None, typer.Option(help="The file, or folder, of the test split.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The configuration to write; without it, named after DATA.")] = None,
+) -> None:
+    """Look at a data file and write a configuration that trains on it."""
+    from pipeline.stages import init as stage
+
+    stage.init(data, test, output)
+
+
+@app.command()
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Dry run: the resolved configuration, parameters, steps and memory."""
     from pipeline import config as configuration

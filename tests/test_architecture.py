@@ -15,7 +15,7 @@ import pipeline
 
 ROOT = Path(pipeline.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-COMMANDS = ("check", "prepare", "tune", "train", "evaluate", "export", "predict", "summary")
+COMMANDS = ("init", "check", "prepare", "tune", "train", "evaluate", "export", "predict", "summary")
 FACE = "pipeline.config"  # the one package that hands names on, as ``config.Optim`` stands everywhere
 HEAVY = ("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn", "onnx", "onnxruntime", "numpy", "polars")
 WIDE = {  # functions of more than six parameters, each with its reason

@@ -8,6 +8,7 @@ In the order of their imports:
     clean         cut, fill and resample a series, by the policies of the configuration
     sources/      images by name
     readers/      the user's own files -> series
+    inspection/   a file that nobody has described yet -> what is what in it
     prepared      prepared/ as it lies on the disk: opened, keyed, verified
     preparation/  raw examples -> prepared/
     store         a part in memory, on the device or mapped

@@ -5,6 +5,7 @@ Each stage reads the folder that the one before it wrote, and nothing else:
     advice    what to type next
     assembly  what several stages put together: model, state, batches, the best weights of a run
     job       one attempt at a run: what it is made of, where it goes on
+    init      a file that nobody has described yet -> a configuration
     check     the dry run
     prepare   raw data -> prepared/
     tune      prepared/ -> tuning/NAME/

@@ -13,7 +13,7 @@ TARGETS = {"prepare": "prep", "evaluate": "eval"}  # of make, where they are cal
 
 def configured(verb: str, file: str, overrides: Sequence[str] = ()) -> str:
     """The command that does ``verb`` with a configuration file and its overrides."""
-    if not _by_make():
+    if not by_make():
         return shlex.join([*_program(), verb, "--config", file, *overrides])
     # make adds run.dir by itself, from RUN or from the name of the file
     words = [override for override in overrides if override != f"run.dir=runs/{Path(file).stem}"]
@@ -23,12 +23,13 @@ def configured(verb: str, file: str, overrides: Sequence[str] = ()) -> str:
 
 def of_run(verb: str, folder: Path) -> str:
     """The command that does ``verb`` with a run folder."""
-    if _by_make():
+    if by_make():
         return shlex.join(["make", TARGETS.get(verb, verb), f"RUN={folder}"])
     return shlex.join([*_program(), verb, "--run", str(folder)])
 
 
-def _by_make() -> bool:
+def by_make() -> bool:
+    """Whether this program was started by make, in a folder where make can start it again."""
     return "MAKELEVEL" in os.environ and Path("Makefile").exists()
 
 

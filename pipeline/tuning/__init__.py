@@ -2,6 +2,7 @@
 
 In the order of their imports:
 
+    recipe        how to train on data of a certain size and shape
     memory        how much memory this process has used, and how much it may still have
     measure       the speed at one batch size
     batch_search  the largest and the fastest batch, threads

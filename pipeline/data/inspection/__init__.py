@@ -1,0 +1,8 @@
+"""A file that nobody has described yet -> what is what in it.
+
+In the order of their imports:
+
+    names    what people call the columns of a table
+    roles    the columns of a table: id, time, label, group, channels
+    profile  how many series there are, how long, of which classes
+"""

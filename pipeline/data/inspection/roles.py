@@ -1,0 +1,198 @@
+"""The columns of a table: which is the id, the time, the label and the group, and which are channels.
+
+What decides is measured: how often a value comes again, whether rows of one value stand together, what is constant in
+each series, what alone decides the class. A usual name counts beside that, and never alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from pipeline import config
+from pipeline.data.inspection import names
+from pipeline.data.readers.csv_table import open_csv
+from pipeline.data.readers.parquet_table import open_parquet
+from pipeline.errors import DataError
+
+MOST_ROWS = 200_000  # that are looked at
+MOST_CLASSES = 50
+WIDE = 8  # numbered columns that make a table a wide one
+
+
+@dataclass
+class Found:
+    """What is what in a table, and why, in lines for people."""
+
+    columns: config.Columns
+    reasons: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)  # what its owner should look at
+
+
+def find(source: str, path: Path) -> Found:
+    """The roles of the columns of a CSV or Parquet file. Raises DataError if no column can be the class."""
+    frame = _frame(source, path)
+    reasons = [f"the first {MOST_ROWS:,} rows were looked at"] if len(frame) == MOST_ROWS else []
+    doubts: list[str] = []
+    numbers = [name for name in frame.columns if frame[name].dtype.is_numeric()]
+    rows = [name for name in numbers if names.means(name, names.ROW) and _counts_rows(frame[name])]
+    label = _label(frame, path, rows)
+    left = [name for name in frame.columns if name not in (label, *rows)]
+    id_ = _id(frame, left, label)
+    if id_ is None or _is_wide(frame, left):
+        columns, more = _wide(frame, left, label, rows)
+        return Found(columns, [*reasons, *more], doubts)
+    left.remove(id_)
+    reasons.append(
+        f"a row per step: rows of one {id_!r} are a series ({frame[id_].n_unique():,} of them); the class is {label!r}"
+    )
+    time = _time(frame, left, id_)
+    group = _group(frame, [name for name in left if name != time], id_)
+    left = [name for name in left if name not in (time, group)]
+    channels, more = _channels(frame, left, id_, label)
+    reasons.append(f"steps are ordered by {time!r}" if time else "steps are in the order of the file: no column orders them")
+    if group:
+        reasons.append(f"no {group!r} stands on both sides of a split ({frame[group].n_unique():,} of them)")
+    doubts += [f"{name!r} counts the rows of the file and is left out" for name in rows] + more
+    wanted = config.Columns(layout="long", id=id_, time=time or "", label=label, group=group or "", channels=tuple(channels))
+    return Found(wanted, reasons, doubts)
+
+
+def _frame(source: str, path: Path) -> pl.DataFrame:
+    """The first rows of a table, with numbers, dates and words as what they are."""
+    if source == "parquet":
+        open_parquet(path)
+        return pl.scan_parquet(path, glob=False).head(MOST_ROWS).collect()
+    table = open_csv(path)
+    with path.open("rb") as file:
+        header = file.readline()
+    separator = max((",", ";", "\t"), key=lambda mark: header.count(mark.encode()))
+    frame = pl.read_csv(
+        path,
+        separator=separator,
+        n_rows=MOST_ROWS,
+        infer_schema_length=MOST_ROWS,
+        null_values=["", "NA", "?", "nan", "NaN"],
+        try_parse_dates=True,
+        truncate_ragged_lines=True,
+        glob=False,
+    )
+    return frame.rename(dict(zip(frame.columns, table.names, strict=False)))
+
+
+def _counts_rows(values: pl.Series) -> bool:
+    return values.dtype.is_integer() and len(values) > 1 and bool((values.diff().drop_nulls() == 1).all())
+
+
+def _label(frame: pl.DataFrame, path: Path, rows: list[str]) -> str:
+    """The column of the class: few values that come again, by a usual name, or as words, or as the last column."""
+    scores: dict[str, float] = {}
+    for place, name in enumerate(frame.columns):
+        values = frame[name]
+        few = 2 <= values.n_unique() <= min(MOST_CLASSES, len(frame) // 2)
+        whole = not values.dtype.is_float() or bool((values.drop_nulls() % 1 == 0).all())
+        if name in rows or not (few and whole) or values.dtype.is_temporal():
+            continue
+        words = not values.dtype.is_numeric()
+        edge = place in (0, len(frame.columns) - 1)
+        scores[name] = 4 * names.means(name, names.LABEL) + 2 * words + edge - values.n_unique() / MOST_CLASSES
+        scores[name] -= 3 * (names.means(name, names.GROUP) or names.means(name, names.ID) or names.means(name, names.TIME))
+    if not scores:
+        raise DataError(
+            f"{path}: no column can be the class: one is needed of 2 to {MOST_CLASSES} values, each of them several times"
+        )
+    return max(scores, key=lambda name: scores[name])
+
+
+def _is_wide(frame: pl.DataFrame, left: list[str]) -> bool:
+    stems = [names.stem(name) for name in left if frame[name].dtype.is_numeric()]
+    return max((stems.count(one) for one in {*stems} - {None}), default=0) >= WIDE
+
+
+def _id(frame: pl.DataFrame, left: list[str], label: str) -> str | None:
+    """The column whose values come again, in rows that stand together and are of one class; None for a wide table."""
+    best, score, mixed = None, 0.0, None
+    for name in left:
+        values = frame[name]
+        distinct = values.n_unique()
+        if values.dtype.is_float() or values.null_count() or not 1 < distinct <= len(frame) / 1.5:
+            continue
+        one_class = frame.group_by(name).agg(pl.col(label).n_unique())[label].max() == 1
+        together = int((values != values.shift()).fill_null(True).sum()) == distinct
+        own: float = (4 * names.means(name, names.ID) + 3 * together + 3 * one_class) - 2 * names.means(name, names.TIME)
+        own -= 2 * (names.means(name, names.GROUP) and not names.means(name, names.ID))
+        own += distinct / len(frame)  # of several, the finest
+        if one_class and own > score:
+            best, score = name, own
+        elif not one_class and together and names.means(name, f"{names.ID} {names.GROUP}"):
+            mixed = name
+    if score < 4 and mixed:
+        raise DataError(
+            f"rows of one {mixed!r} are of several classes ({label!r} changes within them), and a series is of one class; "
+            "cut each recording where the class changes, or into windows, and give each piece an id of its own"
+        )
+    return best if score >= 4 else None
+
+
+def _time(frame: pl.DataFrame, left: list[str], id_: str) -> str | None:
+    """The column that grows within each series, by a usual name or as dates; a channel may grow too."""
+    for name in sorted(left, key=lambda name: not frame[name].dtype.is_temporal()):
+        if not (frame[name].dtype.is_numeric() or frame[name].dtype.is_temporal()) or frame[name].null_count():
+            continue
+        named = names.means(name, names.TIME) or frame[name].dtype.is_temporal()
+        if named and frame.select((pl.col(name) != pl.col(name).shift().over(id_)).mean()).item() > 0.9:
+            return name
+    return None
+
+
+def _group(frame: pl.DataFrame, left: list[str], id_: str) -> str | None:
+    for name in left:
+        if names.means(name, names.GROUP) and not frame[name].dtype.is_float():
+            within = frame.group_by(id_).agg(pl.col(name).n_unique())[name].max()
+            if within == 1 and 1 < frame[name].n_unique() < frame[id_].n_unique():
+                return name
+    return None
+
+
+def _channels(frame: pl.DataFrame, left: list[str], id_: str, label: str) -> tuple[list[str], list[str]]:
+    """The columns of measurements, and what is said of the others."""
+    channels, said = [], []
+    for name in left:
+        values = frame[name]
+        if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
+            said.append(f"{name!r} holds words and is left out")
+            continue
+        varies = frame.group_by(id_).agg(pl.col(name).n_unique())[name].max()
+        if values.n_unique() == 1:
+            said.append(f"{name!r} is the same in all rows and is left out")
+        elif varies == 1:
+            what = "decides the class by itself, as a second form of the label would" if _decides(frame, name, label) else ""
+            said.append(f"{name!r} is constant within every series{', and ' + what if what else ''}: it is left out")
+        elif _decides(frame, name, label):
+            channels.append(name)
+            said.append(f"{name!r} alone decides the class: a LEAK of the label? If it is not known in use, leave it out")
+        else:
+            channels.append(name)
+    return channels, said
+
+
+def _decides(frame: pl.DataFrame, name: str, label: str) -> bool:
+    """Whether each value of a column with few of them belongs to one class only."""
+    distinct = frame[name].n_unique()
+    if not 1 < distinct <= max(MOST_CLASSES, frame[label].n_unique()):
+        return False
+    return frame.group_by(name).agg(pl.col(label).n_unique())[label].max() == 1
+
+
+def _wide(frame: pl.DataFrame, left: list[str], label: str, rows: list[str]) -> tuple[config.Columns, list[str]]:
+    ids = [name for name in left if frame[name].n_unique() == len(frame) and not frame[name].dtype.is_float()]
+    id_ = next((name for name in ids if names.means(name, names.ID) or not frame[name].dtype.is_numeric()), None)
+    group = next((name for name in left if names.means(name, names.GROUP) and name != id_), None)
+    steps = [name for name in left if frame[name].dtype.is_numeric() and name not in (id_, group)]
+    others = [name for name in (*left, *rows) if name not in (*steps, id_, group)]
+    reasons = [f"a row per series, {len(steps)} columns of steps; the class is {label!r}"]
+    reasons += [f"left out: {', '.join(map(repr, others))}"] if others else []
+    channels = tuple(steps) if others else ()
+    return config.Columns(layout="wide", id=id_ or "", time="", label=label, group=group or "", channels=channels), reasons

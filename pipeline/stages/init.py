@@ -1,0 +1,130 @@
+"""A file that nobody has described yet -> a configuration that trains on it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline import config, files
+from pipeline.config import strict_yaml
+from pipeline.data.inspection import profile, roles
+from pipeline.data.inspection.profile import Profile
+from pipeline.data.sources import image_folder
+from pipeline.errors import DataError, UserError
+from pipeline.stages import advice
+from pipeline.tuning.recipe import Choice, for_images, for_series
+
+SUFFIXES = {".npz": "npz", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet", ".ts": "ts", ".arff": "arff"}
+TEST, ENOUGH = 0.2, 300  # the share that is cut for the test; training examples from which on some are held out
+PAIRS = (("TRAIN", "TEST"), ("train", "test"), ("Train", "Test"))  # in the names of two files that belong together
+
+
+def init(data: Path, test: Path | None, output: Path | None) -> None:
+    """Look at ``data``, say what is what in it, and write a configuration with a comment beside each choice.
+
+    Raises UserError if the data cannot be used, or ``output`` is there already.
+    """
+    output = output or Path(f"{re.sub(r'[^A-Za-z0-9_-]+', '_', data.stem.removesuffix('_TRAIN')).strip('_') or 'data'}.yaml")
+    if output.exists():
+        raise UserError(f"{output}: is there already; name another file: --output FILE.yaml")
+    other = test or _partner(data)
+    if not data.exists():
+        raise DataError(f"{data}: there is no such file or folder; name another")
+    chosen, reasons, doubts = _images(data, other) if data.is_dir() else _series(data, other)
+    for line in reasons:
+        print(line)
+    for line in doubts:
+        print(f"look at this: {line}")
+    text = _yaml(data, chosen, reasons, doubts)
+    with files.disk_errors("the configuration", output):
+        files.write_text(output, text)
+    try:
+        config.load(output)
+    except UserError:
+        output.unlink()
+        raise
+    print(f"written: {output}\nnext: {advice.configured('all', str(output)) if advice.by_make() else _all(output)}")
+
+
+def _all(output: Path) -> str:
+    return f"make all CONFIG={output}" if Path("Makefile").exists() else advice.configured("train", str(output))
+
+
+def _partner(data: Path) -> Path | None:
+    """The test file that stands beside a training file of the same name."""
+    for train, test in PAIRS:
+        if train in data.name and (found := data.with_name(data.name.replace(train, test))).is_file():
+            return found
+    return None
+
+
+def _series(data: Path, test: Path | None) -> tuple[list[Choice], list[str], list[str]]:
+    """The choices for a file of series, what was found, and what its owner should look at."""
+    source = SUFFIXES.get(data.suffix.lower())
+    if source is None:
+        raise DataError(f"{data}: is no file of a known kind; known are {', '.join(SUFFIXES)} and folders of images by class")
+    table = source in ("csv", "parquet")
+    found = roles.find(source, data) if table else roles.Found(config.Columns())
+    facts = profile.of_series(source, data, found.columns)
+    chosen = [Choice("data.source", source, ""), Choice("data.path", str(data), "")]
+    chosen += [Choice("data.test_path", str(test), "stands beside it")] if test else []
+    default = config.Columns()
+    for name, value in found.columns:
+        if table and value != getattr(default, name):
+            chosen.append(Choice(f"data.{name}", list(value) if isinstance(value, tuple) else value, ""))
+    reasons = [_size(data, facts), *found.reasons]
+    count = facts.count if test else int(facts.count * (1 - TEST))
+    if facts.groups and not test:
+        chosen.append(Choice("data.split", "group", "no group on both sides"))
+    if facts.missing:
+        chosen.append(Choice("data.missing", "mask", f"{facts.missing:.1%} of the values are missing; or mean, forward"))
+    held = count >= ENOUGH and facts.rarest >= 10
+    why = "chooses the checkpoint" if held else "too few to hold any out of training"
+    chosen.append(Choice("data.validation", 0.1 if held else 0, why))
+    reasons.append(
+        "a tenth of the training examples is held out to choose the checkpoint"
+        if held
+        else f"all {count:,} training examples are trained on: too few to hold some out; the last weights are taken"
+    )
+    doubts = found.doubts + [f"channel {name!r} has one value in all series" for name in facts.constant]
+    return chosen + for_series(facts, int(count * 0.9) if held else count), reasons, doubts
+
+
+def _size(data: Path, facts: Profile) -> str:
+    length = f"{facts.longest}" if facts.shortest == facts.longest else f"{facts.shortest} to {facts.longest}"
+    classes = ", ".join(f"{name}: {count}" for name, count in sorted(facts.classes.items())[:10])
+    more = ", ..." if len(facts.classes) > 10 else ""
+    channels = "1 channel" if len(facts.channels) == 1 else f"{len(facts.channels)} channels"
+    return f"{data}: {facts.count:,} series of {length} steps, {channels}, {len(facts.classes)} classes ({classes}{more})"
+
+
+def _images(data: Path, test: Path | None) -> tuple[list[Choice], list[str], list[str]]:
+    """The choices for a folder of images by class."""
+    section = config.Data(source="images", path=str(data), test_path=str(test or ""))
+    found = image_folder.folders(section)
+    count = sum(1 for path in found[0].rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
+    chosen = [Choice("data.source", "images", ""), Choice("data.path", str(data), "a folder per class")]
+    chosen += [Choice("data.test_path", str(test), "")] if test else []
+    held_out = 0 if test or len(found) == 2 else TEST
+    chosen += for_images(int(count * (1 - held_out) * 0.9))
+    return chosen, [f"{data}: {count:,} images in a folder per class, read row by row"], []
+
+
+def _yaml(data: Path, chosen: list[Choice], reasons: list[str], doubts: list[str]) -> str:
+    """The configuration: what was found as comments at its head, then each choice with its reason beside it."""
+    lines = [f"# What was found in {_plain(str(data))}, and how to train on it. Every key: docs/configuration.md."]
+    lines += [f"# {_plain(line)}" for line in reasons]
+    lines += [f"# LOOK AT THIS: {_plain(line)}" for line in doubts]
+    section = ""
+    for choice in sorted(chosen, key=lambda choice: ("data", "model", "optim", "train").index(choice.key.split(".")[0])):
+        name, key = choice.key.split(".")
+        if name != section:
+            lines.append(f"{name}:")
+            section = name
+        text = strict_yaml.dump({key: choice.value}).rstrip("\n").replace("\n", "\n  ")
+        lines.append(f"  {text}" + (f"  # {_plain(choice.why)}" if choice.why and "\n" not in text else ""))
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(letter if letter.isprintable() else "?" for letter in text).split())

@@ -1,0 +1,81 @@
+"""How to train on data of a certain size and shape: what a new configuration says beyond the defaults.
+
+The rules were chosen by training on archive sets of 24 to 537 series; docs/log.md has the figures. They know sizes,
+lengths, channels and classes, and no data set by name.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pipeline.data.inspection.profile import Profile
+
+CHANNELS, HIDDEN = 64, 32  # of the convolutional branch; units of the recurrence
+SECONDS, SPEED = 60, 8e9  # of training on one core, about; products a second there, forward and backward together
+STEPS = (400, 1500)  # fewer leave a model unfinished, more bring nothing on small sets
+LONGEST = 400  # steps; longer series are many more products, and their shape is seen at this length too
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One key of a configuration, with the reason for its value."""
+
+    key: str
+    value: object
+    why: str
+
+
+def for_series(data: Profile, count: int) -> list[Choice]:
+    """What to set to train on ``count`` series of ``data`` (the training split)."""
+    resample = data.longest > LONGEST and data.shortest == data.longest
+    length = LONGEST if resample else min(data.mean_length * 1.1, data.longest)
+    batch = _batch(count)
+    features = len(data.channels)
+    products = batch * length * (CHANNELS * (8 * features + 16 * CHANNELS) + 4 * HIDDEN * (features + HIDDEN))
+    steps = min(STEPS[1], max(STEPS[0], int(SECONDS * SPEED / (3 * products))))
+    epochs = max(3, math.ceil(steps * batch / count))
+    chosen = [
+        Choice("model.hidden", HIDDEN, "units of the recurrence; the convolutions carry most of a small set"),
+        Choice("model.pooling", "mean", "over all steps; what tells classes apart may stand anywhere"),
+        Choice("model.conv", CHANNELS, "the convolutional branch of LSTM-FCN"),
+        Choice("model.conv_norm", "batch", "layer underfits series whose amplitude matters"),
+        Choice("optim.name", "adamw", ""),
+        Choice("optim.lr", 0.003, "the peak; `make tune` measures another"),
+        Choice("optim.weight_decay", 0.01, ""),
+        Choice("optim.schedule", "one_cycle", "ends at zero, so that the last weights are good ones"),
+        Choice("optim.clip", 1.0, ""),
+        Choice("train.epochs", epochs, f"about {steps:,} optimiser steps, a minute or two on one core"),
+        Choice("train.batch", batch, f"for {count:,} training examples"),
+        Choice("train.log_every", max(1, steps // 40), ""),
+        Choice("train.checkpoint_every", f"{max(1, epochs // 5)} epochs", ""),
+    ]
+    if resample:
+        chosen.insert(0, Choice("data.resample", LONGEST, f"series of {data.longest} steps, interpolated; 0 keeps all steps"))
+    if data.shortest < data.longest:
+        chosen.append(Choice("train.bucket", True, "batches of similar lengths: less padding"))
+    if max(data.classes.values()) > 4 * data.rarest:
+        chosen.append(Choice("train.class_weights", "balanced", "one class has over 4 times the examples of another"))
+    return chosen
+
+
+def for_images(count: int) -> list[Choice]:
+    """What to set to train on ``count`` images, whose rows are read as the steps of a series."""
+    batch = _batch(count)
+    return [
+        Choice("model.bidirectional", True, "rows are read from above and from below"),
+        Choice("model.pooling", "mean", ""),
+        Choice("optim.name", "adamw", ""),
+        Choice("optim.lr", 0.01, "the peak; `make tune` measures another"),
+        Choice("optim.weight_decay", 0.01, ""),
+        Choice("optim.schedule", "one_cycle", "ends at zero, so that the last weights are good ones"),
+        Choice("optim.clip", 1.0, ""),
+        Choice("train.epochs", max(5, min(60, 20_000 * batch // count // 10)), ""),
+        Choice("train.batch", batch, f"for {count:,} training images"),
+    ]
+
+
+def _batch(count: int) -> int:
+    """A power of two: at least four steps per epoch, more examples per step where there are many."""
+    wanted = 16 if count <= 400 else 32 if count <= 4000 else 64 if count <= 40000 else 128
+    return min(wanted, 1 << (max(4, count // 4).bit_length() - 1))

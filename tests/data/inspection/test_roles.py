@@ -1,0 +1,89 @@
+"""What is what in a table that nobody has described: by what is measured, whatever the columns are called."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.data.inspection import roles
+from pipeline.errors import DataError
+
+STEPS = 8
+
+
+def long_table(count=20, **more):
+    """``count`` series of 8 steps and two channels, of the classes a and b, two series per person."""
+    random = np.random.default_rng(0)
+    rows = count * STEPS
+    series = np.repeat(np.arange(count), STEPS)
+    columns = {
+        "record": [f"r{number}" for number in series],
+        "seconds": np.tile(np.arange(STEPS), count),
+        "pulse": random.normal(70, 5, rows).round(3),
+        "pressure": random.normal(120, 9, rows).round(3),
+        "patient": [f"p{number // 2}" for number in series],
+        "outcome": np.where(series % 4 < 2, "a", "b"),
+    }
+    return pl.DataFrame(columns | {name: make(series, random) for name, make in more.items()})
+
+
+def found(tmp_path, frame, kind="csv"):
+    path = tmp_path / f"table.{kind}"
+    (frame.write_csv if kind == "csv" else frame.write_parquet)(path)
+    return roles.find(kind, path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_roles_of_a_long_table_are_found_in_any_order_of_its_columns(tmp_path, kind):
+    frame = long_table()
+    for order in (frame.columns, frame.columns[::-1]):
+        columns = found(tmp_path, frame.select(order), kind).columns
+        assert (columns.layout, columns.id, columns.time) == ("long", "record", "seconds")
+        assert (columns.label, columns.group, set(columns.channels)) == ("outcome", "patient", {"pulse", "pressure"})
+
+
+def test_odd_names_change_nothing_but_what_only_a_name_can_tell(tmp_path):
+    odd = {"record": "aa", "outcome": "bb", "pulse": "cc", "pressure": "dd", "seconds": "tick"}
+    columns = found(tmp_path, long_table().drop("patient").rename(odd)).columns
+    assert (columns.id, columns.label, columns.time, columns.channels) == ("aa", "bb", "tick", ("cc", "dd"))
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "word"),
+    [
+        ("Unnamed: 0", lambda series, random: np.arange(len(series)), "counts the rows of the file and is left out"),
+        ("age", lambda series, random: 20 + series // 2, "is constant within every series"),
+        ("code", lambda series, random: (series % 4 < 2) * 1, "decides the class by itself"),
+        ("flag", lambda series, random: np.full(len(series), 7), "the same in all rows"),
+        ("note", lambda series, random: [f"word {row}" for row in range(len(series))], "holds words and is left out"),
+    ],
+)
+def test_a_column_that_is_no_measurement_is_left_out_by_name(tmp_path, name, make, word):
+    result = found(tmp_path, long_table(**{name: make}))
+    assert set(result.columns.channels) == {"pulse", "pressure"}
+    assert [line for line in result.doubts if repr(name) in line and word in line], result.doubts
+
+
+def test_a_channel_that_alone_decides_the_class_is_a_loud_warning(tmp_path):
+    def leak(series, random):
+        return (series % 4 < 2) * 10 + random.integers(0, 3, len(series))
+
+    result = found(tmp_path, long_table(alarm=leak))
+    assert [line for line in result.doubts if "'alarm'" in line and "LEAK" in line]
+
+
+def test_a_wide_table_is_known_by_its_numbered_columns(tmp_path):
+    random = np.random.default_rng(0)
+    steps = {f"t{step}": random.normal(size=12).round(3) for step in range(9)}
+    columns = found(tmp_path, pl.DataFrame({"kind": ["x", "y"] * 6} | steps)).columns
+    assert (columns.layout, columns.label, columns.id, columns.channels) == ("wide", "kind", "", ())
+
+
+def test_rows_of_one_id_with_several_classes_are_refused_with_what_to_do(tmp_path):
+    frame = long_table().with_columns(outcome=pl.Series(["a", "a", "b", "b"] * 40))
+    with pytest.raises(DataError, match=r"changes within them.*cut each recording"):
+        found(tmp_path, frame.drop("patient"))
+
+
+def test_a_table_without_a_class_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no column can be the class"):
+        found(tmp_path, pl.DataFrame({"x": np.arange(9) / 7, "y": np.arange(9) / 3}))

@@ -1,0 +1,84 @@
+"""Two commands from a file that nobody has described to a model: init, then train or make all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from pipeline import config
+from tests.data.inspection.test_roles import long_table
+from tests.support.launching import run, succeed
+
+QUICK = ("track.backends=[]", "train.epochs=2")
+
+
+def test_a_table_needs_nothing_typed_by_hand(tmp_path: Path) -> None:
+    long_table(count=40).write_csv(tmp_path / "wards.csv")
+    said = succeed("init", "wards.csv", cwd=tmp_path)
+    assert "40 series of 8 steps, 2 channels, 2 classes (a: 20, b: 20)" in said
+    assert said.splitlines()[-2:] == ["written: wards.yaml", "next: pipeline train --config wards.yaml"]
+    text = (tmp_path / "wards.yaml").read_text()
+    assert text.startswith("# ") and "# no group on both sides" in text
+    settings = config.load(tmp_path / "wards.yaml")
+    assert (settings.data.split, settings.data.group, settings.model.conv_norm) == ("group", "patient", "batch")
+    assert "finished at step" in succeed("train", "--config", "wards.yaml", *QUICK, cwd=tmp_path)
+
+
+def test_the_test_file_beside_a_training_file_is_taken(tmp_path: Path) -> None:
+    for part in ("TRAIN", "TEST"):
+        rows = "\n".join(f"{number},{number + 1},{number % 3}:{'ab'[number % 2]}" for number in range(12))
+        head = "@problemName x\n@timeStamps false\n@missing false\n@univariate true\n@equalLength true\n@seriesLength 3\n"
+        (tmp_path / f"x_{part}.ts").write_text(f"{head}@classLabel true a b\n@data\n{rows}\n")
+    succeed("init", "x_TRAIN.ts", cwd=tmp_path)
+    data = yaml.safe_load((tmp_path / "x.yaml").read_text())["data"]
+    assert data["test_path"] == "x_TEST.ts" and data["validation"] == 0
+
+
+@pytest.mark.parametrize("count", [12, 60, 1000])
+def test_any_size_gives_a_configuration_that_trains(tmp_path: Path, count: int) -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(count, 5, 1)).astype("f4")
+    np.savez(tmp_path / "some.npz", values=values, labels=np.arange(count) % 3)
+    succeed("init", "some.npz", "--output", "other.yaml", cwd=tmp_path)
+    settings = config.load(tmp_path / "other.yaml")
+    assert settings.train.batch <= count * 0.8 and (settings.data.validation > 0) == (count == 1000)
+    succeed("train", "--config", "other.yaml", *QUICK, cwd=tmp_path)
+
+
+def test_a_folder_of_images_by_class(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(20):
+            Image.fromarray(random.integers(0, 255, (6, 6), dtype=np.uint8)).save(tmp_path / "pets" / name / f"{number}.png")
+    succeed("init", "pets", cwd=tmp_path)
+    assert "finished at step" in succeed("train", "--config", "pets.yaml", *QUICK, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("none.csv", "there is no such file"), ("notes.docx", "no file of a known kind"), ("empty.csv", "empty")],
+)
+def test_what_cannot_be_used_is_one_message_and_leaves_nothing(tmp_path: Path, name: str, says: str) -> None:
+    if not name.startswith("none"):
+        (tmp_path / name).write_text("")
+    status, output = run("init", name, cwd=tmp_path)
+    assert status == 2 and output.count("error:") == 1 and says in output and "Traceback" not in output, output
+    assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_a_configuration_that_is_there_is_never_replaced(tmp_path: Path) -> None:
+    long_table().write_csv(tmp_path / "wards.csv")
+    (tmp_path / "wards.yaml").write_text("mine")
+    status, output = run("init", "wards.csv", cwd=tmp_path)
+    assert status == 2 and "wards.yaml: is there already" in output and (tmp_path / "wards.yaml").read_text() == "mine"
+
+
+def test_names_in_the_file_cannot_leave_a_comment(tmp_path: Path) -> None:
+    long_table().rename({"pulse": "pulse\u2028model: {hidden: 1}"}).write_csv(tmp_path / "odd.csv")
+    succeed("init", "odd.csv", cwd=tmp_path)
+    assert config.load(tmp_path / "odd.yaml").model.hidden == 32
