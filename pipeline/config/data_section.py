@@ -70,6 +70,7 @@ class Policies(Section):
     )
     max_length: int = field(0, "steps that are kept of a longer series; 0: all", ge=0)
     truncate: Literal["error", "start", "end"] = field("error", "what is kept of a series longer than `max_length`")
+    z_norm: bool = field(False, "bring each channel of each series to mean 0 and standard deviation 1: only its shape is left")
     resample: int = field(0, "steps that every series is interpolated to; 0: as they are", ge=0)
 
 

@@ -1,4 +1,6 @@
-"""What is done to a series before it is stored, and again before it is predicted: cut, round, fill, resample, in this order.
+"""What is done to a series before it is stored, and again before it is predicted.
+
+It is cut, rounded, filled, z-normalised and resampled, in this order.
 
 Each step sees only what the one before it left. Series lie end to end. Shapes: n series, S steps of all of them, C channels
 of the file, F features: the channels, and one more for each that is masked.
@@ -52,6 +54,8 @@ class Cleaning(config.Policies, Channels):
         if absent.any():
             filled = np.where(absent, np.array(self.fill, np.float32), values)
             values = _forward(filled, absent, lengths) if self.missing == "forward" else filled
+        if self.z_norm:
+            values = _z_normalized(values, lengths)
         if self.masked:
             values = np.concatenate([values, absent[:, list(self.masked)].astype(np.float32)], 1)
         if self.resample:
@@ -93,6 +97,17 @@ def _forward(filled: Array, absent: Array, lengths: Array) -> Array:
     last = np.maximum.accumulate(np.where(absent, -1, row), axis=0)  # (S, C)
     begin = np.repeat(offsets_of(lengths)[:-1], lengths)[:, None]
     return filled[np.where(last >= begin, last, row), np.arange(filled.shape[1])]
+
+
+def _z_normalized(values: Array, lengths: Array) -> Array:
+    """Each channel of each series less its mean, over its standard deviation, in float64; 0 where it is constant."""
+    begin, steps = offsets_of(lengths)[:-1], lengths[:, None]
+    exact = values.astype(np.float64)
+    exact -= np.repeat(np.add.reduceat(exact, begin) / steps, lengths, axis=0)
+    std = np.sqrt(np.add.reduceat(exact**2, begin) / steps)  # (n, C)
+    scale = np.divide(1.0, std, out=np.zeros_like(std), where=std > 1e-12 * np.maximum.reduceat(abs(values), begin))
+    normal: Array = exact * np.repeat(scale, lengths, axis=0)
+    return normal.astype(np.float32, copy=False)
 
 
 def _resampled(values: Array, lengths: Array, steps: int) -> Array:

@@ -144,6 +144,9 @@ def settings_of(data: config.Data) -> Settings:
             return settings
         del settings["view"]
         settings |= {"split": data.split, "shard_mb": data.shard_mb, **data.of(config.Policies)}
+        del settings["z_norm"]  # said only where it is on: folders made before the key was there stay what they are
+        if data.z_norm:
+            settings["z_norm"] = 1
         if config.SERIES[data.source].roles:
             settings |= data.of(config.Columns)
         settings["channels"] = json.dumps(data.channels)

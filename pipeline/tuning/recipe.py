@@ -14,7 +14,8 @@ from pipeline.data.inspection.profile import Profile
 CHANNELS, HIDDEN = 64, 32  # of the convolutional branch; units of the recurrence
 SECONDS, SPEED = 60, 8e9  # of training on one core, about; products a second there, forward and backward together
 STEPS = (400, 1500)  # fewer leave a model unfinished, more bring nothing on small sets
-LONGEST = 400  # steps; longer series are many more products, and their shape is seen at this length too
+LONG = 300  # steps, from which on half the channels leave time for more optimiser steps
+SPREAD = 50  # between the standard deviations of series: from there on, those that vary little are not seen beside the others
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,17 @@ class Choice:
 
 def for_series(data: Profile, count: int) -> list[Choice]:
     """What to set to train on ``count`` series of ``data`` (the training split)."""
-    resample = data.longest > LONGEST and data.shortest == data.longest
-    length = LONGEST if resample else min(data.mean_length * 1.1, data.longest)
+    length = min(data.mean_length * 1.1, data.longest)
+    channels = CHANNELS if length < LONG else CHANNELS // 2
     batch = _batch(count)
     features = len(data.channels)
-    products = batch * length * (CHANNELS * (8 * features + 16 * CHANNELS) + 4 * HIDDEN * (features + HIDDEN))
+    products = batch * length * (channels * (8 * features + 16 * channels) + 4 * HIDDEN * (features + HIDDEN))
     steps = min(STEPS[1], max(STEPS[0], int(SECONDS * SPEED / (3 * products))))
     epochs = max(3, math.ceil(steps * batch / count))
     chosen = [
         Choice("model.hidden", HIDDEN, "units of the recurrence; the convolutions carry most of a small set"),
         Choice("model.pooling", "mean", "over all steps; what tells classes apart may stand anywhere"),
-        Choice("model.conv", CHANNELS, "the convolutional branch of LSTM-FCN"),
+        Choice("model.conv", channels, "the convolutional branch of LSTM-FCN"),
         Choice("model.conv_norm", "batch", "layer underfits series whose amplitude matters"),
         Choice("optim.name", "adamw", ""),
         Choice("optim.lr", 0.003, "the peak; `make tune` measures another"),
@@ -50,8 +51,8 @@ def for_series(data: Profile, count: int) -> list[Choice]:
         Choice("train.log_every", max(1, steps // 40), ""),
         Choice("train.checkpoint_every", f"{max(1, epochs // 5)} epochs", ""),
     ]
-    if resample:
-        chosen.insert(0, Choice("data.resample", LONGEST, f"series of {data.longest} steps, interpolated; 0 keeps all steps"))
+    if data.spread > SPREAD:
+        chosen.insert(0, Choice("data.z_norm", True, f"some series vary {data.spread:,.0f} times as much as others"))
     if data.shortest < data.longest:
         chosen.append(Choice("train.bucket", True, "batches of similar lengths: less padding"))
     if max(data.classes.values()) > 4 * data.rarest:

@@ -92,3 +92,23 @@ def test_a_series_is_cleaned_by_itself_alone(keys):
     alone = [cleaner.apply(VALUES[:4], LENGTHS[:1], place), cleaner.apply(VALUES[4:], LENGTHS[1:], place)]
     np.testing.assert_array_equal(together, np.concatenate([values for values, _ in alone]))
     assert lengths.tolist() == [int(length) for _, (length,) in alone]
+
+
+def test_z_norm_leaves_the_shape_of_each_series_alone():
+    random = np.random.default_rng(0)
+    lengths = np.array([5, 1, 9])
+    values = np.concatenate([random.normal(mean, std, (n, 2)) for mean, std, n in ((3, 1e-5, 5), (7, 1, 1), (-900, 80, 9))])
+    values[5:, 1] = 4.25  # a channel that is constant in two series
+    got, _ = policy(z_norm=True).apply(values.astype(np.float32), lengths, place)
+    for begin, end in ((0, 5), (6, 15)):
+        exact = values[begin:end, 0].astype(np.float32).astype(np.float64)
+        np.testing.assert_allclose(got[begin:end, 0], (exact - exact.mean()) / exact.std(), rtol=1e-4, atol=1e-6)
+    assert not got[5:, 1].any() and not got[5].any() and np.isfinite(got).all()
+
+
+def test_z_norm_touches_no_indicator_and_comes_before_resampling():
+    got, lengths = policy(missing="mask", masked=(1,), z_norm=True, resample=2).apply(VALUES, LENGTHS, place)
+    assert lengths.tolist() == [2, 2] and got[:, 2].tolist() == [1, 1, 0, 1]
+    whole, _ = policy(missing="mask", masked=(1,), z_norm=True).apply(VALUES, LENGTHS, place)
+    np.testing.assert_allclose(whole[:4, :2].mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(got[[0, 1]], whole[[0, 3]], atol=1e-6)

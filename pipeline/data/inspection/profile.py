@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline import config
 from pipeline.data.readers import formats
-from pipeline.data.series import Array, Columns
+from pipeline.data.series import Array, Columns, Series
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Profile:
     missing: float  # the share of values that are missing
     constant: tuple[str, ...]  # channels with one value
     groups: int  # 0: none are named
+    spread: float  # of the standard deviations of series: the 95th percentile over the 5th, in the channel where it is largest
 
     @property
     def rarest(self) -> int:
@@ -41,6 +42,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
     lengths, classes, groups = [], Counter[str](), set[str]()
     absent = total = 0
     ranges: list[Array] = []
+    stds: list[Array] = []
     for block in formats.read(source, path, Columns(**columns.model_dump())):
         lengths.append(block.lengths)
         classes.update(block.labels or ())
@@ -48,6 +50,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         absent += int(np.isnan(block.values).sum())
         total += block.values.size
         channels = block.channels
+        stds.append(_stds(block))
         ranges.append(np.stack([np.fmin.reduce(block.values, 0), np.fmax.reduce(block.values, 0)]))
     steps = np.concatenate(lengths)
     every = np.stack(ranges)  # (blocks, 2, C)
@@ -62,4 +65,20 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         missing=absent / max(1, total),
         constant=tuple(name for name, one in zip(channels, same, strict=True) if one),
         groups=len(groups),
+        spread=_spread(np.concatenate(stds)),
     )
+
+
+def _stds(block: Series) -> Array:
+    """(n, C) the standard deviation of each channel of each series."""
+    begin, steps = block.offsets[:-1], block.lengths[:, None]
+    exact = np.nan_to_num(block.values.astype(np.float64))
+    mean = np.add.reduceat(exact, begin) / steps
+    stds: Array = np.sqrt(np.add.reduceat((exact - np.repeat(mean, block.lengths, axis=0)) ** 2, begin) / steps)
+    return stds
+
+
+def _spread(stds: Array) -> float:
+    """How far the standard deviations (N, C) of series are apart, in the channel where they are farthest."""
+    low, high = np.nanpercentile(np.where(stds > 0, stds, np.nan), (5, 95), axis=0)
+    return float(np.nanmax(np.where(low > 0, high / low, 1.0), initial=1.0))
