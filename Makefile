@@ -4,6 +4,7 @@ NAME := $(basename $(notdir $(CONFIG)))
 RUN ?= $(or $(patsubst run.dir=%,%,$(filter run.dir=%,$(ARGS))),runs/$(NAME))
 ARGS ?=
 DATA ?= data/MNIST/raw
+ADVISORIES ?= advisory-database
 PYTHON ?= python3
 
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')
@@ -17,11 +18,14 @@ BIN := .venv/bin
 PIPELINE := $(BIN)/python -m pipeline
 # Nothing is installed that the lock does not name by its hash, and nothing is built: a source distribution runs code of its own.
 LOCKED := --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+# No servers, no compiler, no other processes.
+QUICK := tests/test_architecture.py tests/test_configs.py tests/config tests/data tests/model tests/training \
+	--ignore=tests/data/sources --ignore=tests/model/test_cpu_lstm.py
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes --no-annotate --custom-compile-command "make lock" $(ARGS)
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep tune train eval export all summary test faults soak lint lock bench bench-full clean
+.PHONY: help setup init check prep tune train eval export all summary test test-quick faults soak lint audit lock bench bench-full clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,10 +68,13 @@ all: setup ## everything: prepare, train, evaluate, export, summary
 	@$(MAKE) --no-print-directory summary
 
 test: setup ## the test suite; the slow faults are left to "make faults"
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-quick: setup ## the tests of one process that take half a minute: while you work
+	@$(BIN)/python -m pytest -m "not slow" $(QUICK) $(ARGS)
 
 faults: setup ## every fault, injected: kills, hangs, full disks, hostile files (some need root, strace and ip)
-	@$(BIN)/python -m pytest tests/faults
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
 soak: setup ## kill a run 100 times in random ways and compare its end with that of a run left alone
 	@$(BIN)/python -m tests.faults.soak --kills 100
@@ -76,6 +83,9 @@ lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+audit: setup ## look for the pins of the lock files in ADVISORIES, a checkout of PyPA's advisory database
+	@$(BIN)/python .ci/audit.py $(ADVISORIES) requirements.lock requirements-bench.lock
 
 lock: setup ## write the lock files anew from pyproject.toml; ARGS="--upgrade-package NAME" or ARGS=--upgrade for newer versions
 	@$(COMPILE) pyproject.toml --group dev --output-file requirements.lock

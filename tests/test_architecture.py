@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ WIDE = {  # functions of more than six parameters, each with its reason
 TAKE_A_SECTION = ("pipeline.training.", "pipeline.model.", "pipeline.data.")
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    """The syntax tree of a file, which many tests look at."""
+    return ast.parse(file.read_text())
+
+
 def name_of(file: Path) -> str:
     """``pipeline.data.split`` for pipeline/data/split.py; a package has the name of its folder."""
     return ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
@@ -39,13 +46,13 @@ MODULES = [name for name in NAMES if name not in PACKAGES]
 
 def map_of(package: str) -> list[str]:
     """What the docstring of a package names, in its order."""
-    text = ast.get_docstring(ast.parse(NAMES[package].read_text())) or ""
+    text = ast.get_docstring(parsed(NAMES[package])) or ""
     return re.findall(r"^    ([a-z_]+)/?  +\S", text, re.MULTILINE)
 
 
 def imports(file: Path) -> Iterator[tuple[str, int]]:
     """The modules of this package that ``file`` imports anywhere, in functions and for type checking too, by line."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(parsed(file)):
         found = []
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
@@ -88,7 +95,7 @@ def test_names_of_the_configuration_are_taken_from_its_face(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_keeps_its_private_names_and_goes_by_its_own(name: str) -> None:
-    tree = ast.parse(NAMES[name].read_text())
+    tree = parsed(NAMES[name])
     own = {alias for alias, _ in imports(NAMES[name])}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline"):
@@ -128,7 +135,7 @@ print("LOADED", *sorted({{name.split(".")[0] for name in sys.modules}} & set({HE
 
 def functions(file: Path) -> Iterator[ast.FunctionDef]:
     """All functions of a file, inner ones too."""
-    yield from (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef))
+    yield from (node for node in ast.walk(parsed(file)) if isinstance(node, ast.FunctionDef))
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(TAKE_A_SECTION)])
@@ -144,7 +151,7 @@ def test_a_function_takes_its_own_section_and_never_the_whole_configuration(name
 
 
 def _froms(file: Path, module: str) -> list[ast.alias]:
-    nodes = ast.walk(ast.parse(file.read_text()))
+    nodes = ast.walk(parsed(file))
     return [alias for node in nodes if isinstance(node, ast.ImportFrom) and node.module == module for alias in node.names]
 
 
@@ -158,7 +165,7 @@ def test_every_public_name_says_what_it_is(name: str) -> None:
                 if isinstance(inner, ast.ClassDef | ast.FunctionDef) and not inner.name.startswith("_"):
                     yield from silent(inner, f"{path}.{inner.name}")
 
-    assert list(silent(ast.parse(NAMES[name].read_text()), name)) == []
+    assert list(silent(parsed(NAMES[name]), name)) == []
 
 
 def test_no_module_has_grown_into_two() -> None:
@@ -186,4 +193,4 @@ def test_functions_take_few_parameters() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_no_function_changes_the_names_of_another(name: str) -> None:
-    assert not [node.lineno for node in ast.walk(ast.parse(NAMES[name].read_text())) if isinstance(node, ast.Nonlocal)]
+    assert not [node.lineno for node in ast.walk(parsed(NAMES[name])) if isinstance(node, ast.Nonlocal)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -149,3 +150,58 @@ def test_what_the_package_imports_is_what_it_declares() -> None:
     owners = {name: set(map(canonicalize_name, packages_distributions()[name])) for name in imported}  # of google: several
     assert {name: found for name, found in owners.items() if not found & declared} == {}
     assert declared - set().union(*owners.values()) == set(), "is declared and never imported"
+
+
+ADVISORY = """
+id: PYSEC-1
+affected:
+- package: {{ecosystem: PyPI, name: Rotten_Name}}
+  ranges:
+  - type: GIT
+    events: [{{introduced: "0"}}]
+  - type: ECOSYSTEM
+    events: [{{introduced: "0"}}, {{fixed: "1.2"}}, {{introduced: 1.9rc1}}, {{last_affected: "1.10"}}]
+  versions: ["1.5"]
+details: It runs what it reads.{more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "more", "status"),
+    [
+        *((version, "", 1) for version in ("0.1", "1.1.9", "1.5", "1.9", "1.10")),
+        *((version, "", 0) for version in ("1.2", "1.4", "1.10.1", "2.0")),
+        ("0.1", "\nwithdrawn: 2026-01-01T00:00:00Z", 0),
+    ],
+)
+def test_an_audit_names_the_pins_that_an_advisory_affects(tmp_path: Path, version: str, more: str, status: int) -> None:
+    (tmp_path / "vulns/rotten-name").mkdir(parents=True)
+    (tmp_path / "vulns/rotten-name/PYSEC-1.yaml").write_text(ADVISORY.format(more=more))
+    (tmp_path / "a.lock").write_text(f"# made by hand\nother==0.1 \\\n    --hash=sha256:00\nrotten-name=={version} ; 1 \\\n")
+    done = subprocess.run([sys.executable, ROOT / ".ci/audit.py", ".", "a.lock"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    affected = f"a.lock: rotten-name=={version}: PYSEC-1: It runs what it reads.\n"
+    assert done.stdout == (affected if status else "no pin is affected\n")
+
+
+def test_an_audit_without_advisories_is_no_audit(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, ROOT / ".ci/audit.py", tmp_path, "a.lock"], capture_output=True, text=True)
+    assert done.returncode == 2 and "PyPA's advisory database" in done.stderr
+
+
+def test_actions_of_others_are_pinned_by_their_commit() -> None:
+    used = re.findall(r"uses: (\S+)", (ROOT / ".github/workflows/ci.yml").read_text())
+    assert used and all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in used)
+
+
+def test_ci_runs_each_test_once_within_its_time() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    limits = [int(minutes) for minutes in re.findall(r"^limited (\d+)m make", script, re.MULTILINE)]
+    assert len(limits) == 4 and sum(limits) < 90
+    commands = [["make", "-n", "-o", "setup", "faults", "ARGS=-m slow"], ["make", "-n", "-o", "setup", "test"]]
+    assert 'make faults ARGS="-m slow"' in script and "make test " in script
+    runs = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for command in commands]
+    chosen = [shlex.split(run)[shlex.split(run).index("pytest") + 1 :] for run in runs]
+    assert chosen == [["tests/faults", "-m", "slow"], ["-m", "not slow"]], "together each test once"
+    marked = {file for file in (ROOT / "tests").rglob("test_*.py") if "@pytest.mark.slow" in file.read_text()}
+    assert {file.parent.name for file in marked - {Path(__file__)}} == {"faults"}
