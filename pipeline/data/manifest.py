@@ -96,6 +96,7 @@ class Manifest(config.Section):
     repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test part, row in the training part
     series: SeriesInfo | None = _later(None)
     rules: int = _later(1)  # by which series were prepared
+    left_out: int = _later(0)  # series in no part, since they end when the time that is held out has begun
 
 
 class Statistics(NamedTuple):
@@ -122,6 +123,7 @@ class Content:
     image: tuple[int, int] | None = None
     order: tuple[int, ...] | None = None
     series: SeriesInfo | None = None
+    left_out: int = 0
 
 
 def manifest_of(data: config.Data, settings: dict[str, str | int | float], content: Content) -> Manifest:
@@ -143,4 +145,5 @@ def manifest_of(data: config.Data, settings: dict[str, str | int | float], conte
         repeated_rows=tuple(content.repeated[:REPEATED_SHOWN]),
         series=content.series,
         rules=RULES if content.series else 1,
+        left_out=content.left_out,
     )

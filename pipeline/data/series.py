@@ -78,6 +78,7 @@ class Series:
     times: Array | None  # (N) float64 or datetime64: when each series begins, for a split in order of time
     unit: str  # what ``rows`` counts: "line", "row" or "series"
     rows: Array  # (N) int64
+    ends: Array | None = None  # (N), like ``times``: when each series ends; None where a series has one time
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

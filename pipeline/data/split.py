@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,17 @@ from pipeline import config
 from pipeline.data.series import Array
 from pipeline.errors import DataError
 
+ORDERS = 128  # of groups that are tried: the most balanced one is taken; fewer where there are more than 2**15 examples
 _WHAT = {"validation": " training", "test": ""}
+
+
+@dataclass(frozen=True, eq=False)
+class Ties:
+    """What ties examples (N) together besides their class, where the split needs it."""
+
+    groups: Array | None = None  # (N) int64, of whom or of what each is
+    times: Array | None = None  # (N) when each begins
+    ends: Array | None = None  # (N) when each ends; None: as it begins
 
 
 def cut(
@@ -23,12 +34,12 @@ def cut(
     key: Literal["validation", "test"],
     labels: Array,
     class_names: tuple[str, ...],
-    groups: Array | None = None,
-    times: Array | None = None,
+    ties: Ties | None = None,
 ) -> tuple[Array, Array]:
     """Ascending rows (of N) that stay and that are held out, as ``data.split`` and ``data.validation`` or ``data.test`` say.
 
-    ``labels`` (N) int64 in [0, C); ``groups`` (N) int64 and ``times`` (N), in any order, where the split needs them.
+    ``labels`` (N) int64 in [0, C). Whole groups, and examples of one time, stand on one side, so that somewhat more or less may
+    be held out than was asked for. Rows that end when the held-out time has begun are on neither side.
     Raises DataError if a class or a group is too rare, or if the share leaves a part without every class.
     """
     rows, classes, what = np.arange(len(labels)), len(class_names), _WHAT[key]
@@ -42,28 +53,23 @@ def cut(
     least = classes if data.split == "stratified" else 1
     most = count - classes
     if not least <= held <= most:
+        nothing = ", or 0 for no validation part" if key == "validation" else ""
         raise DataError(
             f"data.{key} = {share}: holds out {held} of {count}{what} examples; "
-            f"with {classes} classes hold out {least} to {most}" + (", or 0 for no validation part" * (key == "validation"))
+            f"with {classes} classes hold out {least} to {most}{nothing}"
         )
+    ties, lost = ties or Ties(), ""
     if data.split == "group":
-        assert groups is not None
-        out = _whole_groups(labels, groups, held / count, classes, data.seed)
-        if out is None:
-            raise DataError(
-                f"data.split = group: too few groups to hold out data.{key}: what is held out, by whole groups, must leave "
-                f"training examples of every class; there are {len(np.unique(groups))} groups in {count}{what} examples"
-            )
-        kept, held_out = rows[~out], rows[out]
+        kept, held_out = _by_group(data, key, labels, ties, held)
     elif data.split == "time":
-        assert times is not None
-        order = np.argsort(times, kind="stable")
-        kept, held_out = order[: count - held], order[count - held :]
+        kept, held_out = _by_time(data, key, ties, held)
+        if left_out := count - len(kept) - len(held_out):
+            lost = f", besides {left_out} that end when the held-out time has begun,"
     else:
         from sklearn.model_selection import train_test_split
 
         kept, held_out = train_test_split(rows, test_size=held, stratify=labels, random_state=data.seed)
-    _every_class(labels[kept], class_names, 1, f"data.{key} = {share} leaves too few training examples")
+    _every_class(labels[kept], class_names, 1, f"data.{key} = {share}{lost} leaves too few training examples")
     return np.sort(kept), np.sort(held_out)
 
 
@@ -86,28 +92,71 @@ def _every_class(labels: Array, class_names: tuple[str, ...], least: int, proble
         raise DataError(f"{problem} of class {scarce}")
 
 
-def _whole_groups(labels: Array, groups: Array, share: float, classes: int, seed: int) -> Array | None:
-    """Which examples (N) are held out: whole groups whose share of every class comes near ``share``, greedily from the
-    largest group, and that leave every class an example. None if no group can be spared.
+def _by_time(data: config.Data, key: str, ties: Ties, held: int) -> tuple[Array, Array]:
+    """The rows before the latest, and about ``held`` that are the latest: the cut lies between two times."""
+    assert ties.times is not None
+    order = np.argsort(ties.times, kind="stable")
+    ordered = ties.times[order]
+    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    if not len(cuts):
+        raise DataError(
+            f"data.split = time: data.{key} is cut from {len(order)} examples, which all have the time {ordered[0]}; "
+            "name another column with data.time, or leave data.split out"
+        )
+    cut = cuts[np.abs(cuts - (len(order) - held)).argmin()]
+    kept, held_out = order[:cut], order[cut:]
+    if ties.ends is not None:
+        kept = kept[ties.ends[kept] < ordered[cut]]
+    return kept, held_out
+
+
+def _by_group(data: config.Data, key: str, labels: Array, ties: Ties, held: int) -> tuple[Array, Array]:
+    """The rows of the groups that stay and of those that are held out, at most ``held`` rows where the groups allow it.
+
+    Groups are taken in an order by chance, each that still fits, but for the last one of each class. Of several orders the
+    one is kept that holds out the most even shares of the classes.
     """
-    groups = np.unique(groups, return_inverse=True)[1]
-    sizes = np.zeros((groups.max() + 1, classes))  # (G, C)
-    np.add.at(sizes, (groups, labels), 1)
-    total = sizes.sum(0)
-    shares = sizes / total
+    assert ties.groups is not None
+    groups = np.unique(ties.groups, return_inverse=True)[1]  # (N) in [0, G)
+    sizes, total = np.bincount(groups), np.bincount(labels)
+    of_class, of_group = np.divmod(np.unique(labels * len(sizes) + groups), len(sizes))  # each class of each group once
     # The raw stream of a bit generator is the same in every version of numpy.
-    order = np.argsort(np.random.PCG64(seed).random_raw(len(sizes)), kind="stable")
-    order = order[np.argsort(-sizes[order].sum(1), kind="stable")]
-    missing, chosen = np.full(classes, share), np.zeros(len(sizes), bool)
-    for group in order:
-        spared = (sizes[chosen].sum(0) + sizes[group] < total).all()
-        if spared and ((missing - shares[group]) ** 2).sum() < (missing**2).sum():
-            chosen[group] = True
-            missing -= shares[group]
+    random = np.random.PCG64(data.seed)
+    best, chosen = math.inf, np.zeros(len(groups), bool)
+    for _ in range(max(1, min(ORDERS, 2**22 // len(groups)))):
+        order = np.argsort(random.random_raw(len(sizes)), kind="stable")
+        taken = _that_fit(order[~_last_of_a_class(order, of_class, of_group)[order]], sizes, held)
+        out = np.isin(np.arange(len(sizes)), taken)[groups]  # (N)
+        shares = np.bincount(labels[out], minlength=len(total)) / total
+        uneven = float(((shares - held / len(labels)) ** 2).sum())
+        if len(taken) and uneven < best:
+            best, chosen = uneven, out
     if not chosen.any():
-        spare = [group for group in order if (sizes[group] < total).all()]
-        if not spare:
-            return None
-        chosen[min(spare, key=lambda group: float(((share - shares[group]) ** 2).sum()))] = True
-    out: Array = chosen[groups]
-    return out
+        what = _WHAT[key]
+        raise DataError(
+            f"data.split = group: too few groups to hold out data.{key}: what is held out, by whole groups, must leave "
+            f"training examples of every class; there are {len(sizes)} groups in {len(groups)}{what} examples"
+        )
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _last_of_a_class(order: Array, of_class: Array, of_group: Array) -> Array:
+    """(G) whether a group is the last one in ``order`` (G) that has examples of some class, which must stay."""
+    rank = np.argsort(order)
+    last = np.zeros(of_class.max() + 1, np.int64)
+    np.maximum.at(last, of_class, rank[of_group])
+    found = np.zeros(len(order), bool)
+    found[order[last]] = True
+    return found
+
+
+def _that_fit(order: Array, sizes: Array, room: int) -> list[int]:
+    """The groups of ``order`` that fit into ``room`` one after the other; the smallest one if none does."""
+    taken: list[int] = []
+    for group in order.tolist():
+        if sizes[group] <= room:
+            taken.append(group)
+            room -= int(sizes[group])
+        if not room:
+            break
+    return taken or order[sizes[order].argsort(kind="stable")][:1].tolist()

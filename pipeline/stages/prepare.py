@@ -31,6 +31,11 @@ def prepare(settings: Config, file: str, overrides: Sequence[str] = ()) -> None:
     if manifest.repeated:
         first = ", ".join(f"test row {twin} = train row {row}" for twin, row in manifest.repeated_rows)
         print(f"warning: {manifest.repeated} test examples are training examples too, byte for byte: {first}")
+    if manifest.left_out:
+        print(
+            f"warning: {manifest.left_out} series end when the time that is held out has begun; they are in no part, so that "
+            "nothing of that time is learned"
+        )
     found = report.report(prepared)
     print("\n".join(report.lines(found)), end="\n" if manifest.series else "")
     picture = prepared.folder / "samples.png"

@@ -1,6 +1,8 @@
-"""What prepared.py promises of the normalisation: each mode by its definition, and indicators of missing values as they are."""
+"""What prepared.py promises: each mode of normalisation by its definition, and no folder of former rules for a new run."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import torch
 
 from pipeline.config import Data
 from pipeline.data.preparation.folder import prepare
-from tests.support.series_files import packed
+from pipeline.data.prepared import folder_of, open_prepared
+from pipeline.errors import DataError
+from tests.support.series_files import npz
 
 MODES = ("auto", "none", "unit", "global", "feature")
 
@@ -25,7 +29,9 @@ def series_of(missing: int, count: int = 60) -> list[np.ndarray]:
 
 
 def prepared_of(folder, series, **keys):
-    packed(folder / "data.npz", series, ["a", "b"] * (len(series) // 2))
+    words = ["a", "b"] * (len(series) // 2)
+    lengths, times = list(map(len, series)), np.arange(len(series))
+    npz(folder / "data.npz", values=np.concatenate(series), lengths=lengths, labels=words, times=times)
     return prepare(Data(source="npz", path=str(folder / "data.npz"), id="", prepared=str(folder / "prepared"), **keys))
 
 
@@ -53,3 +59,22 @@ def test_unit_takes_series_from_their_least_to_their_greatest_value_to_0_and_1(t
     assert mean.tolist() == [-3, -3] and scale.tolist() == [1 / 8, 1 / 8]
     values = (prepared.part("train").values - mean) * scale
     assert (values[..., 0].min(), values[..., 0].max()) == (0, 1)
+
+
+def test_a_split_of_former_rules_is_kept_for_the_runs_that_were_trained_on_it_and_for_no_other(tmp_path):
+    prepared = prepared_of(tmp_path, series_of(0), split="time", time="times")
+    keys = {"path": str(tmp_path / "data.npz"), "prepared": str(tmp_path / "prepared"), "split": "time", "time": "times"}
+    data = Data(source="npz", id="", **keys)
+    settings = dict(prepared.manifest.settings)
+    del settings["split_rules"]
+    former = folder_of(data, settings)
+    prepared.folder.rename(former)
+    manifest = json.loads((former / "manifest.json").read_text()) | {"settings": settings}
+    (former / "manifest.json").write_text(json.dumps(manifest))
+    for digest in ("", "another"):
+        with pytest.raises(DataError, match="not prepared yet; type: python -m pipeline prepare"):
+            open_prepared(data, trained_on=digest)
+    found = open_prepared(data, trained_on=prepared.digest)
+    assert (found.folder, found.digest) == (former, prepared.digest)
+    again = prepare(data)
+    assert again.folder == prepared.folder and again.made

@@ -64,6 +64,7 @@ def write(folder: Path, data: config.Data) -> Content:
             low=tuple(found.low.tolist()),
             high=tuple(found.high.tolist()),
         ),
+        left_out=sum(map(len, read)) - sum(len(part.rows) for part in chosen.values()),
     )
 
 

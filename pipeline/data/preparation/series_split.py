@@ -127,8 +127,8 @@ def _cut(
     groups = None
     if series.groups is not None:
         groups = np.array([numbers.setdefault(word, len(numbers)) for word in series.groups], np.int64)[rows]
-    times = None if series.times is None else series.times[rows]
-    kept, held_out = split.cut(data, key, labels[rows], class_names, groups, times)
+    times, ends = (None if column is None else column[rows] for column in (series.times, series.ends))
+    kept, held_out = split.cut(data, key, labels[rows], class_names, split.Ties(groups, times, ends))
     return rows[kept], rows[held_out]
 
 

@@ -24,6 +24,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
     lengths: list[Array] = []
     rows: list[Array] = []
     times: list[Array] = []
+    ends: list[Array] = []
     with path.open("wb") as file:
         for block in blocks:
             if not block.lengths.all():
@@ -35,6 +36,8 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
             rows.append(block.rows)
             if block.times is not None:
                 times.append(block.times)
+            if block.ends is not None:
+                ends.append(block.ends)
     offsets = offsets_of(np.concatenate(lengths))
     return replace(
         block,
@@ -45,6 +48,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
         groups=None if block.groups is None else tuple(groups),
         times=np.concatenate(times) if times else None,
         rows=np.concatenate(rows),
+        ends=np.concatenate(ends) if ends else None,
     )
 
 

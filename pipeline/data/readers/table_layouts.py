@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -87,7 +88,8 @@ def _group(table: Table, frame: pl.DataFrame, channels: tuple[str, ...], wanted:
             problem = f"{new!r}, but series {name!r} has the {role} {old!r} in another row; give all its rows the same"
             raise table.fault(frame["row"][row], wanted.roles[role], problem)
     offsets = np.append(starts, len(frame))
-    return _series(table, frame[starts], rows, values(table, frame, wanted), offsets, channels)
+    series = _series(table, frame[starts], rows, values(table, frame, wanted), offsets, channels)
+    return replace(series, ends=frame["time"].to_numpy()[offsets[1:] - 1]) if "time" in wanted.roles else series
 
 
 def _in_order(table: Table, frame: pl.DataFrame, begins: Array, wanted: Wanted) -> pl.DataFrame:

@@ -168,6 +168,21 @@ def test_what_is_wrong_is_named_and_nothing_is_left(
     assert [path.name for path in Path("prepared").iterdir()] == [".lock"]
 
 
+def test_series_that_reach_into_the_time_that_is_held_out_are_said_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "any.yaml").write_text("data: {validation: 0}")
+    csv(Path("data.csv"), pl.DataFrame([row | {"time": number // 2 + number % 2} for number, row in enumerate(rows())]))
+    monkeypatch.setattr(sys, "argv", ["pipeline", "prepare", "--config", "any.yaml", *CSV, "data.split=time"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    assert "warning: 1 series end when the time that is held out has begun; they are in no part" in said
+    assert "train  18 examples" in said and "test   5 examples" in said
+
+
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [

@@ -6,6 +6,7 @@ import json
 import struct
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -19,7 +20,7 @@ from pipeline.data.preparation.report import report
 from pipeline.data.prepared import open_prepared
 from pipeline.data.store import Store
 from pipeline.errors import DataError
-from tests.support.series_files import WRITERS, csv, long_frame, npz, ts
+from tests.support.series_files import WRITERS, csv, long_frame, npz, parquet, ts
 
 
 def examples(count=90, channels=3, lengths=(2, 9), seed=0):
@@ -163,6 +164,48 @@ def test_groups_and_times_are_respected_in_both_cuts(source):
     assert test.max() < valid.min() and valid.max() < train.min(), "times fall"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_that_are_mixed_and_of_unequal_sizes_are_whole_in_both_cuts(source, seed):
+    random = np.random.default_rng(seed)
+    groups = random.permutation([f"p{number}" for number in range(40) for _ in range(random.integers(1, 12))])
+    series, words, _ = examples(len(groups))
+    prepared = prepare(source(series, words, list(groups), split="group", seed=seed, validation=0.2))
+    parts = [{groups[number] for number in prepared.part(name).index} for name in ("train", "valid", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == len(set(groups))
+    assert (
+        sum(len(prepared.part(name).index) for name in ("train", "valid", "test")) == len(groups)
+        and not prepared.manifest.left_out
+    )
+
+
+def windows(folder, count=60, steps=30) -> dict[str, object]:
+    """A long table of windows of one recording, one step apart."""
+    rows = [f"w{n},{n + t},{(n + t) % 7},{'ab'[n % 2]}" for n in range(count) for t in range(steps)]
+    (folder / "data.csv").write_text("\n".join(["id,time,x,label", *rows]) + "\n")
+    return {"source": "csv", "path": str(folder / "data.csv"), "prepared": str(folder / "prepared"), "split": "time"}
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_windows_that_reach_into_the_time_of_another_part_are_left_out_and_counted(tmp_path, form):
+    data = windows(tmp_path, 200)
+    if form == "parquet":
+        parquet(tmp_path / "data.parquet", pl.read_csv(tmp_path / "data.csv"))
+        data |= {"source": form, "path": str(tmp_path / "data.parquet")}
+    prepared = prepare(Data(**data, validation=20))
+    train, valid, test = (prepared.part(name).index.tolist() for name in ("train", "valid", "test"))
+    assert test == list(range(160, 200))
+    assert max(valid) + 29 < 160 and max(train) + 29 < min(valid) and len(valid) == 20
+    assert prepared.manifest.left_out == 2 * 29 == 200 - len(train) - len(valid) - len(test)
+
+
+def test_windows_one_after_the_other_and_files_of_one_time_a_series_leave_nothing_out(source, tmp_path):
+    rows = [f"w{n},{10 * n + t},{t},{'ab'[n % 2]}" for n in range(60) for t in range(10)]
+    (tmp_path / "data.csv").write_text("\n".join(["id,time,x,label", *rows]) + "\n")
+    data = {"source": "csv", "path": str(tmp_path / "data.csv"), "prepared": str(tmp_path / "prepared"), "split": "time"}
+    assert prepare(Data(**data)).manifest.left_out == 0
+    assert prepare(source(*examples(), split="time")).manifest.left_out == 0
+
+
 def test_a_test_file_is_the_test_part_and_validation_is_cut_from_the_other(source, tmp_path):
     series, words, _ = examples()
     other, other_words, _ = examples(30, seed=1)
@@ -195,13 +238,26 @@ def test_missing_values_are_filled_from_the_training_part_and_counted(source):
     assert counted == [*np.isnan(np.concatenate(series)).sum(0).tolist(), 0, 0]
 
 
-def test_series_that_stand_in_train_and_test_are_counted_and_named(source, tmp_path):
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_series_of_the_training_file_that_stand_in_test_are_counted_and_named(source, tmp_path, part):
     series, words, _ = examples(60)
     other, other_words, _ = examples(20, seed=1)
-    other[3], other[11], other[15] = series[5], series[0], series[5][:-1]
     source(other, other_words, name="test.npz")
-    manifest = prepare(source(series, words, test_path=str(tmp_path / "test.npz"))).manifest
-    assert (manifest.repeated, manifest.repeated_rows) == (2, ((3, 5), (11, 0)))
+    data = source(series, words, test_path=str(tmp_path / "test.npz"))
+    first, second, *_ = prepare(data).part(part).index.tolist()
+    other[3], other[11], other[15] = series[second], series[first], series[second][:-1]
+    source(other, other_words, name="test.npz")
+    manifest = prepare(data.model_copy(update={"prepared": str(tmp_path / "again")})).manifest
+    assert (manifest.repeated, manifest.repeated_rows) == (2, ((3, second), (11, first)))
+
+
+def test_a_single_value_that_is_missing_in_training_gives_its_channel_an_indicator(source):
+    series, words, _ = examples()
+    data = source(series, words, missing="mask")
+    series[int(prepare(data).part("train").index[7])][1, 2] = np.nan
+    prepared = prepare(source(series, words, name="one.npz", missing="mask"))
+    assert prepared.manifest.series.masked == (2,) and prepared.manifest.series.features[3:] == ("channel_2 missing",)
+    assert sum(float(values[:, 3].sum()) for values, _ in everything(prepared).values()) == 1
 
 
 def test_the_same_file_gives_the_same_bytes_whatever_the_size_of_a_block(source, tmp_path, monkeypatch):
