@@ -20,4 +20,19 @@ Each package imports only from those above it; the map of its modules stands in 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["load"]
+
+if TYPE_CHECKING:
+    from pipeline.deploy.trained import load as load
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for, and nothing before: torch takes seconds."""
+        if name == "load":
+            from pipeline.deploy.trained import load
+
+            return load
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,6 +25,14 @@ from tests.support.launching import environment
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CACHES = shutil.ignore_patterns("__pycache__", ".*")
+PREDICTS = """
+import sys
+import pipeline
+assert "torch" not in sys.modules
+from pipeline import load
+names, probabilities, ids = load("runs/own/export").predict([[[0.0] * 8] * 8] * 2)
+print(names.shape, probabilities.shape)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +108,7 @@ def test_the_installed_program_does_all_that_the_checkout_does(installed: Path, 
     ends = f"from pipeline.__main__ import app\nfor call in {calls}: app(call, standalone_mode=False)"
     assert "next:" in outside(installed / "python", "-c", ends, cwd=tmp_path)
     assert (tmp_path / "runs/own/export/README.md").is_file()
+    assert outside(installed / "python", "-c", PREDICTS, cwd=tmp_path) == "(2,) (2, 10)\n"
 
 
 def test_a_run_of_an_installed_package_names_no_commit_of_the_repository_around_it(installed: Path, tmp_path: Path) -> None:

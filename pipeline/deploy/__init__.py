@@ -9,6 +9,8 @@ In the order of their imports:
     exporter     a model -> files, each compared with it
     bundle       an export folder, ready to run
     inputs       a file to predict -> blocks of examples as the model reads them
+    objects      arrays and frames to predict -> the same blocks
     predictor    blocks of examples -> predictions
+    trained      an export as an object of Python: ``from pipeline import load``
     outputs      predictions -> CSV, JSON or Parquet
 """

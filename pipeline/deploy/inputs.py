@@ -6,7 +6,7 @@ Shapes: b examples of a block, S steps of all of them, T time steps, F features.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -69,16 +69,21 @@ def read(path: Path, source: str, facts: Facts, features: int, given: Mapping[st
         reads = "series" if facts.series else "images"
         raise UserError(f"{path}: is read as {source}, but this model was trained on {reads}; give it such a file")
     if facts.series:
-        yield from _series(path, source, facts.series, given)
+        yield from of_series(
+            formats.read(source, path, columns_of(source, facts.series, given)), facts.series, "channels" in given
+        )
     else:
-        images = _idx(path, facts) if source == "idx" else _images(path)
-        yield from _of_images(images, facts, features)
+        yield from of_images(_idx(path, facts) if source == "idx" else _images(path), facts, features)
 
 
-def _series(path: Path, source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Iterator[Block]:
+def of_series(found: Iterable[Series], facts: SeriesFacts, mapped: bool) -> Iterator[Block]:
+    """The blocks of series with the channels of a file, under the policies that the model was trained with.
+
+    ``mapped``: the user said which channels of the file are the model's. Raises DataError for what does not fit the model.
+    """
     cleaning = facts.cleaning
-    for series in formats.read(source, path, _columns(source, facts, given)):
-        _refuse_other_channels(path, series, facts, "channels" in given)
+    for series in found:
+        _refuse_other_channels(series, facts, mapped)
         for rows in cuts(series.lengths * series.width, BLOCK):
 
             def where(number: int, series: Series = series, first: int = rows.start) -> str:
@@ -89,8 +94,8 @@ def _series(path: Path, source: str, facts: SeriesFacts, given: Mapping[str, str
             yield Block(values, lengths, series.ids[rows], None if series.labels is None else series.labels[rows], where)
 
 
-def _columns(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Columns:
-    """What is what in the file: as in training, but for what is given.
+def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Columns:
+    """What is what in a file of the format ``source``: as in training, but for what is ``given``, as ``read`` takes it.
 
     Named channels are looked for by their names, so that other columns and another order do no harm.
     """
@@ -107,20 +112,19 @@ def _columns(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Colum
     return Columns(**words, labelled=False)
 
 
-def _refuse_other_channels(path: Path, series: Series, facts: SeriesFacts, mapped: bool) -> None:
-    """``mapped``: the user said which channels of the file are the model's."""
+def _refuse_other_channels(series: Series, facts: SeriesFacts, mapped: bool) -> None:
     same = len(series.channels) == len(facts.channels) if mapped else series.channels == facts.channels
     if not same:
         raise DataError(
-            f"{path}: has {len(series.channels)} channels ({cells.some(series.channels)}), but the model reads "
+            f"{series.source}: has {len(series.channels)} channels ({cells.some(series.channels)}), but the model reads "
             f"{len(facts.channels)} ({cells.some(facts.channels)}); name the ones for these, in this order: --channels A,B,..."
         )
 
 
-_Image = tuple[Array, str, str | None, str]  # (height, width) uint8, its id, its label, where it stands
+Image = tuple[Array, str, str | None, str]  # (height, width) uint8, its id, its label, where it stands
 
 
-def _images(path: Path) -> Iterator[_Image]:
+def _images(path: Path) -> Iterator[Image]:
     """A file, or all images below a folder: those in a folder of their own have its name as their label."""
     if not path.is_dir():
         yield image_folder.grey(path), path.name, None, str(path)
@@ -134,7 +138,7 @@ def _images(path: Path) -> Iterator[_Image]:
         yield image_folder.grey(file), inside.as_posix(), label if any(labels) else None, str(file)
 
 
-def _idx(path: Path, facts: Facts) -> Iterator[_Image]:
+def _idx(path: Path, facts: Facts) -> Iterator[Image]:
     if not re.search(r"idx3-ubyte", path.name):
         raise DataError(f"{path}: is no idx file of images by its name; they are called SOMETHING-idx3-ubyte, or so with .gz")
     if not path.is_file():
@@ -145,7 +149,8 @@ def _idx(path: Path, facts: Facts) -> Iterator[_Image]:
     yield from ((image, str(row), None, f"{path}: {place('row', row)}") for row, image in enumerate(images))
 
 
-def _of_images(images: Iterator[_Image], facts: Facts, features: int) -> Iterator[Block]:
+def of_images(images: Iterator[Image], facts: Facts, features: int) -> Iterator[Block]:
+    """The blocks of images, each as the sequence that the model was trained on. Raises DataError for one of another size."""
     assert facts.image
     while some := tuple(islice(images, IMAGES)):
         for image, _, _, where in some:

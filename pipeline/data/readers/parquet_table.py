@@ -1,4 +1,4 @@
-"""Parquet as a table, a slice of its rows at a time."""
+"""Parquet, or a frame of polars, as a table, a slice of its rows at a time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def open_parquet(path: Path) -> Table:
     """The table in a Parquet file. Raises DataError for a file that is none, is cut short or is damaged."""
     with _faults(path):
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False, low_memory=True)
+        scan.collect_schema()
+    return open_frame(path, scan)
+
+
+def open_frame(path: Path, scan: pl.LazyFrame) -> Table:
+    """The table in a frame; ``path`` is what messages call it. Raises DataError if it cannot be read."""
+    with _faults(path):
         schema = scan.collect_schema()
         count = int(scan.select(pl.len()).collect().item())
     names = tuple(schema.names())
