@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,16 +63,47 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing; each new name is on the disk when this returns."""
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(new):
+        fsync(folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a folder with all in it, or a link alone, not what it leads to; nothing if there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new name for what will become ``path``. What Python's ``tempfile`` makes is closed to all but its owner, whatever
+    the umask says."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _mode(path: Path) -> int:
+    """The permission bits of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place, as one act, when the block ends without an error."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    partial = Path(name)
+    """A temporary file beside ``path`` that takes its place, as one act, when the block ends without an error.
+
+    It has the mode of the file that it replaces; where there is none, the umask decides.
+    """
+    partial = _beside(path)
+    partial.touch(exist_ok=False)
     try:
+        mode = _mode(path if path.exists() else partial)
+        partial.chmod(mode | stat.S_IRUSR | stat.S_IWUSR)
         yield partial
         fsync(partial)
-        partial.chmod(0o644)
+        partial.chmod(mode)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -95,16 +127,18 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """A temporary folder beside ``path`` that becomes ``path`` when the block ends without an error.
 
     Every file in it is on the disk before the rename, and the rename before this returns. If ``path`` exists by then:
-    with ``replace`` the new folder takes its place, and what was there is put back if that fails; else another process was
-    first, so that the temporary folder is dropped and ``path`` left alone. A process that is killed while it replaces leaves
-    no ``path`` for a moment, but both folders whole beside it.
+    with ``replace`` the new folder takes its place and its mode, and what was there is put back if that fails; else another
+    process was first, so that the temporary folder is dropped and ``path`` left alone. A process that is killed while it
+    replaces leaves no ``path`` for a moment, but both folders whole beside it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    make_folder(path.parent)
+    partial = _beside(path)
     former = partial.with_name(f"{partial.name}.former")
+    partial.mkdir()
     try:
-        partial.chmod(0o755)
         yield partial
+        if replace and path.is_dir() and not path.is_symlink():
+            partial.chmod(_mode(path))
         for file in partial.iterdir():
             fsync(file)
         fsync(partial)
@@ -118,17 +152,10 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
             if replace or not isinstance(error, OSError) or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
         fsync(path.parent)
-        _remove(former)
+        with suppress(OSError):
+            remove(former)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _remove(path: Path) -> None:
-    """Delete a folder with all in it, or a link or a file; nothing if there is none."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -145,14 +172,16 @@ def disk_errors(what: str, path: Path) -> Iterator[None]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as safetensors with the usual permissions; a failing disk is an OSError that names ``path``."""
+    """Write tensors as safetensors, with the mode of ``whole_file``; a failing disk is an OSError that names ``path``."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    path.touch()  # safetensors replaces the file by one that is closed to all but its owner
+    mode = _mode(path)
     try:
         save_file(tensors, path)
     except SafetensorError as error:
         if code := OS_ERROR.search(str(error)):
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
         raise
-    path.chmod(0o644)
+    path.chmod(mode)

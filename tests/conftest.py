@@ -89,3 +89,11 @@ def batches(part: Callable[..., Part]) -> Callable[..., Batches]:
         return Batches(store, batch, slices, range(slices), seed, shift)
 
     return make
+
+
+@pytest.fixture(params=[0o077, 0o022, 0o002], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Each of the usual ones."""
+    former = os.umask(request.param)
+    yield request.param
+    os.umask(former)

@@ -31,14 +31,40 @@ def test_the_checksum_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert files.sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
 
 
-def test_text_is_replaced_as_a_whole_and_readable_by_others(tmp_path: Path) -> None:
+def test_text_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     for text in ("first\n", "é\r\n日"):
         files.write_text(path, text)
-        assert path.read_bytes() == text.encode() and path.stat().st_mode & 0o777 == 0o644
+        assert path.read_bytes() == text.encode()
     files.write_json(path, {"é": [1, None]})
     assert json.loads(path.read_text()) == {"é": [1, None]} and path.read_text().endswith("}\n")
     assert names(tmp_path) == ["x.txt"]
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_the_umask_decides_who_may_read_what_is_written(tmp_path: Path, umask: int) -> None:
+    files.write_text(tmp_path / "text", "x")
+    files.save_tensors(tmp_path / "tensors", {"a": torch.arange(3)})
+    with files.whole_folder(tmp_path / "deep" / "folder") as partial:
+        (partial / "inner").write_text("x")
+    assert {mode(tmp_path / name) for name in ("text", "tensors", "deep/folder/inner")} == {0o666 & ~umask}
+    assert {mode(tmp_path / name) for name in ("deep", "deep/folder")} == {0o777 & ~umask}
+
+
+@pytest.mark.parametrize("held", [0o600, 0o640, 0o666, 0o444])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path: Path, held: int) -> None:
+    path = tmp_path / "x"
+    path.write_text("old")
+    path.chmod(held)
+    with files.whole_file(path) as partial:
+        assert mode(partial) & 0o077 == held & 0o077, "or what is being written is open to more than the file it becomes"
+        partial.write_text("new")
+    assert (path.read_text(), mode(path)) == ("new", held)
+    files.save_tensors(path, {"a": torch.arange(3)})
+    assert mode(path) == held
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
@@ -97,6 +123,26 @@ def test_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_return(
     with files.whole_folder(tmp_path / "folder") as partial:
         (partial / "inner").write_text("x")
     assert events == ["fsync inner", "fsync partial", "rename", f"fsync {parent}"]
+    events.clear()
+    files.make_folder(tmp_path / "one" / "two" / "three")
+    assert sorted(events) == sorted([f"fsync {parent}", "fsync one", "fsync two"]), "the folder of each name that is new"
+    events.clear()
+    files.make_folder(tmp_path / "one" / "two")
+    assert events == []
+
+
+def test_a_link_is_removed_and_what_it_leads_to_stays(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a").write_text("a")
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "nowhere").symlink_to("gone")
+    for name in ("link", "nowhere"):
+        files.remove(tmp_path / name)
+    assert names(tmp_path) == ["there"] and names(tmp_path / "there") == ["a"]
+    (tmp_path / "file").write_text("")
+    for name in ("there", "file", "none"):
+        files.remove(tmp_path / name)
+    assert names(tmp_path) == []
 
 
 def test_a_folder_appears_whole_at_the_end(tmp_path: Path) -> None:
@@ -104,7 +150,7 @@ def test_a_folder_appears_whole_at_the_end(tmp_path: Path) -> None:
     with files.whole_folder(path) as partial:
         (partial / "a").write_text("a")
         assert not path.exists() and partial.parent == path.parent and partial.name.startswith(".folder.")
-    assert names(path) == ["a"] and names(path.parent) == ["folder"] and path.stat().st_mode & 0o777 == 0o755
+    assert names(path) == ["a"] and names(path.parent) == ["folder"]
 
 
 @pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
@@ -131,6 +177,12 @@ def test_a_folder_that_replaces_another_leaves_nothing_of_it(tmp_path: Path) -> 
     written(tmp_path / "folder", "old")
     written(tmp_path / "folder", "new")
     assert names(tmp_path / "folder") == ["new"] and names(tmp_path) == ["folder"]
+
+
+def test_a_folder_that_replaces_another_has_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir(mode=0o750)
+    written(tmp_path / "folder", "new")
+    assert mode(tmp_path / "folder") == 0o750
 
 
 @pytest.mark.parametrize("place", ["elsewhere", "gone"])
@@ -189,10 +241,9 @@ def test_what_is_no_fault_of_the_disk_is_not_hidden() -> None:
         assert caught.value is error
 
 
-def test_tensors_are_written_with_the_usual_permissions(tmp_path: Path) -> None:
+def test_tensors_are_written_as_they_are(tmp_path: Path) -> None:
     tensors = {"a": torch.arange(3), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
     files.save_tensors(tmp_path / "x", tensors)
-    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in load_file(tmp_path / "x").items())
 
 

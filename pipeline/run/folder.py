@@ -33,7 +33,7 @@ def writer(folder: Path) -> Iterator[None]:
     Raises RunError while another process holds it.
     """
     with files.disk_errors("the run folder", folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)

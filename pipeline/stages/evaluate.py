@@ -67,7 +67,7 @@ def write(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Pa
     target = place(folder, summary["split"])
     classes = prepared.manifest.class_names
     with files.disk_errors("the evaluation", target):
-        target.mkdir(parents=True, exist_ok=True)
+        files.make_folder(target)
         files.write_json(target / "metrics.json", summary)
         table = zip(part.index.tolist(), rows.labels, rows.predictions, rows.confidence, strict=True)
         text = io.StringIO()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pipeline import files
 from pipeline.config import Config, Data
 from pipeline.data.manifest import Manifest
 from pipeline.data.store import Store
@@ -37,6 +39,9 @@ def export(folder: Path) -> None:
             settings.export.tolerance,
             folder / "export",
         )
+        for stale in folder.glob(".export.*"):  # of an export that was killed
+            with suppress(OSError):
+                files.remove(stale)
     for check in result.values():
         differences = f"{check['prediction_differences']} of {check['examples']} predictions differ"
         largest = f"largest difference of a logit {check['largest_difference']:.1e}"

@@ -298,12 +298,18 @@ def test_a_prediction_that_differs_within_the_tolerance_is_refused(monkeypatch: 
         export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, tmp_path / "export")
 
 
+def test_an_export_is_open_to_whom_the_umask_says(tmp_path: Path, umask: int) -> None:
+    model, arguments = build()
+    export(model, arguments, FACTS, examples(), ["safetensors", "onnx", "pt2"], 1e-4, tmp_path / "export")
+    assert (tmp_path / "export").stat().st_mode & 0o777 == 0o777 & ~umask
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "export").iterdir()} == {0o666 & ~umask}
+
+
 def test_a_second_export_replaces_the_first_completely(tmp_path: Path) -> None:
     model, arguments = build()
     folder = tmp_path / "export"
     export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, folder)
     export(model, arguments, FACTS, examples(), ["safetensors", "pt2"], 1e-4, folder)
-    assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.iterdir()), "others may read it"
     assert {path.name for path in folder.iterdir()} == {"README.md", "config.json", "model.safetensors", "model.pt2"}
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 

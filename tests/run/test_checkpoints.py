@@ -153,8 +153,13 @@ def test_the_files_are_those_that_the_manifest_names_with_their_checksums(traine
     assert path.name == "step_00000003" and names(path) == sorted(EVERY)
     manifest = json.loads((path / "manifest.json").read_text())
     assert manifest == {name: files.sha256(path / name) for name in EVERY if name != "manifest.json"}
-    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o644} and path.stat().st_mode & 0o777 == 0o755
     assert load_file(path / "model.safetensors").keys() == trained.model.state_dict().keys()
+
+
+def test_a_checkpoint_is_open_to_whom_the_umask_says(trained: State, tmp_path: Path, umask: int) -> None:
+    path = saving.save(tmp_path / "new", saving.snapshot(trained, FACTS), 1)
+    assert {folder.stat().st_mode & 0o777 for folder in (path, path.parent)} == {0o777 & ~umask}
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o666 & ~umask}
 
 
 def test_every_tensor_is_stored_though_cudnn_keeps_them_in_one_storage(trained: State, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def prepare(data: config.Data) -> Prepared:
     folder = folder_of(data)
     if not folder.exists():  # a whole one needs no lock, and may lie on a disk that is read-only
         with files.disk_errors("prepared data", folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(folder.parent)
             with FileLock(folder.parent / ".lock"):
                 if not folder.exists():
                     for stale in folder.parent.glob(f".{folder.name}.*"):

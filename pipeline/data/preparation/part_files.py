@@ -35,4 +35,3 @@ def write(path: Path, small: dict[str, Array], shape: tuple[int, ...], blocks: I
         for block in blocks:
             file.write(np.ascontiguousarray(block, np.float32).data)
         assert file.tell() == 8 + len(text) + end
-    path.chmod(0o644)

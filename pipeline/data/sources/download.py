@@ -48,7 +48,7 @@ class Download:
 @contextmanager
 def one_at_a_time(root: Path) -> Iterator[None]:
     """Hold the lock of ``root``; what a killed download left there is removed."""
-    root.mkdir(parents=True, exist_ok=True)
+    files.make_folder(root)
     with FileLock(root / ".lock"):
         for stale in root.glob(".download-*"):
             shutil.rmtree(stale, ignore_errors=True)
@@ -67,7 +67,7 @@ def fetch(downloads: Iterable[Download], wanted: Iterable[str], root: Path, fold
         with TemporaryDirectory(prefix=".download-", dir=root) as name:
             fetched = _fetch(item, Path(name), mirrors)
             whole = _unpack(fetched, item.gives) if fetched.suffix == ".zip" else [fetched]
-            folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder(folder)
             for file in whole:
                 if not (folder / file.name).exists():
                     files.fsync(file)

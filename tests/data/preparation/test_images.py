@@ -325,9 +325,14 @@ def test_parts_are_memory_mapped_and_a_write_to_them_stays_in_the_process(mnist)
     assert open_prepared(mnist()).part("train").values.any()
 
 
-def test_prepared_files_are_readable_by_others_and_hold_no_pickle(mnist):
+def test_prepared_files_are_open_to_whom_the_umask_says(mnist, umask):
+    folder = prepare(mnist()).folder
+    assert folder.stat().st_mode & 0o777 == 0o777 & ~umask
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o666 & ~umask}
+
+
+def test_prepared_files_hold_no_pickle(mnist):
     for path in prepare(mnist()).folder.iterdir():
-        assert path.stat().st_mode & 0o777 == 0o644
         assert path.suffix in {".safetensors", ".json"}
 
 

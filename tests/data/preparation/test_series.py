@@ -143,9 +143,10 @@ def test_files_of_equal_lengths_give_the_same_batches_too(source, monkeypatch):
     assert torch.equal(left[0], right[0]) and torch.equal(left[1], right[1]) and left[2] is right[2] is None
 
 
-def test_a_part_file_is_a_safetensors_file_with_aligned_tensors(tmp_path):
+def test_a_part_file_is_a_safetensors_file_with_aligned_tensors(tmp_path, umask):
     blocks = [np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32)]
     part_files.write(tmp_path / "x.safetensors", {"labels": np.array([1, 2]), "index": np.array([5])}, (3, 3), iter(blocks))
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
     found = load_file(tmp_path / "x.safetensors")
     np.testing.assert_array_equal(found["values"], np.concatenate(blocks))
     assert found["labels"].tolist() == [1, 2] and found["index"].tolist() == [5]
