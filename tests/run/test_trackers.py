@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from accelerate import Accelerator
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -181,10 +182,9 @@ def test_other_processes_track_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_tensorboard_shows_the_numbers_and_pictures_that_it_was_given(tmp_path: Path) -> None:
+def test_tensorboard_shows_the_numbers_and_pictures_that_it_was_given(tmp_path: Path, accelerator: Accelerator) -> None:
     Image.new("RGB", (4, 3), (255, 0, 0)).save(tmp_path / "red.png")
-    main = SimpleNamespace(is_main_process=True)
-    tracker = trackers.start(main, Track(backends=("tensorboard",)), tmp_path, {"train": {"epochs": 2}}, "train", "digits")
+    tracker = trackers.start(Track(backends=("tensorboard",)), tmp_path, {"train": {"epochs": 2}}, "train")
     tracker.log({"train/loss": 1.5}, 1)
     tracker.log({"train/loss": 0.5}, 2)
     tracker.log_evaluation({"step": 2, "test/accuracy": 0.75}, np.eye(2), ["a", "b"], {"confusion": tmp_path / "red.png"})
