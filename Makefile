@@ -103,8 +103,8 @@ bench: setup ## time the training loop against a bare one
 	.venv-bench/bin/python -m pip install $(LOCKED) -r requirements.lock -r requirements-bench.lock
 	@touch $@
 
-bench-full: .venv-bench/installed ## half an hour: beside its peers, with MNIST in DATA; writes docs/bench.* and the README's table
-	@.venv-bench/bin/python -m tests.benchmarks.full --data $(DATA) --json docs/bench.json --plot docs/bench.png --readme README.md $(ARGS)
+bench-full: .venv-bench/installed ## half an hour: beside its peers, with MNIST in DATA; writes docs/bench*
+	@.venv-bench/bin/python -m tests.benchmarks.full --data $(DATA) --json docs/bench.json --plot docs/bench.png --page docs/benchmarks.md $(ARGS)
 
 clean: ## remove caches and prepared data; runs/, data/, .venv and .venv-bench stay
 	rm -rf prepared .mypy_cache .ruff_cache .pytest_cache

@@ -33,62 +33,74 @@ class Origin(Section):
 
     source: Literal[
         "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist", "images", "npz", "csv", "parquet", "ts", "arff"
-    ] = field("digits", "`digits` is embedded; the next five lie in `root` or are downloaded to it; the others lie at `path`")
-    emnist_split: EMNIST_SPLITS = field("balanced", "which part of EMNIST")
-    root: str = field("data", "the folder of the raw files (idx, plain or gzip)")
-    mirrors: tuple[str, ...] = field((), "addresses tried before torchvision's own", strict=False)
-    path: str = field("", "your file; of `images` the folder, with a folder a class, or `train/` and `test/` of such folders")
-    test_path: str = field("", "your file, or folder, of the test part; empty: it is cut from `path`")
-    prepared: str = field("prepared", "where `prepare` puts its folders, one for each way of preparing")
+    ] = field(
+        "digits",
+        "where the data comes from; `digits` is embedded, the next five are in `root` or downloaded, the rest in `path`",
+    )
+    emnist_split: EMNIST_SPLITS = field("balanced", "the split of EMNIST by classes")
+    root: str = field("data", "the folder of the raw idx files, plain or gzip")
+    mirrors: tuple[str, ...] = field((), "download addresses, tried before torchvision's own", strict=False)
+    path: str = field("", "your file; for `images`, a folder of class folders, or of `train/` and `test/` with class folders")
+    test_path: str = field("", "your file or folder of the test split; empty: the test split is cut from `path`")
+    prepared: str = field("prepared", "the folder of prepared data; one folder in it per way of preparing")
     view: Literal["rows", "columns", "rows_columns", "pixels", "permuted_pixels"] = field(
-        "rows", "how an image becomes a sequence: a step is a row, a column, the two side by side, or one pixel"
+        "rows",
+        "one step of an image's sequence: a row, a column, both side by side, one pixel, or one pixel in a fixed random order",
     )
-    validation: ShareOrCount = field(0.1, "held out of training, by `split`: a share (0.1), a count (5000), or 0 for none")
-    test: ShareOrCount = field(0.2, "cut from `path` by `split` where there is no `test_path`: a share or a count")
+    validation: ShareOrCount = field(
+        0.1, "size of the valid split, cut by `split`: a share (0.1), a count (5000), or 0 for none"
+    )
+    test: ShareOrCount = field(0.2, "size of the test split, cut by `split` where there is no `test_path`: a share or a count")
     split: Literal["stratified", "group", "time"] = field(
-        "stratified", "`group`: no `group` on both sides; `time`: the latest are held out"
+        "stratified", "how examples are held out: by class; by whole groups, so that no group is in two splits; the latest"
     )
-    seed: int = field(0, "of the split and of the pixel permutation", ge=0, lt=2**32)
+    seed: int = field(0, "seed of the splits and of the pixel permutation", ge=0, lt=2**32)
 
 
 class Columns(Section):
     """What is what in the user's own file: the columns of a table, the arrays of an archive; "" where there is none."""
 
-    layout: Literal["long", "wide"] = field("long", "of a table: a row a step, or a row a series")
-    id: str = field("id", "the column that tells series apart; empty in a wide table: none")
-    time: str = field("time", "the column that orders steps, or series; empty: the order of the file")
+    layout: Literal["long", "wide"] = field("long", "form of a table; `long`: one row per step; `wide`: one row per series")
+    id: str = field("id", "the column that names the series; empty in a wide table: there is none")
+    time: str = field("time", "the column that orders the steps, or the series; empty: the order of the file")
     label: str = field("label", "the column of the class")
-    group: str = field("", "the column of who or what a series is of, such as a patient")
-    channels: tuple[str, ...] = field((), "the columns of values; [] for all that are left", strict=False)
+    group: str = field("", "the column of whom or what a series is about, such as a patient")
+    channels: tuple[str, ...] = field((), "the columns of values; []: all that are left", strict=False)
 
 
 class Policies(Section):
     """What is done to a series before a model reads it, in training and in prediction alike."""
 
     missing: Literal["error", "mean", "forward", "mask"] = field(
-        "error", "values: refused; the channel's mean; the last seen; the mean, and a channel more that is 1 there"
+        "error",
+        "what a missing value becomes; `error`: refused; `mean`: the channel's mean; `forward`: the last value seen; "
+        "`mask`: the mean, and 1 in an extra channel",
     )
-    max_length: int = field(0, "steps that are kept of a longer series; 0: all", ge=0)
-    truncate: Literal["error", "start", "end"] = field("error", "what is kept of a series longer than `max_length`")
+    max_length: int = field(0, "maximum number of steps of a series; 0: no limit", ge=0)
+    truncate: Literal["error", "start", "end"] = field(
+        "error", "what is kept of a series longer than `max_length`: refused, its first steps, or its last"
+    )
     z_norm: bool = field(False, "bring each channel of each series to mean 0 and standard deviation 1: only its shape is left")
-    resample: int = field(0, "steps that every series is interpolated to; 0: as they are", ge=0)
+    resample: int = field(0, "number of steps that every series is interpolated to; 0: as it is", ge=0)
 
 
 class Data(Policies, Columns, Origin):
     """Raw data and how it is prepared. Its keys stand in the order of the classes: origin, columns, policies, and the rest."""
 
-    shard_mb: int = field(512, "a prepared part of series larger than this is several files", ge=1)
+    shard_mb: int = field(512, "maximum size of one file of a prepared split of series, in MB", ge=1)
     normalize: Literal["auto", "none", "unit", "global", "feature"] = field(
         "auto",
-        "`unit`: to [0, 1]; `global`: one mean and deviation; `feature`: one for each feature; from the training part; "
-        "`auto`: `global` for images, else `feature`",
+        "normalisation by the train split; `unit`: to [0, 1]; `global`: one mean and standard deviation; `feature`: "
+        "one of each per feature; `auto`: `global` for images, `feature` for series",
     )
-    resident_limit_mb: int = field(4096, "prepared parts up to this size are moved to the device once", ge=0)
-    shift: int = field(0, "augmentation: training images move by up to this many pixels each way", ge=0, le=32)
-    rotate: float = field(0.0, "augmentation: training images turn by up to this many degrees each way", ge=0, le=180)
-    zoom: float = field(0.0, "augmentation: each side grows or shrinks by up to this share", ge=0, lt=1)
-    shear: float = field(0.0, "augmentation: rows slide by up to this many pixels a row", ge=0, le=1)
-    elastic: float = field(0.0, "augmentation: points of a coarse grid move by up to this many pixels each way", ge=0, le=32)
+    resident_limit_mb: int = field(4096, "maximum size, in MB, of a prepared split that is held on the device", ge=0)
+    shift: int = field(0, "augmentation: maximum shift of a training image, in pixels each way", ge=0, le=32)
+    rotate: float = field(0.0, "augmentation: maximum rotation of a training image, in degrees each way", ge=0, le=180)
+    zoom: float = field(0.0, "augmentation: maximum share by which a training image grows or shrinks", ge=0, lt=1)
+    shear: float = field(0.0, "augmentation: maximum slide of a row against the next, in pixels", ge=0, le=1)
+    elastic: float = field(
+        0.0, "augmentation: maximum elastic distortion, in pixels each way at the points of a coarse grid", ge=0, le=32
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -78,13 +78,16 @@ def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[
 
 
 def reference() -> str:
-    """Every key as a Markdown table; the README holds it, and a test compares."""
-    rows = ["| key | default | what |", "|---|---|---|"]
+    """Every key as Markdown, one table per section. docs/configuration.md holds it, and a test compares."""
+    tables = []
     for name, section in _sections():
+        what, _, _ = (section.__doc__ or "").partition(".")
+        rows = [f"### {name}", "", f"{what}.", "", "| key | default | what |", "|---|---|---|"]
         for key, field in section.model_fields.items():
             default = json.dumps(field.default).replace('"', "") if field.default != "" else '""'
             rows.append(f"| `{name}.{key}` | `{default}` | {field.description}{_choices(field.annotation)} |")
-    return "\n".join(rows)
+        tables.append("\n".join(rows))
+    return "\n\n".join(tables)
 
 
 def _choices(annotation: Any) -> str:

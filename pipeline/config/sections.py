@@ -18,35 +18,35 @@ class Run(Section):
     """Where a run lies and what makes it repeat."""
 
     dir: str = field("", "the run folder; empty: `runs/` and the name of the configuration file")
-    seed: int = field(0, "weights, order of the data, augmentation and dropout all follow from it", ge=0, lt=2**63)
-    deterministic: bool = field(False, "refuse GPU kernels that do not repeat exactly (CPU runs always repeat)")
-    timeout: int = field(600, "seconds a process waits for the others before it gives up with an error", ge=10)
-    threads: int = field(1, "CPU threads a process; never inherited, since results depend on it bit for bit", ge=1, le=1024)
-    pin: bool = field(True, "several processes on the CPUs of one machine keep to cores of their own while they train")
+    seed: int = field(0, "seed of the weights, the order of the data, augmentation and dropout", ge=0, lt=2**63)
+    deterministic: bool = field(False, "refusal of GPU kernels that do not repeat exactly; CPU runs always repeat")
+    timeout: int = field(600, "seconds that a process waits for the others before it ends with an error", ge=10)
+    threads: int = field(1, "CPU threads per process; never inherited, as results depend on it bit for bit", ge=1, le=1024)
+    pin: bool = field(True, "cores of its own for each of several processes on one machine's CPUs")
 
 
 class Model(Section):
-    """The arguments of RecurrentClassifier that are a choice."""
+    """The network: what RecurrentClassifier is made of."""
 
     cell: Literal["lstm", "gru", "rnn"] = field("lstm", "the recurrent cell")
-    hidden: int = field(64, "units of each layer and direction", ge=1)
-    layers: int = field(1, "stacked layers", ge=1)
-    bidirectional: bool = field(False, "read the sequence from both ends")
-    dropout: float = field(0.0, "between layers", ge=0, lt=1)
+    hidden: int = field(64, "units per layer and direction", ge=1)
+    layers: int = field(1, "number of stacked layers", ge=1)
+    bidirectional: bool = field(False, "two directions: the sequence is read from both ends")
+    dropout: float = field(0.0, "dropout between layers", ge=0, lt=1)
     pooling: Literal["last", "mean", "max", "attention"] = field(
-        "last", "over the valid steps; `last`: each direction's final state; `attention`: a mean with learned weights"
+        "last", "how the valid steps become one vector; `last`: each direction's final state; `attention`: a weighted mean"
     )
     init: Literal["pytorch", "orthogonal"] = field(
-        "pytorch", "`orthogonal`: recurrent weights orthogonal, input weights Glorot, LSTM forget bias 1"
+        "pytorch", "initial weights; `orthogonal`: recurrent weights orthogonal, input weights Glorot, LSTM forget bias 1"
     )
     projection: int = field(0, "width of a linear layer between the features and the recurrence; 0: none", ge=0)
-    layer_norm: bool = field(False, "normalise the outputs of each recurrent layer over its units")
+    layer_norm: bool = field(False, "layer normalisation of the outputs of each recurrent layer")
     conv: int = field(0, "channels of a convolutional branch beside the recurrence, as in LSTM-FCN; 0: none", ge=0)
-    head_dropout: float = field(0.0, "before the head", ge=0, lt=1)
+    head_dropout: float = field(0.0, "dropout before the head", ge=0, lt=1)
     conv_norm: Literal["layer", "batch"] = field(
         "layer",
-        "of the convolutional branch; `batch`: over the batch in training (in exact mode over each shard, with `accumulate` "
-        "over each part), by fixed numbers afterwards; `layer`: each step over its channels",
+        "normalisation of the convolutional branch; `layer`: each step over its channels; `batch`: over the batch in training "
+        "(in exact mode over each shard, with `accumulate` over each piece), by fixed numbers afterwards",
     )
 
 
@@ -54,68 +54,72 @@ class Optim(Section):
     """The optimiser and its learning rate."""
 
     name: Literal["adam", "adamw", "sgd"] = field("adam", "the optimiser")
-    lr: float = field(0.01, "the rate; the peak of the schedule", gt=0)
-    weight_decay: float = field(0.0, "of matrices only, never of biases", ge=0)
-    momentum: float = field(0.9, "of sgd", ge=0, lt=1)
-    schedule: Literal["constant", "cosine", "linear", "one_cycle"] = field("constant", "the rate over the run")
-    warmup: ShareOrCount = field(0, "a share of all steps (0.1) or a count (500); 0 with one_cycle: 0.3")
-    clip: float = field(0.0, "the largest gradient norm; 0: no clipping", ge=0)
+    lr: float = field(0.01, "learning rate; the peak of the schedule", gt=0)
+    weight_decay: float = field(0.0, "weight decay, of matrices only and never of biases", ge=0)
+    momentum: float = field(0.9, "momentum of `sgd`", ge=0, lt=1)
+    schedule: Literal["constant", "cosine", "linear", "one_cycle"] = field("constant", "learning rate over the run")
+    warmup: ShareOrCount = field(
+        0, "steps of rising learning rate: a share of all (0.1) or a count (500); 0 with `one_cycle`: 0.3"
+    )
+    clip: float = field(0.0, "maximum norm of the gradient; 0: no clipping", ge=0)
 
 
 class Train(Section):
     """The training loop: batches, precision, what is kept and when."""
 
-    epochs: int = field(10, "passes over the training part", ge=1)
-    batch: int = field(64, "examples an optimiser step, over all processes together", ge=1)
+    epochs: int = field(10, "passes over the train split", ge=1)
+    batch: int = field(64, "examples per optimiser step, over all processes together", ge=1)
     bucket: bool = field(False, "batches of similar length, for less padding; no effect where all lengths are equal")
-    accumulate: int = field(1, "parts a batch is computed in, to save memory", ge=1)
-    precision: Literal["fp32", "bf16", "fp16"] = field("fp32", "of the forward and backward pass")
+    accumulate: int = field(1, "pieces that a batch is computed in, to save memory", ge=1)
+    precision: Literal["fp32", "bf16", "fp16"] = field("fp32", "number format of the forward and backward pass")
     cpu_lstm: Literal["auto", "torch"] = field(
-        "auto", "`auto`: on CPUs in fp32, our own LSTM kernel, compiled at the first start, where it can be; `torch`: PyTorch's"
+        "auto", "LSTM kernel on CPUs; `auto`: in fp32 our own, compiled at the first start, where it can be; `torch`: PyTorch's"
     )
-    cuda_graph: Literal["off", "auto"] = field(
-        "off", "`auto`: on one GPU, a step is one CUDA graph where it can be; written without a GPU to try it on"
-    )
-    label_smoothing: float = field(0.0, "share of the target spread over all classes", ge=0, lt=1)
+    cuda_graph: Literal["off", "auto"] = field("off", "a training step as one CUDA graph; `auto`: on one GPU, where it can be")
+    label_smoothing: float = field(0.0, "share of the target that is spread over all classes", ge=0, lt=1)
     ema: float = field(0.0, "decay of the averaged weights that are evaluated and exported; 0: none", ge=0, lt=1)
-    early_stopping: int = field(0, "stop after this many evaluations without a better `monitor`; 0: never", ge=0)
+    early_stopping: int = field(0, "evaluations without a better `monitor` after which training stops; 0: never", ge=0)
     monitor: Literal["valid/accuracy", "valid/loss", "valid/macro_f1", "valid/balanced_accuracy"] = field(
-        "valid/accuracy", "what makes a checkpoint the best"
+        "valid/accuracy", "the metric that makes a checkpoint the best"
     )
-    class_weights: Literal["none", "balanced"] = field("none", "`balanced`: each class has the same share in the training loss")
+    class_weights: Literal["none", "balanced"] = field(
+        "none", "weights of classes in the training loss; `balanced`: the same share for each class"
+    )
     sampling: Literal["shuffle", "balanced"] = field(
-        "shuffle", "`balanced`: an epoch holds each class equally often, examples of small classes again and again"
+        "shuffle", "examples of an epoch; `balanced`: each class equally often, by repeated examples of small classes"
     )
-    gradient_shards: int = field(0, "exact mode: parts of a batch whose gradients are summed in one fixed tree; 0: off", ge=0)
+    gradient_shards: int = field(0, "exact mode: shards of a batch, whose gradients are summed in one fixed tree; 0: off", ge=0)
     log_every: int = field(50, "steps between records of the training loss", ge=1)
-    evaluate_every: Interval = field("1 epoch", "steps, or `N epochs`, between evaluations on the validation part")
+    evaluate_every: Interval = field("1 epoch", "steps, or `N epochs`, between evaluations on the valid split")
     checkpoint_every: Interval = field("1 epoch", "steps, or `N epochs`, between checkpoints")
     keep_last: int = field(2, "checkpoints kept besides the best", ge=1)
     compare_every: int = field(500, "steps between comparisons of the weights of all processes; 0: at checkpoints only", ge=0)
     on_nonfinite: Literal["stop", "skip"] = field(
-        "stop", "a loss or gradient that is not finite stops the run or skips the update"
+        "stop", "what follows a loss or gradient that is not finite: the run stops, or the update is skipped"
     )
-    watch_test: int = field(0, "show accuracy on the first 2,000 test examples every so many steps; never used to choose", ge=0)
+    watch_test: int = field(
+        0, "steps between looks at the accuracy on the first 2,000 test examples, which is never used; 0: none", ge=0
+    )
 
 
 class Track(Section):
     """Views of a run besides metrics.jsonl."""
 
     backends: tuple[Literal["wandb", "tensorboard"], ...] = field(
-        ("wandb",), "besides metrics.jsonl; [] for none", strict=False
+        ("wandb",), "trackers besides metrics.jsonl; []: none", strict=False
     )
-    project: str = field("sequence-pipeline", "the project's name there", min_length=1)
-    name: str = field("", "the run's name there; empty: the name of the run folder")
-    tags: tuple[str, ...] = field((), "labels there", strict=False)
+    project: str = field("sequence-pipeline", "name of the project in the tracker", min_length=1)
+    name: str = field("", "name of the run in the tracker; empty: the name of the run folder")
+    tags: tuple[str, ...] = field((), "tags of the run in the tracker", strict=False)
 
 
 class Export(Section):
     """Files for other software."""
 
     formats: tuple[Literal["safetensors", "onnx", "pt2"], ...] = field(
-        ("safetensors", "onnx", "pt2"), "files written", strict=False
+        ("safetensors", "onnx", "pt2"), "formats of the exported model", strict=False
     )
-    tolerance: float = field(1e-4, "largest difference of a logit from the original's", gt=0)
+    tolerance: float = field(1e-4, "maximum difference of a logit from the trained model's", gt=0)
 
 
 class Config(Section):

@@ -1,4 +1,4 @@
-"""What checkpoints cost: an epoch of the tutorial with one every 50 steps, against an epoch with one at its end.
+"""What checkpoints cost: an epoch of the MNIST LSTM tutorial with one every 50 steps, against an epoch with one at its end.
 
     python -m tests.benchmarks.checkpoints --data FOLDER      (the four files of MNIST; two minutes)
 
@@ -25,7 +25,7 @@ EVERY = 50  # steps between checkpoints, and between records
 
 
 def pipeline(command: str, *settings: str) -> None:
-    """Run a stage with the tutorial's configuration, on one process and without a tracker."""
+    """Run a stage with the configuration of the MNIST LSTM tutorial, on one process and without a tracker."""
     words = [
         sys.executable,
         "-m",
@@ -52,7 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.checkpoints")
     parser.add_argument("--data", required=True, metavar="FOLDER", help="the folder of MNIST's four files")
     parser.add_argument("--pairs", type=int, default=9, help="measured pairs (default: %(default)s)")
-    parser.add_argument("--config", action="append", default=[], metavar="KEY=VALUE", help="a setting on top of the tutorial's")
+    parser.add_argument(
+        "--config", action="append", default=[], metavar="KEY=VALUE", help="a setting on top of the configuration"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=ROOT) as place:
         number = count()

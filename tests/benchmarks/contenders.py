@@ -15,7 +15,7 @@ from tests.benchmarks.peers.task import Precision, Source
 class Contender:
     """``name`` in the table; ``peer``: its module in peers/; ``limit``: the name of the loop that it is held against;
     ``needs``: the package it is about; ``sources``: the ways of reading examples that its users write; ``once``: it takes
-    the steps of the tutorial's or the bare loop at another speed, so its time to an accuracy is taken in one repeat only;
+    the same steps as another loop at another speed, so its time to an accuracy is taken in one repeat only;
     ``settings``: the pipeline's own."""
 
     name: str
@@ -57,7 +57,7 @@ CONTENDERS = (
     Contender(BARE_BF16, "bare", BARE_BF16, precision="bf16", once=True),
     Contender(DDP, "bare", DDP, processes=2, once=True),
     Contender(DDP_BF16, "bare", DDP_BF16, processes=2, precision="bf16", once=True),
-    Contender("tutorial's loop", "tutorial", BARE, "torchvision", ("torchvision",)),
+    Contender("MNIST LSTM tutorial", "tutorial", BARE, "torchvision", ("torchvision",)),
     Contender("Accelerate's example", "accelerate_example", BARE, "accelerate", ("torchvision", "tensors"), once=True),
     Contender("Lightning", "lightning_example", BARE, "lightning", ("torchvision", "tensors"), once=True),
     Contender("Keras 3 on torch", "keras_example", BARE, "keras", once=True),

@@ -1,6 +1,6 @@
 """``make bench-full``: this pipeline beside its peers on the same work, each in processes of its own.
 
-Writes all figures as JSON and, if asked to, a table into the README and a picture. About half an hour on two cores.
+Writes all figures as JSON and, if asked to, tables into a page and a picture. About half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.plot:
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         report.plot(options.plot, results)
-    if options.readme:
-        report.insert(options.readme, report.text(results, str(options.plot or "")))
+    if options.page:
+        picture = os.path.relpath(options.plot, options.page.parent) if options.plot else ""
+        report.insert(options.page, report.text(results, picture))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -58,7 +59,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data/MNIST/raw"), help="MNIST's four files (default: %(default)s)")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="all figures go here (default: %(default)s)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw accuracy against seconds here")
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="write the tables between this file's markers")
+    parser.add_argument("--page", "--readme", type=Path, metavar="FILE", help="write the tables between this file's markers")
     parser.add_argument("--pipeline-config", default=RECIPE, metavar="FILE", help="the recipe (default: %(default)s)")
     parser.add_argument("--only", action="append", metavar="TEXT", help="contenders whose name contains it, and their limits")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement (default: %(default)s)")

@@ -17,7 +17,7 @@ from tests.benchmarks.jobs import Job, JobError
 from tests.benchmarks.peers.task import Task
 from tests.benchmarks.results import Accuracy, Command, Entry, Race, Results, Speed, written
 
-SAME_WORK = "configs/mnist_seed.yaml"  # the pipeline's settings for the tutorial's model, rate and batch
+SAME_WORK = "configs/mnist_seed.yaml"  # the pipeline's settings for the MNIST LSTM tutorial's work
 LARGE = ("model.hidden=256", "model.layers=2", "model.bidirectional=true", "model.pooling=mean", "train.batch=512")
 
 
@@ -58,7 +58,7 @@ def repeats(plan: Plan, share: float) -> Iterator[int]:
 
 
 def task(plan: Plan, variant: Variant, seed: int, **more: Any) -> Task:
-    """The tutorial's work for a variant; ``more`` fields of the task."""
+    """The MNIST LSTM tutorial's work for a variant; ``more`` fields of the task."""
     contender = variant.contender
     place = plan.folder / f"{next(_number):04}-{re.sub('[^a-z0-9]+', '-', contender.name.lower())}"
     own = {
@@ -158,7 +158,7 @@ def command(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
 
 
 def accuracy(plan: Plan, chosen: Sequence[Contender], results: Results) -> None:
-    """Runs to 98 % of all test images: the pipeline by its recipe, all others by the tutorial's work."""
+    """Runs to 98 % of all test images: the pipeline by its recipe, all others by the MNIST LSTM tutorial's."""
     for repeat in repeats(plan, 1.0):
         repeated = [contender for contender in chosen if not contender.settings and not (repeat and contender.once)]
         for contender, entry in able(repeated, results, repeat):

@@ -40,7 +40,7 @@ from pipeline.training import optim
 from pipeline.training.loop import Report, train
 from pipeline.training.state import State, make_state
 
-# the tutorial's work, which configs/mnist_seed.yaml states
+# the work of the MNIST LSTM tutorial, which configs/mnist_seed.yaml states
 BATCH, HIDDEN, CLASSES, RATE, SEED = 64, 64, 10, 0.01, 0
 BUDGET = 50  # seconds; a repeat that would end later is not begun
 TURN, WARMUP = 25, 3  # steps that are timed before it is the next one's turn, after some that are not
@@ -68,7 +68,7 @@ class Result:
 
 
 class Bare(nn.Module):
-    """The tutorial's model without anything around it."""
+    """The MNIST LSTM tutorial's model without anything around it."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

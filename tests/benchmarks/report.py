@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.plots import canvas
 from tests.benchmarks.contenders import BARE, DDP
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 LEVELS = (0.97, 0.98)
-TUTORIAL, OURS, TORCHS = "tutorial's loop", "this pipeline, fp32", "this pipeline with torch's LSTM, fp32"
+TUTORIAL, OURS, TORCHS = "MNIST LSTM tutorial", "this pipeline, fp32", "this pipeline with torch's LSTM, fp32"
 HEAD = (
     "",
     "its best with",
@@ -31,20 +29,10 @@ HEAD = (
     "peak memory",
     "imports",
 )
-# Okabe and Ito, as in plots.py; line styles tell the variants of one contender apart
-COLORS = {
-    "bare": "#8C8C8C",
-    "tutorial": "#D55E00",
-    "accelerate": "#009E73",
-    "lightning": "#CC79A7",
-    "keras": "#E69F00",
-    "skorch": "#56B4E9",
-    "this": "#0072B2",
-}
-DASHES = ("-", "--", "-.", ":")
-LOWEST, HIGHEST = 0.80, 0.993  # accuracies in the picture
-GAP = 0.05  # between two names in the picture, a share of its height
-TICKS = (0.8, 0.9, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99)
+# Okabe and Ito, as in plots/canvas.py
+COLORS = {"this": "#0072B2", "bare": "#8C8C8C"}
+OTHERS = "#E69F00"
+LABEL: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
 
 
 def text(results: Results, picture: str = "") -> str:
@@ -58,15 +46,17 @@ def text(results: Results, picture: str = "") -> str:
     recipe = " ".join(f"`{one}`" for one in (settings["pipeline_config"], *(overrides if isinstance(overrides, list) else [])))
     rows = [HEAD, ("---",) * len(HEAD), *(row(entry, epochs) for entry in results.entries)]
     parts = [
-        f"{where}; Python {machine['python']}, {versions}. One run; the median of its repeats, in brackets the least and "
-        f"the greatest. Minutes: {phases}.",
+        f"{where}; Python {machine['python']}, {versions}. One run; the median of its repeats, in brackets the minimum and "
+        f"the maximum. Minutes: {phases}.",
         "\n".join(f"| {' | '.join(cells)} |" for cells in rows),
         "\n".join(f"- {line}" for line in (*notes(recipe, epochs), *findings(results))),
     ]
     if results.races:
         parts.append(races(results.races))
     if picture:
-        parts.append(f"![Accuracy on the test images against seconds in training, a curve a contender]({picture})")
+        parts.append(
+            f"![Samples per second and seconds in training to 98 % of the test images, one bar per contender]({picture})"
+        )
     return "\n\n".join(parts)
 
 
@@ -86,7 +76,7 @@ def row(entry: Entry, epochs: int) -> tuple[str, ...]:
 
 
 def spread(values: Sequence[float], form: str, unit: str = "", brackets: bool = True) -> str:
-    """The median, and the least and the greatest in brackets where there are several."""
+    """The median, and the minimum and the maximum in brackets where there are several."""
     if not values:
         return "-"
     around = f" ({form.format(min(values))} to {form.format(max(values))})" if brackets and len(values) > 1 else ""
@@ -108,18 +98,19 @@ def reached(runs: Sequence[Accuracy], level: float, never: str) -> str:
 def notes(recipe: str, epochs: int) -> list[str]:
     """How to read the table."""
     return [
-        "The work is the tutorial's: rows of MNIST, an LSTM of 64 units, batches of 64, Adam 0.01, 60,000 examples an epoch. "
-        "Each contender has processes of its own, and counts with its best number of threads (one, or one a core as PyTorch "
-        "does by itself) and way of reading examples (an image at a time from torchvision, or tensors in memory).",
-        "samples/s: of the training loop, in turns with its limit, the bare loop over tensors in memory of the same "
-        "precision and number of processes. This pipeline's is its train command, with its record and its checks. In fp32 its "
-        "LSTM is its own kernel (`train.cpu_lstm`); one row has torch's, which all the others use.",
+        "The work is that of the MNIST LSTM tutorial: rows of MNIST, an LSTM of 64 units, batches of 64, Adam 0.01, 60,000 "
+        "examples per epoch. Each contender runs in its own processes. It counts with its best number of threads (one, or "
+        "one per core as PyTorch does by itself) and its best way of reading examples (one image at a time from torchvision, "
+        "or tensors in memory).",
+        "samples/s: of the training loop, in turns with its limit. The limit is the bare loop over tensors in memory of the "
+        "same precision and number of processes. For this pipeline it is the train command, with its record and its checks. "
+        "In fp32 its LSTM is its own kernel (`train.cpu_lstm`). One row has torch's LSTM, which all the others use.",
         "one epoch: the command from its start to its end, by torchrun or `accelerate launch` where there are two processes. "
         "This pipeline had prepared its data before, as it does once. Memory is summed over the training processes.",
-        "to 97 %, to 98 %: of all 10,000 test images, looked at eight times an epoch; seconds in training, in brackets since "
-        "the start of the command, the looking left out of both. The others do the tutorial's work, at most "
-        f"{epochs} epochs of it; this pipeline follows its recipe, {recipe}. The tutorial's loop, the bare loop and this "
-        "pipeline do so in each repeat; the others, which take the same steps at another speed, in the first.",
+        "to 97 %, to 98 %: of all 10,000 test images, looked at eight times per epoch. Seconds in training; in brackets "
+        "seconds since the start of the command. The looking is left out of both. The others do the work above, at most "
+        f"{epochs} epochs of it. This pipeline follows its recipe, {recipe}. The loop of the MNIST LSTM tutorial, the bare "
+        "loop and this pipeline do so in each repeat. The others, which take the same steps at another speed, do so once.",
     ]
 
 
@@ -142,7 +133,7 @@ def findings(results: Results) -> list[str]:
     }
     if images:
         shares = ", ".join(f"{name} {share:.2f}" for name, share in images.items())
-        lines.append(f"With an image at a time from torchvision, as their examples read them: {shares} of the bare loop's.")
+        lines.append(f"With one image at a time from torchvision, as their examples read them: {shares} of the bare loop's.")
     if TORCHS in entries and entries[TORCHS].speed:
         lines.append(f"With torch's LSTM its loop reaches {median(entries[TORCHS].of_limit):.2f} of the bare loop's samples/s.")
     commands = [entries[name].command for name in (OURS, BARE) if name in entries and entries[name].command]
@@ -152,7 +143,9 @@ def findings(results: Results) -> list[str]:
     for level, other in ((0.97, 0.97), (0.98, 0.975)):
         times = [seconds_to(entries[name], at) for name, at in ((OURS, level), (TUTORIAL, other)) if name in entries]
         if len(times) == 2 and times[0] and times[1]:
-            share = f"{times[0] / times[1]:.2f} of the time in training that the tutorial's loop takes to {other:.1%}"
+            share = (
+                f"{times[0] / times[1]:.2f} of the time in training that the MNIST LSTM tutorial's loop takes to {other:.1%}"
+            )
             lines.append(f"It reaches {level:.0%} in {share}.")
     return lines
 
@@ -189,52 +182,29 @@ def insert(path: Path, markdown: str) -> None:
 
 
 def plot(path: Path, results: Results) -> None:
-    """The best test accuracy so far against seconds in training: of each contender the run whose time to 97 % is the
-    median one."""
-    from matplotlib.ticker import NullFormatter
-
-    figure = canvas.new_figure(8.4, 5.2)
-    axes = figure.subplots()
-    ends, used = [], dict.fromkeys(COLORS, 0)
-    for entry in results.entries:
-        if not entry.accuracy:
-            continue
-        kind = re.split(r"[ ']", entry.name.lower())[0]
-        run = sorted(entry.accuracy, key=lambda run: run.seconds_to(LEVELS[0]) or inf)[(len(entry.accuracy) - 1) // 2]
-        seconds = [point[1] for point in run.curve]
-        accuracies = list(accumulate((point[2] for point in run.curve), max))
-        axes.plot(seconds, accuracies, DASHES[used[kind]], color=COLORS[kind], linewidth=1.5)
-        ends.append((accuracies[-1], seconds[-1], entry.name, COLORS[kind]))
-        used[kind] += 1
-    axes.set_xscale("log")
-    axes.set_yscale("function", functions=_scale())
-    axes.set_ylim(LOWEST, HIGHEST)
-    axes.set_yticks(
-        [0.8, 0.9, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99], ["80 %", "90 %", "95 %", "96 %", "97 %", "98 %", "98.5 %", "99 %"]
-    )
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(alpha=0.25, which="both")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("seconds in training, without the evaluations")
-    axes.set_ylabel("best accuracy so far on the test images")
-    _label(axes, ends)
+    """Samples/s, and seconds in training to the higher level of accuracy, one bar per contender."""
+    entries = [entry for entry in results.entries if entry.speed]
+    figure = canvas.new_figure(8.4, 0.8 + 0.26 * len(entries))
+    left, right = figure.subplots(1, 2, sharey=True)
+    colors = [COLORS.get(entry.name.split()[0], OTHERS) for entry in entries]
+    times = [seconds_to(entry, LEVELS[-1]) for entry in entries]
+    _bars(left, [median(entry.rates) for entry in entries], "{:,.0f}", colors)
+    _bars(right, [time or 0 for time in times], "{:.1f}", colors)
+    for row, (entry, time) in enumerate(zip(entries, times, strict=True)):
+        if time is None:
+            right.annotate("not reached" if entry.accuracy else "not measured", (0, row), (4, 0), **LABEL)
+    left.set_yticks(range(len(entries)), [entry.name for entry in entries])
+    left.invert_yaxis()
+    left.set_title("samples/s of the training loop", fontsize=9.5)
+    right.set_title(f"seconds in training to {LEVELS[-1]:.0%}", fontsize=9.5)
     canvas.save(figure, path)
 
 
-def _scale() -> tuple[Callable[..., object], Callable[..., object]]:
-    """Errors on a logarithmic scale, downwards: each halving of them is as high as the next."""
-    import numpy as np
-
-    return lambda accuracy: -np.log(np.maximum(1 - accuracy, 1e-4)), lambda height: 1 - np.exp(-height)
-
-
-def _label(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names at the right, each as near to the height of its curve's end as the others leave room, with a thin line to it."""
-    height = 1.0
-    for left, (accuracy, seconds, name, color) in reversed(list(enumerate(sorted(ends)))):
-        _, end = axes.transAxes.inverted().transform(axes.transData.transform((seconds, accuracy)))
-        height = max(min(height - GAP, end), GAP * left)
-        line = {"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.7, "relpos": (0, 0.5)}
-        style = {"va": "center", "fontsize": 8.5, "color": color, "arrowprops": line}
-        axes.annotate(name, (seconds, accuracy), (1.04, height), textcoords="axes fraction", **style)
+def _bars(axes: Axes, values: Sequence[float], form: str, colors: Sequence[str]) -> None:
+    axes.barh(range(len(values)), values, color=colors)
+    for row, value in enumerate(values):
+        if value:
+            axes.annotate(form.format(value), (value, row), (4, 0), **LABEL)
+    axes.set_xlim(0, 1.2 * max([*values, 1]))
+    axes.set_xticks([])
+    axes.spines[["top", "right", "bottom"]].set_visible(False)

@@ -57,7 +57,7 @@ def results() -> Results:
     slow_path.speed.append(Speed(variant="1 thread, torchvision", samples_per_second=[5000.0], of_limit=[0.25]))
     entries = [
         entry(contenders.BARE, contenders.BARE, 20_000, 5),
-        entry("tutorial's loop", contenders.BARE, 10_000, 30, 31, 32),
+        entry("MNIST LSTM tutorial", contenders.BARE, 10_000, 30, 31, 32),
         Entry(name="Keras 3 on torch", limit=contenders.BARE, problem="not installed"),
         slow_path,
         entry("this pipeline, fp32", contenders.BARE, 19_000, 6),
@@ -79,7 +79,7 @@ def test_the_tables_say_what_was_measured(results: Results) -> None:
     text = report.text(results, "docs/bench.png")
     rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("|")}
     assert "19,950 | 0.95 | 9.0 s | 6.0 s (9.0 s) | 6.0 s (9.0 s) | 1,900 MB | 1.5 s" in rows["this pipeline, fp32"]
-    assert "30.0 s (33.0 s, 1 of 3 runs)" in rows["tutorial's loop"]
+    assert "30.0 s (33.0 s, 1 of 3 runs)" in rows["MNIST LSTM tutorial"]
     assert "not installed" in rows["Keras 3 on torch"]
     assert len({line.count("|") for line in text.splitlines() if re.match(r"\| .*(bare|this|tut|Ker)", line)}) == 2, (
         "two tables"
@@ -98,7 +98,7 @@ def test_the_picture_is_small_and_complete(results: Results, tmp_path: Path) -> 
 
 
 def test_tables_are_written_between_the_markers_only(tmp_path: Path) -> None:
-    file = tmp_path / "README.md"
+    file = tmp_path / "benchmarks.md"
     file.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     report.insert(file, "new")
     assert file.read_text() == f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
@@ -108,15 +108,15 @@ def test_tables_are_written_between_the_markers_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", report.BEGIN, f"{report.END}\n{report.BEGIN}", f"{report.BEGIN}{report.END}" * 2])
 def test_a_file_without_the_markers_is_left_alone(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "README.md"
+    file = tmp_path / "benchmarks.md"
     file.write_text(content)
     with pytest.raises(ValueError, match="expected one line"):
         report.insert(file, "new")
     assert file.read_text() == content
 
 
-def test_the_readme_has_the_markers() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_page_has_the_markers() -> None:
+    text = (ROOT / "docs/benchmarks.md").read_text()
     assert text.count(report.BEGIN) == text.count(report.END) == 1
 
 
@@ -155,16 +155,16 @@ def test_a_run_without_the_peers_says_so_and_measures_the_rest(
     monkeypatch.setattr(data, "PARTS", {"train": EXAMPLES, "t10k": TESTED})
     monkeypatch.setattr(contenders, "find_spec", lambda name: None if name == "keras" else name)
     monkeypatch.setattr(measure, "variants", lambda one: contenders.variants(one)[:1])
-    readme, file = tmp_path / "README.md", tmp_path / "new" / "bench.json"
-    readme.write_text(f"{report.BEGIN}\n{report.END}\n")
+    page, file = tmp_path / "benchmarks.md", tmp_path / "new" / "bench.json"
+    page.write_text(f"{report.BEGIN}\n{report.END}\n")
     where = ["--data", str(folder / "MNIST/raw"), "--json", str(file), "--plot", str(tmp_path / "bench.png")]
-    full.main([*where, "--readme", str(readme), "--quick", "--only", "keras"])
+    full.main([*where, "--page", str(page), "--quick", "--only", "keras"])
     results = Results.model_validate_json(file.read_text())
     bare, keras = results.entries
     assert keras.problem == "not installed" and not keras.speed
     assert len(bare.speed) == len(bare.command) == len(bare.accuracy) == 1 and bare.rates[0] > 0
     assert bare.command[0].seconds > bare.command[0].start_seconds > 0
-    assert report.text(results) in capsys.readouterr().out and "not installed" in readme.read_text()
+    assert report.text(results) in capsys.readouterr().out and "not installed" in page.read_text()
 
 
 def test_the_locks_agree_and_the_malicious_releases_are_not_in_them() -> None:

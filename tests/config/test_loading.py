@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -269,14 +270,19 @@ def test_an_interval_is_steps_or_epochs() -> None:
             config.Train(evaluate_every=value)
 
 
-def test_the_reference_has_a_row_for_every_key_with_its_default_and_meaning() -> None:
-    head, ruler, *rows = config.reference().split("\n")
-    assert (head, ruler) == ("| key | default | what |", "|---|---|---|")
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+def test_the_reference_has_a_table_per_section_and_a_row_for_every_key_with_its_default_and_meaning() -> None:
+    tables = re.split(r"^### ", config.reference(), flags=re.MULTILINE)[1:]
+    assert [table.split("\n")[0] for table in tables] == list(Config.model_fields)
+    cells = []
+    for table in tables:
+        name, blank, what, blank_too, head, ruler, *rows = table.strip().split("\n")
+        assert not blank and not blank_too and what.endswith("."), f"{name} is described"
+        assert (head, ruler) == ("| key | default | what |", "|---|---|---|")
+        cells += [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert all(len(row) == 3 and all(row) for row in cells), "a row has three cells: no | in a description"
     assert [row[0] for row in cells] == [f"`{name}.{key}`" for name, section in Config() for key, _ in section]
     table = {row[0].strip("`"): row for row in cells}
-    assert table["optim.lr"] == ["`optim.lr`", "`0.01`", "the rate; the peak of the schedule"]
+    assert table["optim.lr"] == ["`optim.lr`", "`0.01`", "learning rate; the peak of the schedule"]
     assert table["run.dir"][1] == '`""`' and table["run.deterministic"][1] == "`false`"
     assert table["track.backends"][1] == "`[wandb]`" and "(lstm, gru, rnn)" in table["model.cell"][2]
 

@@ -20,7 +20,7 @@ def test_a_table_needs_nothing_typed_by_hand(tmp_path: Path) -> None:
     long_table(count=40).write_csv(tmp_path / "wards.csv")
     said = succeed("init", "wards.csv", cwd=tmp_path)
     assert "40 series of 8 steps, 2 channels, 2 classes (a: 20, b: 20)" in said
-    assert said.splitlines()[-2:] == ["written: wards.yaml", "next: pipeline train --config wards.yaml"]
+    assert said.splitlines()[-2:] == ["written: wards.yaml", "next: python -m pipeline train --config wards.yaml"]
     text = (tmp_path / "wards.yaml").read_text()
     assert text.startswith("# ") and "# no group on both sides" in text
     settings = config.load(tmp_path / "wards.yaml")

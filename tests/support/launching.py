@@ -85,7 +85,7 @@ def _main(arguments: tuple[str, ...], cwd: str, variables: dict[str, str], outpu
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    sys.argv = ["pipeline", *arguments]
+    sys.argv = ["pipeline/__main__.py", *arguments]  # as after "python -m pipeline"
     from pipeline.__main__ import main
 
     if "INJECTED_FAULT" in variables:

@@ -13,7 +13,7 @@ from tests.benchmarks.peers.work import RATE, Model, Watch, dataset, predictor
 
 
 class Module(lightning.LightningModule):
-    """The tutorial's work."""
+    """The work of the MNIST LSTM tutorial."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The usual tutorial's loop: torchvision's MNIST, a DataLoader, and accuracy on the first 2,000 test images now and then."""
+"""The loop of the MNIST LSTM tutorial: a DataLoader, and accuracy on the first 2,000 test images now and then."""
 
 from __future__ import annotations
 

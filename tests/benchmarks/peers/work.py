@@ -49,7 +49,7 @@ def dataset(task: Task) -> Dataset[Any]:
 
 
 class Model(nn.Module):
-    """The tutorial's model, or the large one."""
+    """The MNIST LSTM tutorial's model, or the large one."""
 
     def __init__(self, large: bool = False) -> None:
         super().__init__()
