@@ -22,6 +22,10 @@ class RunError(UserError):
     """A run folder is missing, damaged, in use, or belongs to another configuration."""
 
 
+class ExportError(UserError):
+    """An exported file is missing, damaged, or does not compute what the model computes."""
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on, and no input of the user is to blame: one message."""
 

@@ -76,12 +76,12 @@ class Policies(Section):
         "what a missing value becomes; `error`: refused; `mean`: the channel's mean; `forward`: the last value seen; "
         "`mask`: the mean, and 1 in an extra channel",
     )
-    max_length: int = field(0, "maximum number of steps of a series; 0: no limit", ge=0)
+    max_length: int = field(0, "maximum number of steps of a series; 0: no limit", ge=0, lt=2**31)
     truncate: Literal["error", "start", "end"] = field(
         "error", "what is kept of a series longer than `max_length`: refused, its first steps, or its last"
     )
     z_norm: bool = field(False, "bring each channel of each series to mean 0 and standard deviation 1: only its shape is left")
-    resample: int = field(0, "number of steps that every series is interpolated to; 0: as it is", ge=0)
+    resample: int = field(0, "number of steps that every series is interpolated to; 0: as it is", ge=0, le=2**24)
 
 
 class Data(Policies, Columns, Origin):

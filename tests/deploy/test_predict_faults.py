@@ -185,6 +185,18 @@ def facts(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object
     return spoil
 
 
+def weights(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    """The arguments changed, in a folder without ONNX."""
+
+    def spoil(folder: Path) -> None:
+        (folder / "model.onnx").unlink()
+        config = json.loads((folder / "config.json").read_text())
+        change(config["arguments"])
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return spoil
+
+
 def _external(folder: Path) -> None:
     proto = onnx.load(folder / "model.onnx")
     bias = next(tensor for tensor in proto.graph.initializer if tensor.name == "head_bias")
@@ -260,6 +272,76 @@ MODELS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         "class_names names 2 classes, but the model has 3",
     ),
     "neither": ("bad", facts(lambda said: said.update(series=None)), "it says neither image nor series"),
+    "a side beyond all files": (
+        "bad",
+        facts(lambda said: said.update(series=None, image=[10**10, 10**10])),
+        "bad/config.json: facts.image.0: Input should be less than 65536",
+    ),
+    "a length beyond all memory": (
+        "bad",
+        facts(lambda said: said.update(series=None, image=[10**5, 10**5], length=5 * 10**9)),
+        "bad/config.json: facts.length: Input should be less than 2147483648",
+    ),
+    "an image of all memory that fits": (
+        "bad",
+        facts(lambda said: said.update(series=None, image=[60_000, 60_000], length=1_200_000_000)),
+        "series.csv: is read as csv, but this model was trained on images",
+    ),
+    "an order outside of the image": (
+        "bad",
+        facts(lambda said: said.update(series=None, image=[9, 5], order=[45, *range(44)])),
+        "image, order and length do not give 15 steps of 3 features",
+    ),
+    "steps beyond all memory": (
+        "bad",
+        facts(lambda said: said["series"].update(resample=10**9)),
+        "bad/config.json: facts.series.resample: Input should be less than or equal to 16777216",
+    ),
+    "less than no steps": (
+        "bad",
+        facts(lambda said: said["series"].update(resample=-3)),
+        "bad/config.json: facts.series.resample: Input should be greater than or equal to 0",
+    ),
+    "less than no length": (
+        "bad",
+        facts(lambda said: said["series"].update(max_length=-5)),
+        "bad/config.json: facts.series.max_length: Input should be greater than or equal to 0",
+    ),
+    "an indicator of no channel": (
+        "bad",
+        facts(lambda said: said["series"].update(masked=[3], low=[0] * 4, high=[1] * 4)),
+        "series describes 4 features, but the model reads 3",
+    ),
+    "nested beyond all stacks": (
+        "bad",
+        lambda folder: (folder / "config.json").write_text('{"facts":' + "[" * 100_000),
+        "bad/config.json: its facts: Invalid JSON: recursion limit exceeded",
+    ),
+    "layers beyond all time": (
+        "bad",
+        weights(lambda said: said.update(layers=10**7)),
+        "bad/model.safetensors: holds 1 layers, but config.json says 10000000",
+    ),
+    "units beyond all memory": (
+        "bad",
+        weights(lambda said: said.update(hidden=10**7)),
+        "bad/model.safetensors: its tensor head.weight is (3, 12) F32, but config.json describes (3, 20000000) F32",
+    ),
+    "a size beyond all numbers": (
+        "bad",
+        weights(lambda said: said.update(projection=10**12)),
+        "bad/config.json: arguments: Value error, projection = 1000000000000 is more than 16777216",
+    ),
+    "no pooling": (
+        "bad",
+        weights(lambda said: said.update(pooling="x")),
+        "bad/config.json: arguments.pooling: Input should be 'last', 'mean', 'max' or 'attention'",
+    ),
+    "no share": (
+        "bad",
+        weights(lambda said: said.update(dropout="a")),
+        "bad/config.json: arguments.dropout: Input should be a valid number",
+    ),
     "an image": ("bad", facts(lambda said: said.update(series=None, image=[9, 9])), "do not give 15 steps of 3 features"),
     "hostile": (
         "bad",

@@ -17,6 +17,7 @@ import typer
 from pipeline import config
 from pipeline.__main__ import app
 from pipeline.deploy import exporter
+from pipeline.deploy.facts import Arguments, Facts
 from pipeline.errors import ConfigError
 from pipeline.model.classifier import RecurrentClassifier
 from tests.docs.pages import CONFIGURATION, PAGES, README, ROOT, Page
@@ -225,14 +226,15 @@ def test_the_onnxruntime_example_runs_on_an_exported_model(
 ) -> None:
     (code,) = (block for kind, block in Page("docs/deploy.md").blocks if kind == "python")
     torch.manual_seed(0)
-    arguments = {"features": 8, "classes": 10, "hidden": 4}
-    model = RecurrentClassifier(**arguments).eval()
-    facts = {"class_names": [f"class {index}" for index in range(10)], "length": 8}
+    arguments = Arguments(features=8, classes=10, hidden=4)
+    model = RecurrentClassifier(**arguments.model_dump()).eval()
+    names = tuple(f"class {index}" for index in range(10))
+    facts = Facts(class_names=names, length=8, source="digits", value_range=(0, 16), image=(8, 8))
     values = torch.randint(0, 17, (5, 8, 8), dtype=torch.uint8)
     exporter.export(model, arguments, facts, exporter.Examples(values), ["onnx"], 1e-4, tmp_path / "runs/digits/export")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    exec(compile(code, "docs/deploy.md", "exec"), names)
+    scope: dict[str, object] = {}
+    exec(compile(code, "docs/deploy.md", "exec"), scope)
     with torch.no_grad():
-        expected = model(torch.from_numpy(names["values"])).argmax(1).tolist()
+        expected = model(torch.from_numpy(scope["values"])).argmax(1).tolist()
     assert capsys.readouterr().out.strip() == str([f"class {index}" for index in expected])

@@ -13,6 +13,7 @@ from pipeline import config
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.store import Store
 from pipeline.deploy import exporter
+from pipeline.deploy.facts import Arguments
 from pipeline.stages.assembly import make_model, model_arguments
 from pipeline.stages.export import facts_of
 
@@ -58,10 +59,10 @@ def export_untrained(folder: Path, *settings: str) -> list[dict[str, str]]:
         values, labels, lengths = store.take(torch.arange(store.count))
         with torch.no_grad():
             confidence, classes = model.eval()(values.float(), lengths).double().softmax(1).max(1)
-        facts, arguments = facts_of(loaded, prepared.manifest), model_arguments(loaded, prepared)
+        facts, arguments = facts_of(loaded, prepared.manifest), Arguments(**model_arguments(loaded, prepared))
         compared = exporter.Examples(values, lengths)
         exporter.export(model, arguments, facts, compared, loaded.export.formats, 1e-4, Path("export"))
-    names = facts["class_names"]
+    names = facts.class_names
     said = zip(part.index.tolist(), labels, classes, confidence.tolist(), strict=True)
     return [
         {"index": str(index), "label": names[label], "prediction": names[guess], "probability": str(sure)}
