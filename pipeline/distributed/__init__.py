@@ -5,6 +5,7 @@ In the order of their imports:
     collectives  what all processes say, do and agree on
     cores        which cores each process keeps to
     stop_signal  when to stop: signals, and what all agree on
+    loopback     where processes of one machine meet
     launcher     several processes on this machine, started and ended quietly
     world        the processes of this launch: how they meet
 """

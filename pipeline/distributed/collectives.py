@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from pipeline.errors import TrainingError, UserError
+from pipeline import errors
 
 T = TypeVar("T")
+KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 
 
 def rank() -> int:
@@ -51,16 +53,33 @@ def differentiable_sum(tensor: Tensor) -> Tensor:
 
 
 def gather(value: Any) -> list[Any]:
-    """``value`` of each process, in their order, on each of them."""
+    """``value`` of each process, in their order, on each of them: text, numbers, None, lists and dicts, which travel as JSON.
+
+    Pickle, as which torch sends objects, runs what it is told where it arrives.
+    """
+    text = json.dumps(value).encode()
     if not dist.is_initialized():
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
+        return [json.loads(text)]
+    device = torch.device("cpu") if dist.get_backend() == "gloo" else torch.accelerator.current_accelerator()
+    sizes = _all(torch.tensor([len(text)], device=device))
+    padded = torch.zeros(max(map(int, sizes)), dtype=torch.uint8)
+    padded[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+    texts = _all(padded.to(device))
+    return [json.loads(bytes(said[: int(size)].tolist())) for said, size in zip(texts, sizes, strict=True)]
+
+
+def _all(tensor: Tensor) -> list[Tensor]:
+    """``tensor``, of one shape in all processes, of each of them."""
+    found = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, tensor)
+    return [one.cpu() for one in found]
 
 
 def together(action: Callable[[], T]) -> T:
-    """Do ``action`` in every process and wait for all; an error in one of them is raised in all."""
+    """Do ``action`` in every process and wait for all; an error in one of them is raised in all.
+
+    The others get it with its text, and with its kind if that is one of ``pipeline.errors``, else as RuntimeError.
+    """
     if not dist.is_initialized():
         return action()
     problem: Exception | None = None
@@ -68,14 +87,20 @@ def together(action: Callable[[], T]) -> T:
         result = action()
     except Exception as error:
         problem = error
-    # an error of another kind may not survive the way to the other processes
-    described = problem if problem is None or isinstance(problem, UserError | TrainingError) else RuntimeError(repr(problem))
-    shared = next((other for other in gather(described) if other), None)
-    if problem is None:
-        problem = shared
+    said = next((other for other in gather(_described(problem)) if other), None)
     if problem is not None:
         raise problem
+    if said is not None:
+        raise KINDS.get(said[0], RuntimeError)(said[1])
     return result
+
+
+def _described(error: Exception | None) -> list[str] | None:
+    """The kind of an error, of those that all processes know, and its text."""
+    if error is None:
+        return None
+    kind = next((known.__name__ for known in type(error).__mro__ if known.__name__ in KINDS), "")
+    return [kind, str(error) if kind else repr(error)]
 
 
 def on_main(action: Callable[[], object]) -> None:

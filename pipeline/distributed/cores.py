@@ -16,7 +16,7 @@ def pinned() -> Iterator[None]:
     """Keep this thread, and those begun meanwhile, to a share of the cores of its own, if there are several processes on this
     machine and all may use the same cores, as many as they are or more; who has bound them knows better. Collective."""
     before = os.sched_getaffinity(0)
-    everyone = gather((_machine(), before))
+    everyone = gather([_machine(), sorted(before)])
     own = everyone[rank()]
     alike = [number for number, other in enumerate(everyone) if other == own]
     share = len(before) // len(alike)

@@ -177,6 +177,8 @@ UNSAFE_CALLS = (
     "yaml.unsafe_load",
 )
 UNSAFE_CALLS = (*UNSAFE_CALLS, "yaml.full_load", "yaml.load_all", "torch.jit.load", "torch.hub.load", "tempfile.mktemp")
+PICKLING = ("all_gather_object", "gather_object", "broadcast_object_list", "scatter_object_list")  # between processes
+PICKLING = (*PICKLING, "send_object_list", "recv_object_list")
 
 
 def unsafe(source: str) -> list[str]:
@@ -187,7 +189,11 @@ def unsafe(source: str) -> list[str]:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             found += [name for name in names if name.split(".")[0] in UNSAFE_MODULES]
             if isinstance(node, ast.ImportFrom):
-                found += [called for alias in node.names if (called := f"{node.module}.{alias.name}") in UNSAFE_CALLS]
+                found += [
+                    called
+                    for alias in node.names
+                    if (called := f"{node.module}.{alias.name}") in UNSAFE_CALLS or alias.name in PICKLING
+                ]
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             found += [called] * (called in UNSAFE_CALLS)
@@ -197,6 +203,8 @@ def unsafe(source: str) -> list[str]:
                 told = isinstance(keyword.value, ast.Constant) and keyword.value.value
                 if (keyword.arg, told) in (("allow_pickle", True), ("weights_only", False), ("shell", True)):
                     found.append(f"{called}({keyword.arg}={told})")
+        if isinstance(node, ast.Attribute) and node.attr in PICKLING:
+            found.append(ast.unparse(node))
         if isinstance(node, ast.Attribute) and node.attr in ("UnsafeLoader", "FullLoader", "Loader", "CLoader"):
             found.append(ast.unparse(node))
     return found
@@ -213,6 +221,11 @@ def test_no_module_can_run_what_a_file_says(file: Path) -> None:
         *("import pickle", "from pickle import loads", "import torch\ntorch.load('x')", "from torch import load", "eval('1')"),
         *("np.load('x', allow_pickle=True)", "yaml.load('x', Loader=yaml.Loader)", "subprocess.run('x', shell=True)"),
         *("Image.open('x.png')", "PIL.Image.open('x.png')"),
+        *(
+            "dist.all_gather_object(a, b)",
+            "from accelerate.utils import gather_object",
+            "torch.distributed.broadcast_object_list(a)",
+        ),
     ],
 )
 def test_the_search_for_unsafe_calls_finds_them(source: str) -> None:
