@@ -23,10 +23,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["fit", "load"]
 
 if TYPE_CHECKING:
     from pipeline.deploy.trained import load as load
+    from pipeline.stages.fit import fit as fit
 else:
 
     def __getattr__(name: str) -> Any:
@@ -35,4 +36,8 @@ else:
             from pipeline.deploy.trained import load
 
             return load
+        if name == "fit":
+            from pipeline.stages.fit import fit
+
+            return fit
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,7 @@ from pipeline.config.data_section import Policies as Policies
 from pipeline.config.loading import differences as differences
 from pipeline.config.loading import dump as dump
 from pipeline.config.loading import load as load
+from pipeline.config.loading import make as make
 from pipeline.config.loading import reference as reference
 from pipeline.config.sections import Config as Config
 from pipeline.config.sections import Export as Export

@@ -1,4 +1,4 @@
-"""YAML file + overrides -> ``Config``, and back.
+"""YAML file, or dictionary, + overrides -> ``Config``, and back.
 
 ``load`` reads a file, lays ``section.key=value`` overrides on top and reports every mistake at once, each with its
 file and line.
@@ -7,7 +7,8 @@ file and line.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,32 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     values, lines = strict_yaml.read(path)
     if not isinstance(values, dict | None):
         raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {without_secret(repr(values))}")
-    values = {name: {} if section is None else section for name, section in (values or {}).items()}
     places = {key: f"{path}:{line}" for key, line in lines.items()}
+    return _resolved(values or {}, places, overrides, str(path), f"runs/{path.stem}")
+
+
+def make(sections: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The configuration in a dictionary of sections, which is not changed, with overrides on top as in ``load``.
+
+    A path may be an object. Raises ConfigError that lists every fault, and for sections without ``run.dir``.
+    """
+    values = {
+        name: {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in section.items()}
+        if isinstance(section, Mapping)
+        else section
+        for name, section in sections.items()
+    }
+    made = _resolved(values, {}, overrides, "the configuration", "")
+    if not made.run.dir:
+        raise ConfigError("the configuration: run.dir: no file gives the run its name; set it, such as runs/NAME")
+    return made
+
+
+def _resolved(
+    values: dict[str, Any], places: dict[strict_yaml.Key, str], overrides: Sequence[str], name: str, run: str
+) -> Config:
+    """``name``: what messages call a place that is not in ``places``. ``run``: the run folder, where none is said."""
+    values = {name: {} if section is None else section for name, section in values.items()}
     for text in overrides:
         key, value = _override(text)
         places[key] = f"command line: {without_secret(text)}"
@@ -38,13 +63,13 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         places.setdefault(key[:1], places[key])
         if isinstance(section, dict):
             section[key[1]] = value
-    if isinstance(run := values.setdefault("run", {}), dict) and run.get("dir") in (None, ""):
-        run["dir"] = f"runs/{path.stem}"
+    if isinstance(section := values.setdefault("run", {}), dict) and section.get("dir") in (None, ""):
+        section["dir"] = run
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         known = {name: list(section.model_fields) for name, section in _sections()}
-        raise ConfigError("\n".join(messages.faults(error, places, str(path), known))) from None
+        raise ConfigError("\n".join(messages.faults(error, places, name, known))) from None
 
 
 def _override(text: str) -> tuple[strict_yaml.Key, Any]:

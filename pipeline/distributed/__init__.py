@@ -6,6 +6,7 @@ In the order of their imports:
     cores        which cores each process keeps to
     stop_signal  when to stop: signals, and what all agree on
     loopback     where processes of one machine meet
+    process      what a run changes of its process, and puts back
     launcher     several processes on this machine, started and ended quietly
     world        the processes of this launch: how they meet
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -19,9 +20,10 @@ class StopSignal:
     """SIGTERM, SIGINT and SIGUSR1 ask for a stop, and so do ``failed``, when it says so, and the death of the launcher;
     all processes learn of it at the same step.
 
-    The handler only sets a flag. Now and then an all-reduce of the flags is started, and its result is read the next
-    time, so that no step waits for it. How many questions lie between follows from how long they are apart in the
-    slowest process, which travels along with the flag: about EXCHANGE_SECONDS.
+    The handler only sets a flag; in another thread than the main one there is none, and signals are left to that one.
+    Now and then an all-reduce of the flags is started, and its result is read the next time, so that no step waits for
+    it. How many questions lie between follows from how long they are apart in the slowest process, which travels along
+    with the flag: about EXCHANGE_SECONDS.
     """
 
     EXCHANGE_SECONDS = 0.25
@@ -32,7 +34,8 @@ class StopSignal:
         launched = {"TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION"} & os.environ.keys()
         self._launcher = os.getppid() if launched else None
         self.received: signal.Signals | None = None
-        self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        handled = SIGNALS if threading.current_thread() is threading.main_thread() else ()  # Python allows it nowhere else
+        self._previous = {number: signal.signal(number, self._receive) for number in handled}
         self._group: Any = dist.new_group(backend="gloo") if dist.is_initialized() else None
         self._pending: Any = None
         self._message = torch.zeros(2, dtype=torch.int64)

@@ -15,7 +15,7 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from pipeline import config
-from pipeline.distributed import loopback
+from pipeline.distributed import loopback, process
 from pipeline.distributed.collectives import reduce_sum
 from pipeline.errors import LostContactError, UserError
 
@@ -23,17 +23,24 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-@contextmanager
-def world(
-    run: config.Run, precision: Literal["fp32", "bf16", "fp16"] = "fp32", static_graph: bool = True
-) -> Iterator[Accelerator]:
-    """The processes of this launch as an Accelerator, torn down at the end whatever happens.
+Precision = Literal["fp32", "bf16", "fp16"]
 
-    Raises UserError if the launch file asks for what this machine has not, or if the processes did not
-    find each other.
+
+@contextmanager
+def world(run: config.Run, precision: Precision = "fp32", static_graph: bool = True) -> Iterator[Accelerator]:
+    """The processes of this launch as an Accelerator, torn down at the end whatever happens, and this process put back.
+
+    Raises UserError if the launch file asks for what this machine has not, if the processes did not find each other, or
+    if this process is in another world already.
     """
+    with process.kept(), _met(run, precision, static_graph) as accelerator:
+        yield accelerator
+
+
+@contextmanager
+def _met(run: config.Run, precision: Precision, static_graph: bool) -> Iterator[Accelerator]:
     if run.deterministic:  # cuBLAS reads it when CUDA starts
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:2")
+        os.environ.setdefault(process.WORKSPACE, ":4096:2")
     cpu = _on_cpu()
     if precision == "fp16" and cpu:
         raise UserError("train.precision: fp16 needs a GPU; on a CPU use bf16 or fp32")

@@ -2,6 +2,7 @@
 
 In the order of their imports:
 
+    advice       what to type next
     environment  where and by what a run was made
     folder       one writer, one configuration
     checkpoints  find, verify, restore

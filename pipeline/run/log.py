@@ -83,7 +83,7 @@ class Log:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, Stopped):
+        if isinstance(error, Stopped | GeneratorExit):
             self.tracker.finish(143, timeout=8)  # whoever sent the signal may kill after 30 s
         else:
             self.tracker.finish(0 if error is None else 1)

@@ -53,6 +53,7 @@ class Tracker:
             view.join(max(0.0, deadline - time.monotonic()))
             if view.is_alive():
                 view.abandon(f"not finished after {timeout:.0f} s")
+            view.put_back()
         self._views = ()
 
 
@@ -107,6 +108,9 @@ class _View(threading.Thread):
     def close(self, exit_code: int) -> None:
         raise NotImplementedError
 
+    def put_back(self) -> None:
+        """What the view changed of the process, which may go on with another run."""
+
     def abandon(self, why: str) -> None:
         self.abandoned = True
         _dropped(self.backend, why)
@@ -121,10 +125,11 @@ class _WandB(_View):
 
     def __init__(self, track: Track, folder: Path, resolved: dict[str, Any], job: str) -> None:
         super().__init__("wandb")
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         # Tables are staged and logs kept outside the run folder otherwise, where a moved run would miss them.
-        for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR"):
-            os.environ.setdefault(variable, str((folder / "wandb" / "local").resolve()))
+        own = dict.fromkeys(("WANDB_DATA_DIR", "WANDB_CACHE_DIR"), str((folder / "wandb" / "local").resolve()))
+        own["WANDB_ERROR_REPORTING"] = "false"
+        self.added = [variable for variable in own if variable not in os.environ]
+        os.environ.update({variable: own[variable] for variable in self.added})
         import wandb
         from accelerate.tracking import WandBTracker
         from wandb.sdk.lib.wbauth import read_netrc_auth
@@ -183,6 +188,10 @@ class _WandB(_View):
             path = Path(os.path.relpath(self.tracker.run.dir)).parent
             command = os.path.relpath(Path(sys.executable).with_name("wandb"))
             _say(f"wandb: an offline run; look at it: {command} leet {path}; upload it: {command} sync {path}")
+
+    def put_back(self) -> None:
+        for variable in self.added:
+            os.environ.pop(variable, None)
 
     def abandon(self, why: str) -> None:
         super().abandon(why)

@@ -2,7 +2,6 @@
 
 Each stage reads the folder that the one before it wrote, and nothing else:
 
-    advice    what to type next
     assembly  what several stages put together: model, state, batches, the best weights of a run
     job       one attempt at a run: what it is made of, where it goes on
     init      a file that nobody has described yet -> a configuration
@@ -14,4 +13,5 @@ Each stage reads the folder that the one before it wrote, and nothing else:
     export    runs/NAME/ -> runs/NAME/export/
     predict   runs/NAME/export/ and a file of the user's -> predictions
     summary   runs/NAME/ -> what it gave, what to type next
+    fit       train, evaluate and export from Python: ``from pipeline import fit``
 """

@@ -20,9 +20,8 @@ from pipeline.data.store import Store
 from pipeline.errors import RunError, UserError
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.plots.data import sample_grid
-from pipeline.run import checkpoints
+from pipeline.run import advice, checkpoints
 from pipeline.run.checkpoints import Checkpoint
-from pipeline.stages import advice
 from pipeline.training import optim
 from pipeline.training.state import State, class_weights
 from pipeline.training.state import make_state as ready

@@ -19,9 +19,8 @@ from pipeline.errors import RunError
 from pipeline.plots import canvas
 from pipeline.plots.evaluation import confusion, reliability
 from pipeline.plots.training import curves
-from pipeline.run import record, trackers
+from pipeline.run import advice, record, trackers
 from pipeline.run.folder import settings_of, writer
-from pipeline.stages import advice
 from pipeline.stages.assembly import best_of, draw_examples
 from pipeline.training import evaluation, metrics
 

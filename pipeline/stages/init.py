@@ -11,7 +11,7 @@ from pipeline.data.inspection import profile, roles
 from pipeline.data.inspection.profile import Profile
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError, UserError
-from pipeline.stages import advice
+from pipeline.run import advice
 from pipeline.tuning.recipe import Choice, for_images, for_series
 
 SUFFIXES = {".npz": "npz", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet", ".ts": "ts", ".arff": "arff"}

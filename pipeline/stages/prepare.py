@@ -9,7 +9,7 @@ from pipeline.config import Config
 from pipeline.data.preparation import folder, report
 from pipeline.plots import canvas
 from pipeline.plots.data import data_report
-from pipeline.stages import advice
+from pipeline.run import advice
 from pipeline.stages.assembly import draw_examples, steps_text
 
 SAMPLES = 40  # pictures in the grid

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import RunError
+from pipeline.run import advice
 from pipeline.run.folder import settings_of
-from pipeline.stages import advice
 from pipeline.stages.assembly import test_metrics
 
 

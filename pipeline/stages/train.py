@@ -12,10 +12,9 @@ from pipeline import config
 from pipeline.config import Config
 from pipeline.distributed import collectives, cores, stop_signal
 from pipeline.errors import CorruptionError, NonFiniteError, Stopped
-from pipeline.run import checkpoints, saving
+from pipeline.run import advice, checkpoints, saving
 from pipeline.run.log import Log, Progress
 from pipeline.run.saving import Writer
-from pipeline.stages import advice
 from pipeline.stages.job import Job, begin, describe, pins
 from pipeline.training import loop
 from pipeline.training.evaluation import Interrupted, evaluate
@@ -95,7 +94,12 @@ def run(job: Job) -> Iterator[Report]:
                     f"stopped by a signal and saved after step {step} of {steps}; the same command goes on from there"
                 )
             if report:
-                yield report
+                try:
+                    yield report
+                except GeneratorExit:  # whoever asked for the reports wants no more of them
+                    if not (saves or best or early):
+                        save(job, before, best, saver, log)
+                    raise
             if early and not last:
                 progress.say(f"no better {options.monitor} in {selection.stale} evaluations: stopped early")
             if early or last:

@@ -49,7 +49,7 @@ def tune(settings: Config, file: str, budget: float) -> None:
     refuse_other_files(folder)
     warn_of_other_work()
     began = monotonic()
-    with untouched(), world.world(settings.run, settings.train.precision) as accelerator:
+    with world.world(settings.run, settings.train.precision) as accelerator:
         device, batch = accelerator.device, settings.train.batch
         prepared = open_prepared(settings.data)
         store = Store(prepared.part("train"), device, settings.data.resident_limit_mb)
@@ -111,24 +111,6 @@ def warn_of_other_work() -> None:
     if load > cores / 2:
         print(f"warning: a load of {load:.1f} on {cores} cores: other work disturbs these speeds, most of all those of large")
         print("batches and of several threads; measure again when it is over (the rate does not depend on it)")
-
-
-@contextmanager
-def untouched() -> Iterator[None]:
-    """Put back the random states, the number of threads and the deterministic flags of torch at the end."""
-    cudnn, threads = torch.backends.cudnn, torch.get_num_threads()
-    flags = (cudnn.deterministic, cudnn.allow_tf32, torch.are_deterministic_algorithms_enabled())
-    workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            cudnn.deterministic, cudnn.allow_tf32 = flags[:2]
-            if torch.are_deterministic_algorithms_enabled() != flags[2]:
-                torch.use_deterministic_algorithms(flags[2])
-            if workspace is None:
-                os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
 def training(

@@ -39,9 +39,9 @@ def _processes() -> list[str]:
 
 
 def _program() -> list[str]:
-    """How this program was called: by its own name, or as a module of an interpreter."""
+    """How this program was called: by its own name, or as a module of an interpreter, or else in a program of the user's."""
     name = Path(sys.argv[0]).name
-    if name != "__main__.py":
+    if Path(name).stem == "sequence-pipeline":
         return [name]
     python = Path(sys.executable)
     return [str(python.relative_to(Path.cwd())) if python.is_relative_to(Path.cwd()) else "python", "-m", "pipeline"]

@@ -1,0 +1,67 @@
+"""What a run changes of the process that it is in, and puts back: a notebook, a server or a test goes on after it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from pipeline.errors import UserError
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without it, cuBLAS does not repeat
+_busy = threading.Lock()
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Have torch's threads, its choice of algorithms, its random numbers and Accelerate's state for this block
+    alone; after it, they are as before.
+
+    Raises UserError in another such block, in whatever thread: all of these belong to the process.
+    """
+    if not _busy.acquire(blocking=False):
+        raise UserError("this process trains or evaluates another run; wait for its end, or start a process of its own")
+    try:
+        with _accelerate(), _torch():
+            yield
+    finally:
+        _busy.release()
+
+
+@contextmanager
+def _torch() -> Iterator[None]:
+    cudnn, threads = torch.backends.cudnn, torch.get_num_threads()
+    algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic, tf32, workspace = cudnn.deterministic, cudnn.allow_tf32, os.environ.get(WORKSPACE)
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        cudnn.deterministic, cudnn.allow_tf32 = deterministic, tf32
+        if workspace is None:
+            os.environ.pop(WORKSPACE, None)
+        after = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        if after != algorithms:  # the call imports torch's compiler, which takes seconds
+            torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])
+
+
+@contextmanager
+def _accelerate() -> Iterator[None]:
+    """Accelerate has one state a process, and refuses a second Accelerator of another kind."""
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    states = [kind._shared_state for kind in (PartialState, AcceleratorState, GradientState)]
+    before = [dict(state) for state in states]
+    for state in states:
+        state.clear()
+    try:
+        yield
+    finally:
+        for state, content in zip(states, before, strict=True):
+            state.clear()
+            state.update(content)
