@@ -12,6 +12,7 @@ from pipeline.config.base import Section, ShareOrCount, field
 from pipeline.config.data_section import Data
 
 Interval = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* epochs?$")]
+WIDEST = 2**20  # of a layer: beyond what memory holds, and within what torch can count
 
 
 class Run(Section):
@@ -29,8 +30,8 @@ class Model(Section):
     """The network: what RecurrentClassifier is made of."""
 
     cell: Literal["lstm", "gru", "rnn"] = field("lstm", "the recurrent cell")
-    hidden: int = field(64, "units per layer and direction", ge=1)
-    layers: int = field(1, "number of stacked layers", ge=1)
+    hidden: int = field(64, "units per layer and direction", ge=1, le=WIDEST)
+    layers: int = field(1, "number of stacked layers", ge=1, le=1024)
     bidirectional: bool = field(False, "two directions: the sequence is read from both ends")
     dropout: float = field(0.0, "dropout between layers", ge=0, lt=1)
     pooling: Literal["last", "mean", "max", "attention"] = field(
@@ -39,9 +40,9 @@ class Model(Section):
     init: Literal["pytorch", "orthogonal"] = field(
         "pytorch", "initial weights; `orthogonal`: recurrent weights orthogonal, input weights Glorot, LSTM forget bias 1"
     )
-    projection: int = field(0, "width of a linear layer between the features and the recurrence; 0: none", ge=0)
+    projection: int = field(0, "width of a linear layer between the features and the recurrence; 0: none", ge=0, le=WIDEST)
     layer_norm: bool = field(False, "layer normalisation of the outputs of each recurrent layer")
-    conv: int = field(0, "channels of a convolutional branch beside the recurrence, as in LSTM-FCN; 0: none", ge=0)
+    conv: int = field(0, "channels of a convolutional branch beside the recurrence, as in LSTM-FCN; 0: none", ge=0, le=WIDEST)
     head_dropout: float = field(0.0, "dropout before the head", ge=0, lt=1)
     conv_norm: Literal["layer", "batch"] = field(
         "layer",

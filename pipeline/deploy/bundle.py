@@ -98,16 +98,14 @@ def _empty(path: Path, arguments: Arguments, there: dict[str, tuple[tuple[int, .
 
 
 def _of_onnx(path: Path, said: Facts | None = None) -> Exported:
-    proto = onnx_reader.load(path)
+    found = onnx_reader.load(path)
     if said is None:
-        metadata = {entry.key: entry.value for entry in proto.metadata_props}
         try:
-            said = Facts.model_validate_json(metadata.get("facts", ""))
+            said = Facts.model_validate_json(found.metadata.get("facts", ""))
         except ValidationError as error:
             raise facts.error_at(path, error) from None
-    shapes = [value.type.tensor_type.shape.dim for value in (proto.graph.input[0], proto.graph.output[0])]
-    features, classes = (shape[-1].dim_value if shape else 0 for shape in shapes)
-    return _checked(Exported(path, onnx_reader.runner(proto, path), features, said), classes)
+    arguments = found.arguments
+    return _checked(Exported(path, found.runner(), arguments.features, said), arguments.classes)
 
 
 def _of_weights(folder: Path, contents: Contents) -> Exported:

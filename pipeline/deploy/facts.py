@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,7 +18,6 @@ from pydantic import (
     ValidationError,
     computed_field,
     model_serializer,
-    model_validator,
 )
 
 from pipeline import config
@@ -28,7 +27,7 @@ from pipeline.errors import ExportError
 
 AGAIN = "export it again: python -m pipeline export --run RUN"
 LARGEST = 2**26  # bytes of config.json
-WIDEST = 2**24  # of any size of a model
+MOST = 2**24  # features, or classes
 Side = Annotated[int, Field(ge=1, lt=2**16)]  # of an image
 Range = tuple[int, int] | tuple[float, float]
 
@@ -123,15 +122,8 @@ class Facts(Said):
 class Arguments(config.Model):
     """What RecurrentClassifier is made with: the section ``model``, and what follows from the data."""
 
-    features: int = Field(ge=1)
-    classes: int = Field(ge=1)
-
-    @model_validator(mode="after")
-    def _of_some_size(self) -> Self:
-        for name, value in self:
-            if isinstance(value, int) and value > WIDEST:
-                raise ValueError(f"{name} = {value} is more than {WIDEST}")
-        return self
+    features: int = Field(ge=1, le=MOST)
+    classes: int = Field(ge=1, le=MOST)
 
     @model_serializer(mode="wrap")
     def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:

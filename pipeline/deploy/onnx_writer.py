@@ -30,12 +30,21 @@ GATES = {"lstm": ("LSTM", (0, 3, 1, 2)), "gru": ("GRU", (1, 0, 2)), "rnn": ("RNN
 
 
 def write(model: RecurrentClassifier, path: Path, metadata: dict[str, str]) -> None:
-    """Write ``model``, on the CPU, as ``path``; ``metadata`` is kept as the file's metadata properties.
+    """Write ``model``, on the CPU, as ``path``; ``metadata`` is kept as the file's metadata properties."""
+    proto = graph_of(model)
+    helper.set_model_props(proto, metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    onnx.save(proto, path)
+
+
+def graph_of(model: RecurrentClassifier, former: bool = False) -> onnx.ModelProto:
+    """The graph of ``model``; of one on the meta device, without the numbers of its parameters.
 
     Inputs ``values`` (B, T, F) float32 and ``lengths`` (B) int64, output ``logits`` (B, C) float32; B and T are free.
     Logits of a length that is not from 1 to T are NaN, as the model's: what recurrent nodes make of it is each runtime's own.
+    ``former``: the graph that left such lengths to the runtime, as older exports hold it.
     """
-    graph = _Graph()
+    graph = _FormerGraph() if former else _Graph()
     x = graph.add("Transpose", ["values"], perm=[1, 0, 2])  # (T, B, F)
     x = graph.add("Sub", [x, graph.constant("mean", model.mean)])
     features = graph.add("Mul", [x, graph.constant("scale", model.scale)])
@@ -56,23 +65,18 @@ def write(model: RecurrentClassifier, path: Path, metadata: dict[str, str]) -> N
     if model.convolutions is not None:
         pooled = graph.add("Concat", [pooled, graph.convolve(model.convolutions, features)], axis=1)  # (B, D*H + K)
     head = [pooled, graph.constant("head_weight", model.head.weight), graph.constant("head_bias", model.head.bias)]
-    logits = graph.add("Gemm", head, transB=1)
-    said = graph.add("Unsqueeze", [graph.add("Equal", [graph.lengths, "lengths"]), graph.constant("classes", np.array([1]))])
-    graph.add("Where", [said, logits, graph.constant("nan", np.array(np.nan, np.float32))], output="logits")
+    graph.answer(head)
     inputs = [
         helper.make_tensor_value_info("values", TensorProto.FLOAT, ["batch", "time", model.mean.shape[0]]),
         helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"]),
     ]
     answer = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", model.head.out_features])
-    proto = helper.make_model(
+    return helper.make_model(
         helper.make_graph(graph.nodes, "RecurrentClassifier", inputs, [answer], graph.constants),
         producer_name="sequence-pipeline",
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    helper.set_model_props(proto, metadata)
-    onnx.checker.check_model(proto, full_check=True)
-    onnx.save(proto, path)
 
 
 class _Graph:
@@ -83,6 +87,9 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, name: str, value: Tensor | NDArray[np.generic]) -> str:
+        if isinstance(value, Tensor) and value.is_meta:
+            self.constants.append(TensorProto(name=name, data_type=TensorProto.FLOAT, dims=value.shape))
+            return name
         array = value.detach().float().numpy() if isinstance(value, Tensor) else value
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
@@ -123,7 +130,7 @@ class _Graph:
             return self.constant(f"{name}_{key}", torch.stack([norm.get_parameter(key) for norm in norms])[:, None])
 
         weight, bias = constant("weight"), constant("bias")  # (D, 1, H)
-        one = self.constant(f"{name}_one", torch.ones_like(norms[0].get_parameter("weight")))
+        one = self.constant(f"{name}_one", np.ones(norms[0].get_parameter("weight").shape, np.float32))
 
         def normalised(x: str) -> str:
             x = self.add("LayerNormalization", [x, one], axis=-1, epsilon=norms[0].eps)  # its scale knows no directions
@@ -161,6 +168,12 @@ class _Graph:
         zero, last = (self.constant(f"valid_{name}", np.array(name)) for name in (0, [-1]))
         steps = self.add("Unsqueeze", [self.add("Range", [zero, self.time, self.one]), last])  # (T, 1)
         return self.add("Unsqueeze", [self.add("Less", [steps, self.lengths]), last])
+
+    def answer(self, head: list[str]) -> None:
+        """The logits of ``head``, NaN where a length was not from 1 to T."""
+        logits = self.add("Gemm", head, transB=1)
+        said = self.add("Unsqueeze", [self.add("Equal", [self.lengths, "lengths"]), self.constant("classes", np.array([1]))])
+        self.add("Where", [said, logits, self.constant("nan", np.array(np.nan, np.float32))], output="logits")
 
     def padded(self, x: str, filler: float = 0.0) -> str:
         """``x`` (T, B, W) with ``filler`` past the end of each series: what a runtime leaves there is not used."""
@@ -204,3 +217,21 @@ class _Graph:
                 x = self.add("LayerNormalization", [x, *scales], axis=-1, epsilon=norm.eps)
             x = self.add("Relu", [x])
         return self.mean(x)
+
+
+class _FormerGraph(_Graph):
+    """The graph of older exports, which reads lengths as they come."""
+
+    lengths = "lengths"
+
+    @cached_property
+    def valid(self) -> str:
+        """(T, B, 1), True at the valid steps."""
+        zero, one, last = (self.constant(f"valid_{name}", np.array(name)) for name in (0, 1, [-1]))
+        time = self.add("Gather", [self.add("Shape", ["values"]), one])
+        steps = self.add("Unsqueeze", [self.add("Range", [zero, time, one]), last])  # (T, 1)
+        return self.add("Unsqueeze", [self.add("Less", [steps, "lengths"]), last])
+
+    def answer(self, head: list[str]) -> None:
+        """The logits of ``head``."""
+        self.add("Gemm", head, output="logits", transB=1)

@@ -1,0 +1,39 @@
+"""Exports of former versions, which lie in ``former/``, are read as those of today and compute what they computed.
+
+Each was written by the version of its time, with the logits of the model that was exported in ``expected.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.deploy import bundle
+from pipeline.export import load
+
+FORMER = Path(__file__).parent / "former"
+
+
+@pytest.mark.parametrize("form", ["the folder", "the ONNX file", "the weights"])
+@pytest.mark.parametrize("name", sorted(path.name for path in FORMER.iterdir()))
+def test_an_export_of_a_former_version_computes_what_it_computed(name: str, form: str, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    shutil.copytree(FORMER / name, folder)
+    if form == "the weights":
+        (folder / "model.onnx").unlink()
+    exported = bundle.load(folder / "model.onnx" if form == "the ONNX file" else folder)
+    expected = json.loads((folder / "expected.json").read_text())
+    logits = exported.run(torch.tensor(expected["values"]), torch.tensor(expected["lengths"]))
+    torch.testing.assert_close(logits, torch.tensor(expected["logits"]), rtol=0, atol=2e-6)
+    assert exported.facts.class_names == ("zero", "one", "two") and exported.facts.series
+    assert exported.facts.series.fill == (0.25, 0.5) and exported.facts.test
+
+
+def test_the_import_of_former_model_cards_gives_the_model_and_what_is_said_of_it() -> None:
+    model, facts = load(FORMER / "gru")
+    assert model.cell == "gru" and facts["class_names"] == ["zero", "one", "two"]
+    assert facts["series"]["columns"]["id"] == "id" and facts["series"]["features"] == ["a", "b"]
