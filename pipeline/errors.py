@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 # What a terminal, a table or a page obeys and nobody sees: control characters but for the tab, ends of lines, changes of the
 # direction of writing; and halves of characters, which no file can hold.
@@ -31,6 +32,20 @@ class RunError(UserError):
 
 class ExportError(UserError):
     """An exported file is missing, damaged, or does not compute what the model computes."""
+
+
+@contextmanager
+def needs(what: str, *packages: str) -> Iterator[None]:
+    """Raise UserError if this block imports one of ``packages``, which an installation may lack, and it is not there.
+
+    ``what``: the key, or whatever else wants it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in packages:
+            raise
+        raise UserError(f"{what} needs {error.name}, which is not installed; type: pip install {' '.join(packages)}") from None
 
 
 class TrainingError(RuntimeError):
