@@ -12,14 +12,18 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+M = TypeVar("M", bound=BaseModel)
 
 REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space there, or name another folder",
@@ -50,8 +54,34 @@ def path(text: str) -> Path:
 
 def sha256(path: Path) -> str:
     """The hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: Path, limit: int) -> bytes:
+    """A file's bytes. Raises OSError, and ValueError if there are more than ``limit``."""
+    with _opened(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"is larger than {limit:,} bytes")
+    return content
+
+
+def read_json(path: Path, kind: type[M], limit: int = 64 * 2**20) -> M:
+    """What a file of JSON says, as the model ``kind``. Raises OSError, and ValueError in one line if it is something else."""
+    try:
+        return kind.model_validate_json(read(path, limit))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(ascii(f"{place}: {first['msg']}" if place else first["msg"])[1:-1][:200]) from None
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A file, open for reading. Raises OSError if it is a pipe or a device, of which there may be no end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "not a file", str(path))
+    return path.open("rb")
 
 
 def fsync(path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file
 
 from pipeline import files
@@ -29,6 +30,51 @@ def test_the_checksum_is_that_of_the_bytes(tmp_path: Path) -> None:
     data = os.urandom(3_000_001)
     (tmp_path / "x").write_bytes(data)
     assert files.sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
+
+
+def test_only_files_are_read_and_only_up_to_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"12345")
+    assert files.read(path, 5) == b"12345"
+    with pytest.raises(ValueError, match="is larger than 4 bytes"):
+        files.read(path, 4)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("pipe", "endless"):
+        for reading in (lambda path: files.read(path, 5), files.sha256):
+            with pytest.raises(OSError, match="not a file") as caught:
+                reading(tmp_path / name)
+            assert caught.value.filename == str(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        files.read(tmp_path / "none", 5)
+
+
+class Thing(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    number: int
+    inner: dict[str, float] = {}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "Invalid JSON"),
+        ("[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+        ('{"number": 1, "inner": ' + '{"a": ' * 100_000, "Invalid JSON: recursion limit exceeded"),
+        ('{"number": "1"}', "number: Input should be a valid integer"),
+        ('{"number": 1, "inner": {"\\u001b[2K": "x"}}', r"inner\.\\x1b\[2K: Input should be a valid number"),
+        ("[]", "Input should be an object"),
+        ("\udcff", "Invalid JSON"),
+    ],
+)
+def test_json_that_is_another_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "x").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=reason) as caught:
+        files.read_json(tmp_path / "x", Thing)
+    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value) and len(str(caught.value)) < 300
+    (tmp_path / "x").write_text('{"number": 1, "other": []}')
+    assert files.read_json(tmp_path / "x", Thing) == Thing(number=1)
 
 
 def test_text_is_replaced_as_a_whole(tmp_path: Path) -> None:

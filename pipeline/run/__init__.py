@@ -4,6 +4,7 @@ In the order of their imports:
 
     advice       what to type next
     environment  where and by what a run was made
+    marks        which checkpoints there are, which is the best
     folder       one writer, one configuration
     checkpoints  find, verify, restore
     saving       copy, write, mark, prune; in a thread

@@ -6,37 +6,80 @@ and manifest.json with the sha256 of each. Nothing is pickled: reading a checkpo
 
 from __future__ import annotations
 
-import json
+import shlex
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline import files
 from pipeline.errors import RunError
+from pipeline.run.marks import Step, all_of, marked, name_of, step_of
+from pipeline.training.selection import Selection
 from pipeline.training.state import State
 
 FORMAT = 1
+Name = Literal["model.safetensors", "optimizer.safetensors", "ema.safetensors", "state.json"]
+ALWAYS: tuple[Name, ...] = ("model.safetensors", "optimizer.safetensors", "state.json")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Facts(_Strict):
+    """What a checkpoint says of the run it belongs to."""
+
+    selection: Selection  # before the evaluation at its own step
+    data: str  # the digest of the prepared data
+    processes: int = Field(ge=1)
+    cpu_lstm: int = Field(0, ge=0)  # lanes of the own kernel that trained it
+
+
+class _Scaler(_Strict):
+    scale: float
+    growth_factor: float
+    backoff_factor: float
+    growth_interval: int
+    growth_tracker: int = Field(alias="_growth_tracker")
+
+
+class _Manifest(RootModel[dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]]):
+    model_config = ConfigDict(strict=True)
+
+
+class _Format(_Strict):
+    format: int
+
+
+class _Content(_Format):
+    """state.json."""
+
+    step: Step
+    optimizer: dict[str, float | None]  # what is no tensor, by "parameter/what"
+    scaler: _Scaler | None
+    facts: Facts
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint: its folder, step and the JSON-able ``facts`` it was saved with."""
+    """A verified checkpoint: its folder, step and the facts it was saved with."""
 
     folder: Path
     step: int
-    facts: dict[str, Any]
+    facts: Facts
 
 
 def is_finished(checkpoint: Checkpoint) -> bool:
-    """Whether training ended with this checkpoint."""
-    link = checkpoint.folder.parent / "finished"
-    return link.is_symlink() and link.readlink().name == checkpoint.folder.name
+    """Whether training ended with this checkpoint, and which one is the best is known."""
+    folder = checkpoint.folder.parent
+    return marked(folder, "finished") == checkpoint.step and not _is_lost(folder, checkpoint)
 
 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -60,31 +103,50 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def best(folder: Path) -> Checkpoint:
-    """The best checkpoint, or the newest where none was marked (a run without a validation part)."""
-    if (folder / "best").is_symlink():
-        path = folder / (folder / "best").readlink()
+    """The best checkpoint, or the newest where there was no evaluation (a run without a validation part).
+
+    Raises RunError if the best one is damaged or no longer known: another is never taken for it.
+    """
+    again = f"python -m pipeline train --config {shlex.quote(str(folder.parent / 'config.yaml'))} "
+    again += shlex.quote(f"run.dir={folder.parent}")
+    step = marked(folder, "best")
+    if step is not None:
+        path = folder / name_of(step)
         if problem := problem_of(path):
-            raise RunError(f"{path}: {problem}; put an intact copy back, or remove {folder / 'best'} to use the newest")
+            mark = folder / "best.json" if (folder / "best.json").exists() else folder / "best"
+            raise RunError(f"{path}: {problem}; put an intact copy back, or remove {mark} and type, to choose another: {again}")
         return _open(path)
     checkpoint, _ = newest(folder)
     if checkpoint is None:
         raise RunError(f"{folder}: no checkpoint yet; train first: python -m pipeline train --config FILE")
+    if _is_lost(folder, checkpoint):
+        raise RunError(
+            f"{folder / 'best.json'}: is missing or damaged, so that the best checkpoint is not known "
+            f"(a copy may have left out links); to find it again, type: {again}"
+        )
     return checkpoint
+
+
+def _is_lost(folder: Path, newest: Checkpoint) -> bool:
+    """Whether there was a best checkpoint and which one it was is not known any more."""
+    return newest.facts.selection.value is not None and marked(folder, "best") is None
 
 
 def restore(checkpoint: Checkpoint, state: State) -> None:
     """Make ``state``, of the same configuration, that of the checkpoint."""
-    content = json.loads((checkpoint.folder / "state.json").read_text())
+    content = files.read_json(checkpoint.folder / "state.json", _Content)
     load_weights(checkpoint, state.model, averaged=False)
     if state.ema is not None:
         load_weights(checkpoint, state.ema)
     file = checkpoint.folder / "optimizer.safetensors"
     try:
-        state.optimizer.load_state_dict(_unflatten(load_file(file) | content["optimizer"], state))
+        state.optimizer.load_state_dict(_unflatten(load_file(file) | content.optimizer, state))
     except ValueError as error:
         raise RunError(f"{file}: {error}") from None
     if state.scaler is not None:
-        state.scaler.load_state_dict(content["scaler"])
+        if content.scaler is None:
+            raise RunError(f"{checkpoint.folder / 'state.json'}: holds no scale of fp16, which this run's config.yaml asks for")
+        state.scaler.load_state_dict(content.scaler.model_dump(by_alias=True))
     state.step = checkpoint.step
 
 
@@ -107,11 +169,6 @@ def load_weights(checkpoint: Checkpoint, model: nn.Module, averaged: bool = True
         raise RunError(f"{file}: does not fit the model of this run's config.yaml: {error}") from None
 
 
-def name_of(step: int) -> str:
-    """The name of the folder of a checkpoint."""
-    return f"step_{step:08d}"
-
-
 def _unflatten(held: dict[str, Any], state: State) -> dict[str, Any]:
     """What ``_flatten`` made, as the optimiser's state dict. Raises ValueError if it is of another model."""
     parameters = dict(state.model.named_parameters())
@@ -127,27 +184,21 @@ def _unflatten(held: dict[str, Any], state: State) -> dict[str, Any]:
     return {"state": result, "param_groups": groups}
 
 
-def all_of(folder: Path) -> list[Path]:
-    """The folders of all checkpoints, whole or not, from the oldest to the newest."""
-    return sorted(path for path in folder.glob("step_*") if path.is_dir()) if folder.is_dir() else []
-
-
 def problem_of(path: Path) -> str | None:
     """Why the checkpoint cannot be used; None if every file is what was written."""
     name = "manifest.json"
     try:
-        manifest = json.loads((path / name).read_text())
+        manifest = files.read_json(path / name, _Manifest).root
         for name, digest in manifest.items():
             if files.sha256(path / name) != digest:
                 return f"{name} was changed after it was written"
-        if not {"model.safetensors", "optimizer.safetensors", "state.json"} <= manifest.keys():
+        if not manifest.keys() >= set(ALWAYS):
             return "manifest.json names too few files"
         name = "state.json"
-        content = json.loads((path / name).read_text())
-        if content["format"] != FORMAT:
-            return f"is of format {content['format']}; this program reads {FORMAT}"
-        if missing := {"step", "optimizer", "scaler", "facts"} - content.keys():
-            return f"{name} lacks {', '.join(sorted(missing))}"
+        if (found := files.read_json(path / name, _Format).format) != FORMAT:
+            return f"is of format {found}; this program reads {FORMAT}"
+        if (step := files.read_json(path / name, _Content).step) != step_of(path):
+            return f"{name} is that of step {step}"
         for name in manifest:  # a manifest that fits proves no more than that somebody wrote both
             if name.endswith(".safetensors"):
                 with safe_open(path / name, framework="pt"):
@@ -155,10 +206,10 @@ def problem_of(path: Path) -> str | None:
         return None
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         return f"{name} cannot be read ({error})"
 
 
 def _open(path: Path) -> Checkpoint:
-    content = json.loads((path / "state.json").read_text())
-    return Checkpoint(path, content["step"], content["facts"])
+    content = files.read_json(path / "state.json", _Content)
+    return Checkpoint(path, content.step, content.facts)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from pipeline import config, files
 from pipeline.errors import RunError
 from pipeline.run.environment import environment
+from pipeline.run.marks import all_of
 
 FREE = (
     "run.dir",
@@ -55,7 +56,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
     if path.exists():
         begun = config.load(path)
         changed = config.differences(begun, settings, FREE)
-        if changed and not any((folder / "checkpoints").glob("step_*")):  # nothing was trained with it
+        if changed and not all_of(folder / "checkpoints"):  # nothing was trained with it
             with files.disk_errors("the run folder", folder):
                 files.write_text(path, config.dump(settings))
         elif changed:
@@ -101,9 +102,6 @@ def settings_of(folder: Path) -> config.Config:
     if not (folder / "config.yaml").is_file():
         what = "is not a run folder (it holds no config.yaml)" if folder.is_dir() else "no such run folder"
         known = sorted(str(path.parent) for path in Path("runs").glob("*/config.yaml"))
-        raise RunError(
-            f"{folder}: {what}; "
-            + (f"there are: {', '.join(known)}" if known else "train first: python -m pipeline train --config FILE")
-        )
+        raise RunError(f"{folder}: {what}; " + (f"there are: {', '.join(known)}" if known else "train first: make train"))
     settings = config.load(folder / "config.yaml")
     return settings.model_copy(update={"run": settings.run.model_copy(update={"dir": str(folder)})})

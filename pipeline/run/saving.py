@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from torch import Tensor
 
 from pipeline import files
-from pipeline.run.checkpoints import FORMAT, all_of, name_of, problem_of
+from pipeline.run.checkpoints import FORMAT, Facts, problem_of
+from pipeline.run.marks import What, all_of, mark, marked, name_of, step_of
 from pipeline.training.state import State
+
+LEFT = re.compile(r"\.old_step_\d+|\.step_\d+\..+|\.(best|finished)(\.json\..+)?")  # by a save or a removal that was killed
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,14 @@ class Snapshot:
     content: dict[str, Any]
 
 
-def snapshot(state: State, facts: dict[str, Any]) -> Snapshot:
+def snapshot(state: State, facts: Facts) -> Snapshot:
     """Copy ``state`` to host memory."""
     optimizer, scalars = _flatten(state)
     tensors = {"model.safetensors": _on_cpu(state.model.state_dict()), "optimizer.safetensors": _on_cpu(optimizer)}
     if state.ema is not None:
         tensors["ema.safetensors"] = _on_cpu(state.ema.state_dict())
     scaler = state.scaler.state_dict() if state.scaler is not None else None
-    content = {"format": FORMAT, "step": state.step, "optimizer": scalars, "scaler": scaler, "facts": facts}
+    content = {"format": FORMAT, "step": state.step, "optimizer": scalars, "scaler": scaler, "facts": facts.model_dump()}
     return Snapshot(state.step, tensors, content)
 
 
@@ -45,10 +49,10 @@ def save(folder: Path, taken: Snapshot, keep_last: int) -> Path:
     """
     path = folder / name_of(taken.step)
     with files.disk_errors("a checkpoint", folder):
-        if path.exists():
+        if os.path.lexists(path):
             if problem_of(path) is None:
                 return path
-            shutil.rmtree(path)  # damaged: this run started from an older one and has come here again
+            files.remove(path)  # damaged: this run started from an older one and has come here again
         with files.whole_folder(path) as partial:
             for name, tensors in taken.tensors.items():
                 files.save_tensors(partial / name, tensors)
@@ -58,16 +62,6 @@ def save(folder: Path, taken: Snapshot, keep_last: int) -> Path:
             (partial / "manifest.json").write_text(json.dumps(manifest))
         _prune(folder, keep_last, taken.step)
     return path
-
-
-def mark(folder: Path, what: Literal["best", "finished"], step: int) -> None:
-    """Make ``folder/WHAT`` point to the checkpoint of ``step``, as one act. Raises UserError if it cannot be written."""
-    link = folder / f".{what}"
-    with files.disk_errors(f"which checkpoint is {what}", folder):
-        link.unlink(missing_ok=True)
-        link.symlink_to(name_of(step))
-        link.replace(folder / what)
-        files.fsync(folder)
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -86,21 +80,16 @@ def _flatten(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _prune(folder: Path, keep_last: int, step: int) -> None:
-    best = (folder / "best").readlink().name if (folder / "best").is_symlink() else None
+    best = marked(folder, "best")
     # one that is newer than what was just written was found damaged when the run was resumed; it counts for nothing
-    usable = [path for path in all_of(folder) if path.name <= name_of(step)]
+    usable = [path for path in all_of(folder) if (step_of(path) or 0) <= step]
     for path in usable[:-keep_last]:
-        if path.name != best:
+        if step_of(path) != best:
             # renamed first, so that what is left of an interrupted removal is not taken for a checkpoint
-            gone = path.rename(folder / f".old_{path.name}")
-            shutil.rmtree(gone)
-    for path in _leftovers(folder):
-        shutil.rmtree(path)
-
-
-def _leftovers(folder: Path) -> Iterator[Path]:
-    """What interrupted saves and removals left behind. Only the run's one writer calls this, after its own save."""
-    return (path for path in folder.iterdir() if path.is_dir() and path.name.startswith((".old_", ".step_")))
+            files.remove(path.rename(folder / f".old_{path.name}"))
+    for path in folder.iterdir():
+        if LEFT.fullmatch(path.name):
+            files.remove(path)
 
 
 class Writer:
@@ -119,7 +108,7 @@ class Writer:
         self.wait()
         self._thread.submit(self._do, lambda: save(self.folder, taken, self.keep_last))
 
-    def mark(self, what: Literal["best", "finished"], step: int) -> None:
+    def mark(self, what: What, step: int) -> None:
         """``mark``, once its checkpoint is written."""
         self._thread.submit(self._do, lambda: mark(self.folder, what, step))
 

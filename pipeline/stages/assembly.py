@@ -65,7 +65,7 @@ def make_batches(settings: Config, prepared: Prepared, store: Store, slices: int
 
 def assert_same_data(found: Checkpoint, prepared: Prepared) -> None:
     """Raise RunError if a checkpoint was trained on other data than ``prepared``."""
-    if found.facts["data"] != prepared.digest:
+    if found.facts.data != prepared.digest:
         raise RunError(
             f"{found.folder}: was trained on other data than {prepared.folder} holds now; "
             "put that data back and prepare it again, or name another folder: run.dir=runs/NAME"
@@ -75,7 +75,7 @@ def assert_same_data(found: Checkpoint, prepared: Prepared) -> None:
 def best_of(folder: Path, settings: Config) -> tuple[RecurrentClassifier, Checkpoint, Prepared]:
     """The model of a run with its best weights, on the CPU, and the data that it was trained on."""
     found = checkpoints.best(folder / "checkpoints")
-    prepared = open_prepared(settings.data, trained_on=found.facts["data"])
+    prepared = open_prepared(settings.data, trained_on=found.facts.data)
     assert_same_data(found, prepared)
     model = make_model(settings, prepared)
     checkpoints.load_weights(found, model)

@@ -20,11 +20,12 @@ from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
 from pipeline.errors import RunError, UserError
 from pipeline.model.torch_private import cpu_has_bf16
-from pipeline.run import checkpoints
+from pipeline.run import checkpoints, marks
 from pipeline.run.environment import code_digest
 from pipeline.run.folder import enter, keep_free, writer
 from pipeline.run.log import Progress
 from pipeline.stages.assembly import assert_same_data, fitted, make_batches, make_state, slices_of
+from pipeline.training.selection import Selection
 from pipeline.training.state import State, recurrent_dtype
 
 
@@ -39,6 +40,8 @@ class Job:
     batches: Batches
     state: State
     found: checkpoints.Checkpoint | None  # where the run goes on
+    finished: bool
+    selection: Selection  # as it was before the evaluation there
 
     @property
     def steps(self) -> int:
@@ -72,12 +75,14 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     collectives.on_main(lambda: enter(folder, settings, collectives.world_size()))
     state = make_state(settings, prepared, accelerator)
     found = resume(folder, state, prepared)
+    finished: bool = collectives.gather(bool(found and checkpoints.is_finished(found)))[0]
+    selection = go_on(found, state) if found and not finished else Selection()
     collectives.on_main(lambda: keep_free(folder, settings))
     parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
     limit = settings.data.resident_limit_mb
     store = collectives.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
     batches = make_batches(settings, prepared, store["train"], slices, mine)
-    return Job(settings, folder, prepared, store, batches, state, found)
+    return Job(settings, folder, prepared, store, batches, state, found, finished, selection)
 
 
 def ready(data: config.Data, verify: bool) -> Prepared:
@@ -103,17 +108,34 @@ def resume(folder: Path, state: State, prepared: Prepared) -> checkpoints.Checkp
     if collectives.rank() == 0:
         for reason in skipped:
             print(f"skipped {reason}")
-        if found and not checkpoints.is_finished(found):
-            print("\n".join(f"{folder}: {line}" for line in changes(found, state)))
     return found
+
+
+def go_on(found: checkpoints.Checkpoint, state: State) -> Selection:
+    """Say where a run goes on, and have the marks of its checkpoints fit the selection there, before one is removed.
+
+    Where the best checkpoint is gone, the next evaluation chooses anew.
+    """
+    selection, folder = found.facts.selection, found.folder.parent
+    best = folder / marks.name_of(selection.step)
+    checked = collectives.rank() == 0 and selection.value is not None
+    problem = collectives.gather(checkpoints.problem_of(best) if checked else None)[0]
+    if collectives.rank() == 0:
+        print("\n".join(f"{folder.parent}: {line}" for line in changes(found, state)))
+        if problem:
+            print(f"{best}: {problem}; it was the best so far, and another is chosen from step {found.step} on")
+    selection = Selection() if problem else selection
+    collectives.on_main(lambda: marks.mark(folder, "best", None if selection.value is None else selection.step))
+    collectives.on_main(lambda: marks.mark(folder, "finished", None))
+    return selection
 
 
 def changes(found: checkpoints.Checkpoint, state: State) -> Iterator[str]:
     """Where a run goes on, and what is other than when that checkpoint was saved."""
     yield f"resuming after step {found.step}"
-    if (before := found.facts["processes"]) != collectives.world_size():
+    if (before := found.facts.processes) != collectives.world_size():
         yield f"number of processes was {before}, goes on with {collectives.world_size()}"
-    if found.facts.get("cpu_lstm", 0) != state.lanes:
+    if found.facts.cpu_lstm != state.lanes:
         yield f"recurrent layers go on {state.layers}, which rounds differently from what trained them so far"
 
 

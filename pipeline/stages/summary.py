@@ -20,7 +20,5 @@ def summary(folder: Path) -> None:
     print(f"run folder     {folder}")
     print(f"pictures       {folder / 'eval'}")
     print(f"model          {folder / 'export'}")
-    larger = Path("configs/mnist.yaml")
-    more = settings.data.source == "digits" and larger.exists() and Path("Makefile").exists()  # as in a checkout
-    other = f"make all CONFIG={larger}, or " if more else ""
+    other = "make all CONFIG=configs/mnist.yaml, or " if settings.data.source == "digits" else ""
     print(f"next           {other}read {folder / 'export' / 'README.md'} to use the model")

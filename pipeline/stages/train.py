@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import asdict
 from functools import partial
 from itertools import chain
 
@@ -38,7 +37,7 @@ def reports(settings: Config) -> Iterator[Report]:
     """``train``, with a report of each step once all that was due at it is done."""
     with ExitStack() as stack:
         job = begin(settings, stack)
-        if job.found and checkpoints.is_finished(job.found):
+        if job.finished:
             if collectives.rank() == 0:
                 print(f"{job.folder}: finished at step {job.state.step}, nothing to do")
                 print(f"next: {advice.of_run('evaluate', job.folder)}")
@@ -56,7 +55,7 @@ def run(job: Job) -> Iterator[Report]:
     options, per_epoch = settings.train, batches.steps_per_epoch
     evaluate_every = config.interval(options.evaluate_every, per_epoch)
     save_every = config.interval(options.checkpoint_every, per_epoch)
-    selection = Selection(**job.found.facts["selection"]) if job.found else Selection()
+    selection = job.selection
     with (
         Writer(job.folder / "checkpoints", options.keep_last) as saver,
         stop_signal.StopSignal(lambda: saver.failed or log.failed) as stop,
@@ -116,16 +115,13 @@ def save(job: Job, selection: Selection, best: bool, saver: Writer, log: Log) ->
     """
     refuse_nonfinite(job.state)
     compare(job.state)
-    facts = {
-        "selection": asdict(selection),
-        "data": job.prepared.digest,
-        "processes": collectives.world_size(),
-        "cpu_lstm": job.state.lanes,
-    }
+    facts = checkpoints.Facts(
+        selection=selection, data=job.prepared.digest, processes=collectives.world_size(), cpu_lstm=job.state.lanes
+    )
     collectives.on_main(partial(write, job.state, facts, best, saver, log))
 
 
-def write(state: State, facts: dict[str, object], best: bool, saver: Writer, log: Log) -> None:
+def write(state: State, facts: checkpoints.Facts, best: bool, saver: Writer, log: Log) -> None:
     """Have a checkpoint written. Raises the error of a record, or of a checkpoint before, that could not be written."""
     log.check()
     saver.save(saving.snapshot(state, facts))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
 
 
 @dataclass(frozen=True)
 class Selection:
     """The best value of train.monitor so far, the step it was reached at, and the evaluations since."""
 
+    __pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False)  # as which a checkpoint holds it
+
     value: float | None = None
-    step: int = 0
-    stale: int = 0
+    step: Annotated[int, Field(ge=0)] = 0
+    stale: Annotated[int, Field(ge=0)] = 0
 
     def after(self, value: float, step: int, monitor: str) -> Selection:
         """What it becomes with one more evaluation."""

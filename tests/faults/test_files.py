@@ -28,13 +28,14 @@ from pipeline.data.batches import Batches
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.prepared import open_prepared
 from pipeline.errors import UserError
-from pipeline.run import checkpoints, saving
+from pipeline.run import checkpoints, marks, saving
 from pipeline.training import loop
+from pipeline.training.selection import Selection
 from pipeline.training.state import State
 from tests.support.launching import ROOT, Job, reached, succeed, wait_until
 from tests.support.raw_files import examples, put, small_disk
 
-FACTS = {"data": "abc"}
+FACTS = checkpoints.Facts(selection=Selection(), data="abc", processes=1)
 # what changes a disk: bytes, names, and their way to it
 WRITES = ("write", "pwrite64", "writev", "fsync", "fdatasync", "msync", "ftruncate", "fallocate", "openat", "open", "creat")
 NAMES = ("rename", "renameat", "renameat2", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir", "symlink", "symlinkat")
@@ -93,7 +94,7 @@ def trained(
     def save(folder: Path, step: int) -> None:
         made.step = step
         saving.save(folder, saving.snapshot(made, FACTS), 1)
-        saving.mark(folder, "best", step)
+        marks.mark(folder, "best", step)
 
     return save
 
@@ -104,7 +105,7 @@ def two(trained: Callable[[Path, int], None], tmp_path: Path) -> Path:
     folder = tmp_path / "two"
     trained(folder, 2)
     trained(folder, 3)
-    saving.mark(folder, "best", 2)
+    marks.mark(folder, "best", 2)
     return folder
 
 
@@ -179,7 +180,7 @@ def assert_whole(folder: Path) -> None:
     """There is a newest checkpoint and a best one, old or new, both complete, and nothing that must be skipped."""
     found, skipped = checkpoints.newest(folder)
     assert found is not None and found.step in (3, 4) and skipped == []
-    assert (folder / "best").is_symlink(), "or another would be taken for the best"
+    assert marks.marked(folder, "best") is not None, "or another would be taken for the best"
     best = checkpoints.best(folder)
     assert best.step in (2, 4)
     assert found.step == 4 or best.step == 2, "what is not yet there is not marked as the best"
@@ -188,7 +189,7 @@ def assert_whole(folder: Path) -> None:
 def assert_next_save_cleans_up(folder: Path, trained: Callable[[Path, int], None]) -> None:
     best = checkpoints.best(folder).folder.name  # the best one until the new one is marked, so it is kept
     trained(folder, 5)
-    assert sorted(path.name for path in folder.iterdir()) == ["best", best, "step_00000005"]
+    assert sorted(path.name for path in folder.iterdir()) == ["best.json", best, "step_00000005"]
     assert checkpoints.best(folder).step == 5
 
 

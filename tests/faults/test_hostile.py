@@ -17,7 +17,7 @@ import torch
 import pipeline
 from pipeline.config import load
 from pipeline.errors import ConfigError
-from tests.support.launching import ROOT, Job, losses, reached, records, run, succeed, wait_until, weights
+from tests.support.launching import ROOT, Job, losses, numbers, reached, records, run, succeed, wait_until, weights
 
 SMOKE = ("--config", str(ROOT / "configs/smoke.yaml"))
 SOURCES = sorted(Path(pipeline.__file__).parent.rglob("*.py"))
@@ -43,7 +43,7 @@ def damaged(folder: Path, tmp_path: Path) -> Path:
     job.signal(signal.SIGTERM)
     statuses, output = job.wait()
     assert statuses in ([143], [0]), output
-    (run_folder / "checkpoints/finished").unlink(missing_ok=True)
+    (run_folder / "checkpoints/finished.json").unlink(missing_ok=True)
     return run_folder
 
 
@@ -293,7 +293,7 @@ def untracked(folder: Path) -> Path:
 
 
 def assert_complete(folder: Path, untracked: Path) -> None:
-    assert losses(folder) == losses(untracked) and len(losses(folder)) == 140
+    assert numbers(folder) == numbers(untracked) and len(losses(folder)) == 140
     assert len(records(folder)) == len(records(untracked))
     assert weights(folder) == weights(untracked)
 

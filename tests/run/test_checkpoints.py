@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -24,8 +25,9 @@ from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
 from pipeline.errors import RunError, UserError
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.run import checkpoints, saving
+from pipeline.run import checkpoints, marks, saving
 from pipeline.training import loop
+from pipeline.training.selection import Selection
 from pipeline.training.state import State
 from tests.support.raw_files import small_disk
 
@@ -38,7 +40,7 @@ OPTIMIZERS = {
 }
 EVERY = ["model.safetensors", "optimizer.safetensors", "ema.safetensors", "state.json", "manifest.json"]
 AVERAGED = Train(batch=8, epochs=3, ema=0.9)
-FACTS = {"finished": False, "selection": {"value": 0.5, "step": 3}, "data": "abc", "é": [None, 1.5]}
+FACTS = checkpoints.Facts(selection=Selection(), data="é", processes=3, cpu_lstm=16)
 
 
 def advance(state: State, batches: Batches, accelerator: Accelerator, optim: Optim, train: Train, steps: int) -> None:
@@ -130,10 +132,10 @@ def test_a_snapshot_is_independent_of_the_training_that_goes_on(
 def test_a_run_is_finished_with_the_checkpoint_that_is_marked_so(trained: State, tmp_path: Path) -> None:
     saved(tmp_path, trained, 3, 4)
     assert not checkpoints.is_finished(checkpoints.best(tmp_path))
-    saving.mark(tmp_path, "finished", 4)
+    marks.mark(tmp_path, "finished", 4)
     found, _ = checkpoints.newest(tmp_path)
     assert found is not None and found.step == 4 and checkpoints.is_finished(found)
-    saving.mark(tmp_path, "best", 3)
+    marks.mark(tmp_path, "best", 3)
     assert not checkpoints.is_finished(checkpoints.best(tmp_path))
 
 
@@ -271,18 +273,18 @@ def test_the_best_and_the_newest_are_kept(
     monkeypatch.chdir(tmp_path)
     folder = Path("runs/x/checkpoints") if relative else tmp_path / "runs/x/checkpoints"
     saved(folder, trained, 1, 2, keep_last=keep_last)
-    saving.mark(folder, "best", 2)
+    marks.mark(folder, "best", 2)
     saved(folder, trained, 3, 4, 5, 6, 7, keep_last=keep_last)
-    assert names(folder) == ["best", *(f"step_0000000{step}" for step in kept)]
+    assert names(folder) == ["best.json", *(f"step_0000000{step}" for step in kept)]
     assert checkpoints.best(folder).step == 2
-    saving.mark(folder, "best", 7)
+    marks.mark(folder, "best", 7)
     saved(folder, trained, 8, keep_last=keep_last)
     assert checkpoints.best(folder).step == 7 and (2 in kept[-keep_last:]) == (folder / "step_00000002").exists()
 
 
 def test_a_run_folder_that_is_moved_keeps_its_best(trained: State, tmp_path: Path) -> None:
     saved(tmp_path / "here", trained, 3, 4)
-    saving.mark(tmp_path / "here", "best", 3)
+    marks.mark(tmp_path / "here", "best", 3)
     (tmp_path / "here").rename(tmp_path / "there")
     assert checkpoints.best(tmp_path / "there").folder == tmp_path / "there" / "step_00000003"
 
@@ -294,12 +296,32 @@ def test_the_best_is_the_newest_where_none_was_marked(trained: State, tmp_path: 
     assert checkpoints.best(tmp_path).step == 4
 
 
+def test_where_it_is_not_known_which_was_the_best_none_is_taken_for_it(trained: State, tmp_path: Path) -> None:
+    saving.save(tmp_path, saving.snapshot(trained, FACTS), 2)
+    marks.mark(tmp_path, "best", 3)
+    trained.step, later = 4, FACTS.model_copy(update={"selection": Selection(0.5, 3)})
+    saving.save(tmp_path, saving.snapshot(trained, later), 2)
+    marks.mark(tmp_path, "finished", 4)
+    found, _ = checkpoints.newest(tmp_path)
+    assert found is not None and found.facts == later and checkpoints.is_finished(found)
+    for text in (None, "", '{"step": "3"}'):
+        (tmp_path / "best.json").unlink() if text is None else (tmp_path / "best.json").write_text(text)
+        with pytest.raises(
+            RunError,
+            match=rf"best\.json: is missing or damaged, .* type: python -m pipeline train --config .*{tmp_path.parent}",
+        ):
+            checkpoints.best(tmp_path)
+        assert not checkpoints.is_finished(found), "so that training, asked to go on, evaluates the last step again"
+    (tmp_path / "step_00000004" / "state.json").unlink()
+    assert checkpoints.best(tmp_path).step == 3, "of which the best before was none"
+
+
 def test_a_best_that_is_gone_or_damaged_is_not_replaced_by_another(trained: State, tmp_path: Path) -> None:
     saved(tmp_path, trained, 3, 4)
-    saving.mark(tmp_path, "best", 2)
+    marks.mark(tmp_path, "best", 2)
     with pytest.raises(RunError, match=r"step_00000002: manifest\.json is missing; put an intact copy back, or remove .*best"):
         checkpoints.best(tmp_path)
-    saving.mark(tmp_path, "best", 3)
+    marks.mark(tmp_path, "best", 3)
     (tmp_path / "step_00000003" / "ema.safetensors").write_bytes(b"")
     with pytest.raises(RunError, match=r"step_00000003: ema\.safetensors was changed after it was written"):
         checkpoints.best(tmp_path)
@@ -321,9 +343,118 @@ def test_what_interrupted_saves_left_is_removed_by_the_next(trained: State, tmp_
     for name in (".step_00000004.x1y2", ".old_step_00000001"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_bytes(b"half")
+    (tmp_path / ".best.json.0a1b2c3d").write_text("")
+    (tmp_path / ".finished").symlink_to("step_00000003")  # as earlier versions made it
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".old_step_00000002").symlink_to("elsewhere")
     assert checkpoints.newest(tmp_path)[0] == checkpoints.best(tmp_path), "and is not taken for a checkpoint before"
     saved(tmp_path, trained, 5)
-    assert names(tmp_path) == ["step_00000003", "step_00000005"]
+    assert names(tmp_path) == ["elsewhere", "step_00000003", "step_00000005"]
+
+
+def test_a_copy_that_a_user_keeps_beside_the_checkpoints_stays(trained: State, tmp_path: Path) -> None:
+    saved(tmp_path, trained, 3)
+    kept = ["step_00000003_before", "step_3", ".step_by_step", "old_step_00000001", ".olds"]
+    for name in kept:
+        shutil.copytree(tmp_path / "step_00000003", tmp_path / name)
+    saved(tmp_path, trained, 4, 5, keep_last=1)
+    assert names(tmp_path) == sorted([*kept, "step_00000005"])
+
+
+def test_the_newest_is_that_of_the_largest_step_however_long_its_name(trained: State, tmp_path: Path) -> None:
+    saved(tmp_path, trained, 99_999_950, 100_000_000, 100_000_050, keep_last=2)
+    found, _ = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 100_000_050
+    assert names(tmp_path) == ["step_100000000", "step_100000050"]
+
+
+@pytest.mark.parametrize("place", ["whole", "damaged", "gone"])
+def test_a_checkpoint_that_was_moved_and_linked_back_is_one_and_its_link_alone_is_removed(
+    trained: State, tmp_path: Path, place: str
+) -> None:
+    folder, there = tmp_path / "checkpoints", tmp_path / "big"
+    saved(folder, trained, 3, 4)
+    (folder / "step_00000004").rename(there)
+    (folder / "step_00000004").symlink_to(there)
+    if place == "damaged":
+        (there / "model.safetensors").write_bytes(b"")
+    elif place == "gone":
+        shutil.rmtree(there)
+    found, _ = checkpoints.newest(folder)
+    assert found is not None and found.step == (4 if place == "whole" else 3)
+    before = names(there) if there.exists() else None
+    saved(folder, trained, 4)
+    assert (folder / "step_00000004").is_symlink() == (place == "whole")
+    saved(folder, trained, 5, keep_last=1)
+    assert names(folder) == ["step_00000005"]
+    assert (names(there) if there.exists() else None) == before
+
+
+def test_damaged_checkpoints_that_are_newer_count_for_nothing_when_old_ones_are_removed(trained: State, tmp_path: Path) -> None:
+    saved(tmp_path, trained, 10, 20, 30)
+    for step in (20, 30):
+        (tmp_path / f"step_000000{step}" / "model.safetensors").write_bytes(b"")
+    saved(tmp_path, trained, 15, keep_last=1)
+    found, skipped = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 15 and len(skipped) == 2
+
+
+STATE = {"format": 1, "step": 4, "optimizer": {}, "scaler": None, "facts": FACTS.model_dump()}
+
+
+def changed(**values: Any) -> str:
+    return json.dumps(STATE | values)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "recursion limit exceeded"),
+        ('{"format": 1, "facts": ' + '{"a": ' * 100_000, "recursion limit exceeded"),
+        ("[]", "Input should be an object"),
+        (changed(facts={}), "facts.selection: Field required"),
+        (changed(step="4"), "step: Input should be a valid integer"),
+        (changed(step=-1000), "step: Input should be greater than or equal to 0"),
+        (changed(step=10**30), "step: "),
+        (changed(step=5), "is that of step 5"),
+        (changed(facts=STATE["facts"] | {"selection": {"value": "high", "step": 1, "stale": 0}}), "facts.selection.value: "),
+        (changed(facts=STATE["facts"] | {"selection": {"value": 0.5, "step": -1, "stale": 0}}), "facts.selection.step: "),
+        (changed(facts=STATE["facts"] | {"selection": {"value": float("nan")}}), "facts.selection.value: "),
+        (changed(facts=STATE["facts"] | {"processes": 0}), "facts.processes: "),
+        (changed(optimizer={"a/b": [1]}), "optimizer.a/b: "),
+        (changed(scaler={}), "scaler.scale: Field required"),
+    ],
+)
+def test_a_state_that_is_json_but_another_is_found_and_the_older_checkpoint_used(
+    trained: State, tmp_path: Path, text: str, reason: str
+) -> None:
+    saved(tmp_path, trained, 3, 4)
+    folder = tmp_path / "step_00000004"
+    (folder / "state.json").write_text(text)
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"state.json": files.sha256(folder / "state.json")}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    found, (said,) = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 3 and said.startswith(f"{folder}: state.json ") and reason in said
+    assert "\n" not in said and len(said) < 400
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../step_00000003/model.safetensors", "more.safetensors"])
+def test_a_manifest_names_no_other_files(trained: State, tmp_path: Path, name: str) -> None:
+    saved(tmp_path, trained, 3, 4)
+    file = tmp_path / "step_00000004" / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: "0" * 64}))
+    found, (reason,) = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 3 and "manifest.json cannot be read" in reason
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_file_of_a_checkpoint_that_has_no_end_is_not_read(trained: State, tmp_path: Path, name: str) -> None:
+    saved(tmp_path, trained, 3, 4)
+    file = tmp_path / "step_00000004" / name
+    file.unlink()
+    file.symlink_to("/dev/zero")
+    found, (reason,) = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 3 and f"{name} cannot be read" in reason
 
 
 @pytest.mark.parametrize("moment", ["fsync", "sha256", "save_tensors", "rmtree"])
@@ -333,7 +464,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_whole_checkpoint(
     saved(tmp_path, trained, 3)
 
     def job() -> None:
-        where = saving.shutil if moment == "rmtree" else files
+        where = files.shutil if moment == "rmtree" else files
         monkeypatch.setattr(where, moment, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
         saved(tmp_path, trained, 4, keep_last=1)
 
@@ -354,10 +485,10 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_is_one_message(
     advance(big, batches(20, 8), accelerator, OPTIMIZERS["adam"], AVERAGED, 1)
     with small_disk(tmp_path / "disk", "500k") as disk:
         saved(disk, big, 3, keep_last=1)
-        saving.mark(disk, "best", 3)
+        marks.mark(disk, "best", 3)
         with pytest.raises(UserError, match=rf"{disk}.*: cannot write a checkpoint: the disk is full"):
             saved(disk, big, 4, keep_last=1)
-        assert names(disk) == ["best", "step_00000003"]
+        assert names(disk) == ["best.json", "step_00000003"]
         found, skipped = checkpoints.newest(disk)
         assert found is not None and (found.step, skipped, checkpoints.best(disk).step) == (3, [], 3)
 
@@ -369,7 +500,7 @@ def test_a_read_only_disk_is_one_message(trained: State, tmp_path: Path) -> None
         with pytest.raises(UserError, match="cannot write a checkpoint: the file system is read-only"):
             saved(disk, trained, 4)
         with pytest.raises(UserError, match="cannot write which checkpoint is best: the file system is read-only"):
-            saving.mark(disk, "best", 3)
+            marks.mark(disk, "best", 3)
         assert checkpoints.best(disk).step == 3
 
 

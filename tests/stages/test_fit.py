@@ -21,7 +21,7 @@ from pipeline import fit
 from pipeline.errors import ConfigError, RunError, Stopped, UserError
 from pipeline.stages.fit import Run
 from pipeline.training.loop import Report
-from tests.support.launching import losses, succeed, weights
+from tests.support.launching import losses, numbers, succeed, weights
 
 SECTIONS = {
     "run": {"dir": "runs/own", "seed": 3},
@@ -56,7 +56,7 @@ def here(work: Path) -> Iterator[None]:
 
 def as_the_command(run: Run) -> None:
     assert weights(run.folder) == weights(Path("runs/command"))
-    assert losses(run.folder) == losses(Path("runs/command"))
+    assert numbers(run.folder) == numbers(Path("runs/command"))
 
 
 def in_thread(action: Callable[[], Any]) -> Any:

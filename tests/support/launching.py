@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+TENSORS = ("model.safetensors", "optimizer.safetensors", "ema.safetensors")
 TIMEOUT = 120  # seconds; far above what a test takes, so that a hang is an error and not a stuck suite
 
 _fork = multiprocessing.get_context("forkserver")
@@ -165,8 +166,19 @@ def losses(run_folder: Path) -> list[float]:
     return [record["train/loss"] for record in found]
 
 
-def weights(run_folder: Path) -> tuple[str, str]:
-    """The newest checkpoint's name and the sha256 of its weights and optimiser state."""
+def numbers(run_folder: Path) -> list[dict[str, Any]]:
+    """All that is recorded, losses, rates, norms and evaluations, in the order of steps, but for what the clock says."""
+    clock = {"time", "train/samples_per_second"}
+    found = [{name: value for name, value in record.items() if name not in clock} for record in records(run_folder)]
+    what = [(record["step"], *sorted(record)) for record in found]
+    assert len(what) == len(set(what)), "something is recorded twice"
+    assert [step for step, *_ in what] == sorted(step for step, *_ in what)
+    return found
+
+
+def weights(run_folder: Path) -> tuple[str, str, str | None]:
+    """The newest checkpoint's name, the sha256 of its weights, averaged ones and optimiser state, and which is the best."""
     newest = sorted((run_folder / "checkpoints").glob("step_*"))[-1]
-    content = b"".join((newest / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors"))
-    return newest.name, sha256(content).hexdigest()
+    content = b"".join((newest / name).read_bytes() for name in sorted(TENSORS) if (newest / name).exists())
+    best = run_folder / "checkpoints/best.json"
+    return newest.name, sha256(content).hexdigest(), best.read_text() if best.exists() else None
