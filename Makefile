@@ -88,7 +88,7 @@ audit: setup ## look for the pins of the lock files in ADVISORIES, a checkout of
 	@$(BIN)/python .ci/audit.py $(ADVISORIES) requirements.lock requirements-bench.lock
 
 lock: setup ## write the lock files anew from pyproject.toml; ARGS="--upgrade-package NAME" or ARGS=--upgrade for newer versions
-	@$(COMPILE) pyproject.toml --group dev --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements.lock
 	@$(COMPILE) --group bench --constraint requirements.lock --output-file requirements-bench.lock \
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+# What a terminal, a table or a page obeys and nobody sees: control characters but for the tab, ends of lines, changes of the
+# direction of writing; and halves of characters, which no file can hold.
+HIDDEN = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+
 
 class UserError(ValueError):
     """The user's input is wrong: shown as one message without a traceback, exit status 2.
@@ -24,6 +32,20 @@ class RunError(UserError):
 
 class ExportError(UserError):
     """An exported file is missing, damaged, or does not compute what the model computes."""
+
+
+@contextmanager
+def needs(what: str, *packages: str) -> Iterator[None]:
+    """Raise UserError if this block imports one of ``packages``, which an installation may lack, and it is not there.
+
+    ``what``: the key, or whatever else wants it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in packages:
+            raise
+        raise UserError(f"{what} needs {error.name}, which is not installed; type: pip install {' '.join(packages)}") from None
 
 
 class TrainingError(RuntimeError):
@@ -60,3 +82,20 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(
         sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode("ascii") for sign in text
     )
+
+
+def short(word: str, most: int = 40) -> str:
+    """A word as a message shows it: the beginning of a long one, with \\x1b and the like for what is hidden."""
+    cut = word if len(word) <= most else word[: most - 3] + "..."
+    return HIDDEN.sub(lambda found: repr(found[0])[1:-1], cut)
+
+
+def quoted(word: str, most: int = 40) -> str:
+    """A word as a message shows it in the middle of a sentence."""
+    return f"'{short(word, most)}'"
+
+
+def some(words: Iterable[str], most: int = 20) -> str:
+    """Words for a message, the first ones if they are many."""
+    shown = list(words)
+    return ", ".join(map(short, shown[:most])) + (", ..." if len(shown) > most else "")

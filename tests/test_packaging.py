@@ -12,6 +12,7 @@ import sysconfig
 import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,37 @@ from tests.support.launching import environment
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = dict(PROJECT["project"]["optional-dependencies"])
+ALL = EXTRAS.pop("all")
+DEPENDENCIES = [*PROJECT["project"]["dependencies"], *chain(*EXTRAS.values())]
 CACHES = shutil.ignore_patterns("__pycache__", ".*")
-PREDICTS = """
+WITHOUT = """
 import sys
+sys.modules |= dict.fromkeys(sys.argv[1:])  # importing them raises ModuleNotFoundError
+from pipeline import fit, load
+from pipeline.errors import UserError
+own = {"run": {"dir": "own"}, "train": {"epochs": 1}}
+run = fit(own)
+assert run.evaluate()["count"] > 100
+run.export()
+try:
+    fit({"run": {"dir": "images"}, "data": {"source": "mnist"}})
+except UserError as error:
+    print(error)
+"""
+FROM_PYTHON = """
+import os, re, sys
 import pipeline
 assert "torch" not in sys.modules
-from pipeline import load
+from pipeline import fit, load
+run = fit("own.yaml")
+assert run.evaluate()["count"] > 100
+run.export()
 names, probabilities, ids = load("runs/own/export").predict([[[0.0] * 8] * 8] * 2)
-print(names.shape, probabilities.shape)
+assert names.shape == (2,) and probabilities.shape == (2, 10)
+os.chdir("runs/own/export")
+card = open("README.md").read()
+exec(re.search(r"this package.*?```python\\n(.*?)```", card, re.DOTALL)[1])
 """
 
 
@@ -104,11 +128,8 @@ def test_the_installed_program_does_all_that_the_checkout_does(installed: Path, 
         assert str(unavailable) in said
     else:
         assert "by our own kernel" in said
-    calls = [[command, "--run", "runs/own"] for command in ("evaluate", "export", "summary")]
-    ends = f"from pipeline.__main__ import app\nfor call in {calls}: app(call, standalone_mode=False)"
-    assert "next:" in outside(installed / "python", "-c", ends, cwd=tmp_path)
-    assert (tmp_path / "runs/own/export/README.md").is_file()
-    assert outside(installed / "python", "-c", PREDICTS, cwd=tmp_path) == "(2,) (2, 10)\n"
+    assert len(outside(installed / "python", "-c", FROM_PYTHON, cwd=tmp_path).splitlines()) > 10
+    assert "next  " in outside(program, "summary", "--run", "runs/own", cwd=tmp_path)
 
 
 def test_a_run_of_an_installed_package_names_no_commit_of_the_repository_around_it(installed: Path, tmp_path: Path) -> None:
@@ -140,12 +161,28 @@ def test_the_lock_files_hold_all_that_the_project_asks_for() -> None:
     assert not locked.keys() & bench.keys(), "each package is locked once"
     groups = PROJECT["dependency-groups"]
     for text, known in (
-        *((text, locked) for text in PROJECT["project"]["dependencies"] + groups["dev"] + PROJECT["build-system"]["requires"]),
+        *((text, locked) for text in DEPENDENCIES + groups["dev"] + PROJECT["build-system"]["requires"]),
         *((text, bench) for text in groups["bench"]),
     ):
         wanted = Requirement(text)
         versions = known.get(canonicalize_name(wanted.name))
         assert versions and all(wanted.specifier.contains(version) for version in versions), f"{text}; type: make lock"
+
+
+def test_all_is_all_extras() -> None:
+    assert [f"sequence-pipeline[{','.join(sorted(EXTRAS))}]"] == ALL
+
+
+def test_training_does_without_the_extras_and_says_once_what_each_is_for(tmp_path: Path) -> None:
+    absent = [Requirement(text).name for text in chain(*EXTRAS.values())]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *absent], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("wandb: it is not installed; type: pip install wandb; the job goes on without it") == 2
+    assert done.stdout.splitlines()[-1] == (
+        "data.source: mnist needs torchvision, which is not installed; type: pip install torchvision"
+    )
 
 
 def test_what_the_package_imports_is_what_it_declares() -> None:
@@ -155,7 +192,7 @@ def test_what_the_package_imports_is_what_it_declares() -> None:
     imported = (
         {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"pipeline", "pydantic_core"}
     )  # pydantic's own
-    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    declared = {canonicalize_name(Requirement(text).name) for text in DEPENDENCIES}
     owners = {name: set(map(canonicalize_name, packages_distributions()[name])) for name in imported}  # of google: several
     assert {name: found for name, found in owners.items() if not found & declared} == {}
     assert declared - set().union(*owners.values()) == set(), "is declared and never imported"

@@ -31,8 +31,9 @@ class Warp:
     """Each image turned, zoomed, sheared and bent by its own random amounts (Simard et al., Best Practices for
     Convolutional Neural Networks Applied to Visual Document Analysis, 2003), in any view, by one bilinear sampling.
 
-    Up to ``rotate`` degrees each way, by a factor in 1 +- ``zoom`` for each axis, sheared by up to ``shear`` pixels a
-    pixel, and its points of a coarse grid moved by up to ``elastic`` pixels, what lies between them smoothly along.
+    Up to ``rotate`` degrees each way, to 1 +- ``zoom`` of its size on each axis, sheared by up to ``shear`` pixels a
+    pixel, and its points of a coarse grid moved by up to ``elastic`` pixels on each axis, what lies between them smoothly
+    along and no further.
     """
 
     GRID = 5  # points a side: a stroke of a digit bends, and does not tear
@@ -60,6 +61,7 @@ class Warp:
         if self.data.elastic:
             bends = drawn[:, 4:].reshape(-1, 2, self.GRID, self.GRID) * self.reach
             smooth = functional.interpolate(bends, (self.height, self.width), mode="bicubic", align_corners=True)
+            smooth = smooth.clamp(-self.reach, self.reach)  # between the points a cubic goes beyond them
             grid = grid + smooth.permute(0, 2, 3, 1)
         images = functional.grid_sample(images.reshape(-1, 1, self.height, self.width), grid, align_corners=False)
         flat = images.reshape(len(values), -1) + self.background
@@ -68,7 +70,7 @@ class Warp:
     def _matrices(self, drawn: Tensor) -> Tensor:
         """(b, 2, 3): from a place in the result to its place in the image, both in units of half an image."""
         angle = drawn[:, 0] * math.radians(self.data.rotate)
-        across, down = 1 + drawn[:, 1] * self.data.zoom, 1 + drawn[:, 2] * self.data.zoom
+        across, down = 1 / (1 + drawn[:, 1] * self.data.zoom), 1 / (1 + drawn[:, 2] * self.data.zoom)
         shear, tall = drawn[:, 3] * self.data.shear, self.height / self.width
         cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
         # rotation x shear x zoom in pixels; ``tall`` turns units of half a height into those of half a width

@@ -21,9 +21,9 @@ def mix(*numbers: int) -> int:
     """One 63-bit seed out of several numbers: the finaliser of SplitMix64 (Steele et al., 2014) over each in turn."""
     state = 0
     for number in numbers:
-        state = (state ^ number) + 0x9E3779B97F4A7C15 & (1 << 64) - 1
-        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & (1 << 64) - 1
-        state = (state ^ state >> 27) * 0x94D049BB133111EB & (1 << 64) - 1
+        state = ((state ^ number) + 0x9E3779B97F4A7C15) % 2**64
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % 2**64
         state ^= state >> 31
     return state >> 1
 
@@ -145,9 +145,9 @@ class Batches:
     def _balanced(self, random: torch.Generator) -> Tensor:
         """N rows in which each class occurs equally often, or once more; a row is taken again when its class is used up."""
         labels, chosen = self.store.labels.cpu(), []
-        classes = labels.bincount().nonzero()[:, 0]
-        for number, label in enumerate(classes):
-            rows = (labels == label).nonzero()[:, 0]
+        counts = labels.bincount()
+        classes = torch.split(labels.argsort(stable=True), counts[counts > 0].tolist())
+        for number, rows in enumerate(classes):
             share = (len(labels) + number) // len(classes)
             rounds = [rows[torch.randperm(len(rows), generator=random)] for _ in range(-(-share // len(rows)))]
             chosen.append(torch.cat([*rounds, rows[:0]])[:share])

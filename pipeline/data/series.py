@@ -5,7 +5,7 @@ Shapes: N series, S steps of all of them together, F channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import config
+from pipeline.errors import HIDDEN, DataError, quoted
 
 Array = npt.NDArray[Any]
+WORD = 2**16  # characters of the longest label, id, group or name
 BLOCK = 2**23  # bytes of values that are copied out of a file at a time
 Where = Callable[[int], str]  # number of a series -> its file and row, as a message says them
 
@@ -58,6 +60,24 @@ class Columns(config.Columns):
     def option(self, role: str) -> str:
         """What to type to name another column for a role: a key of the configuration, or an option of ``predict``."""
         return f"data.{role}" if self.labelled else f"--{role}"
+
+
+def refuse_unfit(words: Sequence[str], where: Callable[[int], str]) -> None:
+    """Raise DataError for the first of ``words`` that is too long or holds something hidden.
+
+    ``where``: the number of a word -> its place and what it is, as a message says them.
+    """
+    if max(map(len, words), default=0) <= WORD and not HIDDEN.search("".join(words)):
+        return
+    for number, word in enumerate(words):
+        if len(word) > WORD:
+            shown = f"{where(number)} {quoted(word)}"
+            raise DataError(f"{shown} has {len(word):,} characters; the limit is {WORD:,}: shorten it")
+        if found := HIDDEN.search(word):
+            raise DataError(
+                f"{where(number)} {quoted(word)} holds the character U+{ord(found[0]):04X}, which nobody sees but terminals "
+                "and files obey; take it out"
+            )
 
 
 @dataclass(frozen=True, eq=False)

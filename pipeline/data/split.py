@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline import config
 from pipeline.data.series import Array
-from pipeline.errors import DataError
+from pipeline.errors import DataError, quoted
 
 ORDERS = 128  # of groups that are tried: the most balanced one is taken; fewer where there are more than 2**15 examples
 _WHAT = {"validation": " training", "test": ""}
@@ -88,8 +88,9 @@ def class_order(words: Iterable[str]) -> tuple[str, ...]:
 def _every_class(labels: Array, class_names: tuple[str, ...], least: int, problem: str) -> None:
     counts = np.bincount(labels, minlength=len(class_names))
     if (counts < least).any():
-        scarce = ", ".join(f"{class_names[row]!r} ({counts[row]})" for row in np.flatnonzero(counts < least))
-        raise DataError(f"{problem} of class {scarce}")
+        rows = np.flatnonzero(counts < least)
+        shown = ", ".join(f"{quoted(class_names[row])} ({counts[row]})" for row in rows[:20])
+        raise DataError(f"{problem} of class {shown}" + (f" and {len(rows) - 20} more" if len(rows) > 20 else ""))
 
 
 def _by_time(data: config.Data, key: str, ties: Ties, held: int) -> tuple[Array, Array]:

@@ -17,10 +17,10 @@ import numpy as np
 from pipeline import config
 from pipeline.config import strict_yaml
 from pipeline.data.readers import cells, formats
-from pipeline.data.series import Array, Columns, Series, Where, cuts, place
+from pipeline.data.series import Array, Columns, Series, Where, cuts, place, refuse_unfit
 from pipeline.data.sources import idx, image_folder
 from pipeline.deploy.facts import Facts, SeriesFacts
-from pipeline.errors import DataError, UserError
+from pipeline.errors import DataError, UserError, some
 
 BLOCK = 2**23  # bytes of a series' values, as the file has them, in a block
 IMAGES = 256  # in a block
@@ -116,8 +116,8 @@ def _refuse_other_channels(series: Series, facts: SeriesFacts, mapped: bool) -> 
     same = len(series.channels) == len(facts.channels) if mapped else series.channels == facts.channels
     if not same:
         raise DataError(
-            f"{series.source}: has {len(series.channels)} channels ({cells.some(series.channels)}), but the model reads "
-            f"{len(facts.channels)} ({cells.some(facts.channels)}); name the ones for these, in this order: --channels A,B,..."
+            f"{series.source}: has {len(series.channels)} channels ({some(series.channels)}), but the model reads "
+            f"{len(facts.channels)} ({some(facts.channels)}); name the ones for these, in this order: --channels A,B,..."
         )
 
 
@@ -133,6 +133,7 @@ def _images(path: Path) -> Iterator[Image]:
     if not found:
         raise DataError(f"{path}: holds no images ({', '.join(image_folder.SUFFIXES)}); name another folder, or a file")
     inner = [file.relative_to(path) for file in found]
+    refuse_unfit([inside.as_posix() for inside in inner], lambda _: f"{path}: the name of file")
     labels = [inside.parts[0] if inside.parts[1:] else "" for inside in inner]
     for file, inside, label in zip(found, inner, labels, strict=True):
         yield image_folder.grey(file), inside.as_posix(), label if any(labels) else None, str(file)

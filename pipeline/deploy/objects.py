@@ -18,7 +18,7 @@ from pipeline.data.series import Array, Series, offsets_of, place
 from pipeline.deploy import inputs
 from pipeline.deploy.facts import Facts, SeriesFacts
 from pipeline.deploy.inputs import Block
-from pipeline.errors import DataError, UserError
+from pipeline.errors import DataError, UserError, some
 
 ARRAY, FRAME = Path("the array"), Path("the frame")  # what messages call them
 
@@ -92,7 +92,7 @@ def _series(arrays: list[Array], facts: SeriesFacts, listed: bool) -> Series:
     for number, one in enumerate(arrays):
         one = one[:, None] if listed and one.ndim == 1 and channels == 1 else one
         if one.ndim != 2 or one.shape[1] != channels or not len(one):
-            reads = f"(steps, {channels}): {cells.some(facts.channels)}"
+            reads = f"(steps, {channels}): {some(facts.channels)}"
             give = f"an array (series, steps, {channels}), or a list of arrays (steps, {channels})"
             raise DataError(
                 f"{ARRAY}: {place('series', number)} has the shape {one.shape}, but the model reads {reads}; give {give}"

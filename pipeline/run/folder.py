@@ -102,6 +102,9 @@ def settings_of(folder: Path) -> config.Config:
     if not (folder / "config.yaml").is_file():
         what = "is not a run folder (it holds no config.yaml)" if folder.is_dir() else "no such run folder"
         known = sorted(str(path.parent) for path in Path("runs").glob("*/config.yaml"))
-        raise RunError(f"{folder}: {what}; " + (f"there are: {', '.join(known)}" if known else "train first: make train"))
+        raise RunError(
+            f"{folder}: {what}; "
+            + (f"there are: {', '.join(known)}" if known else "train first: python -m pipeline train --config FILE")
+        )
     settings = config.load(folder / "config.yaml")
     return settings.model_copy(update={"run": settings.run.model_copy(update={"dir": str(folder)})})

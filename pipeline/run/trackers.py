@@ -65,11 +65,13 @@ def start(track: Track, folder: Path, resolved: dict[str, Any], job: str) -> Tra
     """
     views: list[_View] = []
     for backend in track.backends if rank() == 0 else ():
+        if backend == "wandb" and os.environ.get("WANDB_MODE") == "disabled":
+            continue
         try:
-            if backend == "tensorboard":
-                views.append(_TensorBoard(folder, resolved, job))
-            elif os.environ.get("WANDB_MODE") != "disabled":
-                views.append(_WandB(track, folder, resolved, job))
+            if not importlib.util.find_spec(backend):
+                raise ModuleNotFoundError(f"it is not installed; type: pip install {backend}")
+            wandb = backend == "wandb"
+            views.append(_WandB(track, folder, resolved, job) if wandb else _TensorBoard(folder, resolved, job))
         except Exception as error:
             _dropped(backend, error)
     return Tracker(views)
@@ -204,8 +206,6 @@ class _WandB(_View):
 class _TensorBoard(_View):
     def __init__(self, folder: Path, resolved: dict[str, Any], job: str) -> None:
         super().__init__("tensorboard")
-        if not importlib.util.find_spec("tensorboard"):
-            raise ModuleNotFoundError("it is not installed; type: pip install tensorboard")
         from accelerate.tracking import TensorBoardTracker
 
         self.resolved = resolved

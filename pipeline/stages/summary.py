@@ -20,5 +20,7 @@ def summary(folder: Path) -> None:
     print(f"run folder     {folder}")
     print(f"pictures       {folder / 'eval'}")
     print(f"model          {folder / 'export'}")
-    other = "make all CONFIG=configs/mnist.yaml, or " if settings.data.source == "digits" else ""
+    larger = Path("configs/mnist.yaml")
+    more = settings.data.source == "digits" and larger.exists() and Path("Makefile").exists()  # as in a checkout
+    other = f"make all CONFIG={larger}, or " if more else ""
     print(f"next           {other}read {folder / 'export' / 'README.md'} to use the model")

@@ -78,13 +78,17 @@ def test_a_turn_of_an_image_that_is_not_square_keeps_its_proportions() -> None:
     torch.testing.assert_close(turned, expected, rtol=0, atol=0.01)
 
 
-def test_a_zoom_grows_or_shrinks_about_the_middle() -> None:
-    picture = torch.full((1, 8, 8), 7, dtype=torch.uint8)
-    picture[0, 2:6, 2:6] = 207
-    narrow = warped(picture, drawn(0, 1, 0, 0), zoom=0.5)[0]  # read from places half as far again from the middle
-    assert narrow.sum(0).argmax() in (3, 4) and narrow[3, 2] < 207 and narrow[2, 3] == pytest.approx(207, abs=0.01)
-    wide = warped(picture, drawn(0, -1, 0, 0), zoom=0.5)[0]
-    assert wide[3, 1:-1].tolist() == pytest.approx([207.0] * 6, abs=0.01) and wide[3, 0] > 150 and (wide[1] < 8).all()
+@pytest.mark.parametrize(("draw", "factor"), [(1.0, 1.5), (0.0, 1.0), (-1.0, 0.5)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_side_grows_or_shrinks_about_the_middle_by_up_to_the_share_said(draw: float, factor: float, axis: int) -> None:
+    ramp = torch.arange(31, dtype=torch.uint8).expand(1, 31, 31) + 7  # a pixel says its column, and so from where it came
+    draws = [0.0] * 4
+    draws[1 + axis] = draw
+    result = warped(ramp if axis == 0 else ramp.mT, drawn(*draws), zoom=0.5)[0] - 7
+    middle, inside = 15, torch.arange(8, 23)
+    expected = (middle + (inside - middle) / factor).expand(len(inside), -1)
+    found = (result if axis == 0 else result.mT)[8:23, 8:23]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
 
 
 def test_a_shear_moves_rows_against_each_other() -> None:
@@ -100,6 +104,17 @@ def test_all_points_of_the_grid_moved_alike_shift_the_image() -> None:
     result = warped(images(1), torch.cat([torch.zeros(1, 4), bends.reshape(1, -1)], 1), elastic=2.0)[0]
     torch.testing.assert_close(result[:, :-2], images(1)[0, :, 2:].float(), rtol=0, atol=0.01)
     assert (result[:, -2:] == 7).all(), "what comes in is background"
+
+
+def test_no_point_of_an_image_moves_further_than_said() -> None:
+    side, most = 40, 4.0
+    ramp = torch.arange(side, dtype=torch.uint8).expand(1, side, side) + 7
+    pairs = torch.tensor([-1.0, 1, 1, -1, -1]).repeat(Warp.GRID)  # between two alike a cubic goes beyond both
+    for across in (pairs, -pairs):
+        bends = torch.cat([across, torch.zeros(Warp.GRID**2)])
+        result = warped(ramp, torch.cat([torch.zeros(4), bends])[None], elastic=most)[0]
+        moved = (result - ramp[0]).abs()[:, 6:-6]
+        assert 0.95 * most < moved.max() < most + 0.01
 
 
 @pytest.mark.parametrize("resident", [True, False])

@@ -320,7 +320,11 @@ def test_balanced_sampling_holds_each_class_equally_often_and_takes_all_of_a_cla
     assert labels[rows].bincount().tolist() == [16, 0, 17, 17]
     often = rows.bincount(minlength=50)
     assert often[:40].max() == 1 and set(often[40:47].tolist()) == {2, 3} and set(often[47:].tolist()) == {5, 6}
-    assert epoch(0) != epoch(1)
+    seen = torch.tensor([epoch(number) for number in range(12)])  # (12, 50)
+    assert len({tuple(sorted(rows)) for rows in seen.tolist()}) == 12, "other rows of the large class, and others of the rare"
+    assert set(seen.flatten().tolist()) == set(range(50)), "each row has its turn"
+    firsts = [labels[rows].bincount(minlength=4)[[0, 2, 3]] for rows in seen[:, :12]]
+    assert bucket or min(int(counts.min()) for counts in firsts) > 0, "classes are mixed"
     for slices in (2, 3):
         processes = [Batches(store, 12, slices, range(n, n + 1), 3, bucket=bucket, balanced=True) for n in range(slices)]
         taken = [torch.cat([piece.rows for made in processes for piece in made.slices(step)]) for step in range(4)]

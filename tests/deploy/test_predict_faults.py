@@ -162,6 +162,13 @@ def test_an_image_that_does_not_fit_is_refused_by_the_name_of_its_file(images: P
     assert message in refused(images, "--model", "export", "png")
 
 
+def test_a_file_whose_name_nobody_sees_as_it_is_is_refused(images: Path) -> None:
+    (images / "odd").mkdir()
+    Image.fromarray(examples()[0][0]).save(images / "odd/a\x1b[2K.png")
+    said = refused(images, "--model", "export", "odd")
+    assert "odd: the name of file 'a\\x1b[2K.png' holds the character U+001B" in said and "\x1b" not in said
+
+
 def test_other_files_than_images_are_refused_by_name(images: Path) -> None:
     (images / "empty").mkdir()
     assert "empty: holds no images (" in refused(images, "--model", "export", "empty")

@@ -192,7 +192,7 @@ def test_a_run_folder_that_was_moved_knows_where_it_is(tmp_path: Path) -> None:
 
 def test_what_is_no_run_folder_is_named_with_the_runs_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RunError, match="runs/x: no such run folder; train first: make train"):
+    with pytest.raises(RunError, match="runs/x: no such run folder; train first: python -m pipeline train --config FILE"):
         settings_of(Path("runs/x"))
     for name in ("b", "a"):
         Path("runs", name).mkdir(parents=True)

@@ -113,7 +113,14 @@ def test_summary_names_the_accuracy_the_folder_and_the_next_command(folder: Path
     measured = json.loads((folder / "runs/smoke/eval/metrics.json").read_text())
     assert f"{measured['accuracy']:.4f}" in shown
     assert "runs/smoke" in shown
-    assert "make all CONFIG=configs/mnist.yaml" in shown
+    assert "next           read runs/smoke/export/README.md to use the model" in shown
+    for name in ("Makefile", "configs/mnist.yaml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    shown = succeed("summary", "--run", "runs/smoke", cwd=folder)
+    assert "next           make all CONFIG=configs/mnist.yaml, or read runs/smoke/export/README.md" in shown
+    for name in ("Makefile", "configs/mnist.yaml"):
+        (folder / name).unlink()
 
 
 def test_check_writes_nothing(folder: Path, tmp_path: Path) -> None:

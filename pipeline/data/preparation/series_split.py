@@ -16,7 +16,7 @@ from pipeline import config
 from pipeline.data import split
 from pipeline.data.manifest import Name
 from pipeline.data.series import Array, Series, place
-from pipeline.errors import DataError
+from pipeline.errors import DataError, quoted, some
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +67,16 @@ def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
     if len(counts) == 1:
         first, last = (place(train.unit, train.rows[number]) for number in (0, -1))
         raise DataError(
-            f"{train.source}: all {len(train)} series, from {first} to {last}, are of class {train.labels[0]!r}; "
+            f"{train.source}: all {len(train)} series, from {first} to {last}, are of class {quoted(train.labels[0])}; "
             f"a classifier needs two classes: check data.label = {data.label}"
         )
     needed = _parts_cut(data) + 1 if data.split == "stratified" else 1
     for word, count in counts.items():
         if count < needed:
-            rows = ", ".join(
-                place(train.unit, row) for row, label in zip(train.rows, train.labels, strict=True) if label == word
-            )
+            rows = [place(train.unit, row) for row, label in zip(train.rows, train.labels, strict=True) if label == word]
             raise DataError(
-                f"{train.source}: {rows}: class {word!r} has {count} series; to cut the parts, each class needs {needed}: "
-                "add some, or set data.validation=0 or data.test_path"
+                f"{train.source}: {', '.join(rows)}: class {quoted(word)} has {count} series; to cut the parts, each class "
+                f"needs {needed}: add some, or set data.validation=0 or data.test_path"
             )
     return split.class_order(counts)
 
@@ -97,8 +95,8 @@ def _labels(series: Series, train: Series, class_names: tuple[str, ...]) -> Arra
     if (labels < 0).any():
         row = int(labels.argmin())
         raise DataError(
-            f"{series.place(row)}: class {series.labels[row]!r} is not one of {train.source} "
-            f"({', '.join(class_names)}); correct it, or put such series into that file too"
+            f"{series.place(row)}: class {quoted(series.labels[row])} is not one of {train.source} "
+            f"({some(class_names)}); correct it, or put such series into that file too"
         )
     return labels
 
@@ -139,7 +137,7 @@ def _refuse_shared_groups(train: Series, test: Series, data: config.Data) -> Non
     for row, group in enumerate(test.groups):
         if group in known:
             raise DataError(
-                f"{test.place(row)}: {data.group} {group!r} is in {train.source} too; with data.split = group none may "
+                f"{test.place(row)}: {data.group} {quoted(group)} is in {train.source} too; with data.split = group none may "
                 "stand on both sides: move its series to one file"
             )
 
@@ -147,6 +145,6 @@ def _refuse_shared_groups(train: Series, test: Series, data: config.Data) -> Non
 def _refuse_other_channels(train: Series, test: Series) -> None:
     if test.channels != train.channels:
         raise DataError(
-            f"{test.source}: its channels are {', '.join(test.channels)}, but {train.source} has "
-            f"{', '.join(train.channels)}; give both files the same columns, or name them with data.channels"
+            f"{test.source}: its channels are {some(test.channels)}, but {train.source} has {some(train.channels)}; "
+            "give both files the same columns, or name them with data.channels"
         )

@@ -2,6 +2,7 @@
 
 In the order of their imports:
 
+    limits         the largest of each thing that is read
     cells          words, numbers and messages that all readers share
     table          a table of rows in blocks, whatever file it is in
     csv_table      CSV as a table

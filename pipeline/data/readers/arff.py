@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.readers import cells
-from pipeline.data.readers.ts import check_label, in_blocks, numbers, text_lines
+from pipeline.data.readers.ts import check_label, in_blocks, numbers, refuse_long_header, text_lines
 from pipeline.data.series import Array, Columns, Series
+from pipeline.errors import quoted
 
-ATTRIBUTE = re.compile(r"""@attribute\s+('[^']*'|"[^"]*"|\S+?)\s*(\{.*\}|\s\S+.*)""", re.IGNORECASE)
+# In time that grows as the line does: what a possessive part has taken is never tried again.
+ATTRIBUTE = re.compile(r"""@attribute\s++('[^']*+'|"[^"]*+"|[^\s{'"]++)\s*+(\{.*\}$|[^\s{].*)""", re.IGNORECASE)
 
 
 def read(path: Path, columns: Columns) -> Iterator[Series]:
@@ -27,11 +29,12 @@ def read(path: Path, columns: Columns) -> Iterator[Series]:
     yield from in_blocks(path, _rows(path, lines, names, classes, columns.labelled), columns, any(classes))
 
 
-def _header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str], list[tuple[str, ...]]]:
+def _header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str], list[dict[str, None]]]:
     """The names of the attributes, and the classes of each: none for one that is numeric."""
     names: list[str] = []
-    classes: list[tuple[str, ...]] = []
+    classes: list[dict[str, None]] = []
     for line, text in lines:
+        refuse_long_header(path, line, text)
         key = text.split()[0].lower()
         if key == "@data":
             if len(names) - any(classes) < 1:
@@ -46,21 +49,24 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str], li
         if key == "@relation":
             continue
         if key != "@attribute" or not match or not (kind[0] == "{" or kind.lower() in ("numeric", "real", "integer")):
-            problem = f"{text[:60]!r} is no @attribute NAME numeric or @attribute NAME {{A,B,...}}; other kinds are not read"
+            problem = (
+                f"{quoted(text, 60)} is no @attribute NAME numeric or @attribute NAME {{A,B,...}}; other kinds are not read"
+            )
             raise cells.fault(path, f"line {line}", problem)
         if kind[0] == "{" and any(classes):
             raise cells.fault(
                 path, f"line {line}", "a second nominal attribute; only the class may be nominal: leave the other out"
             )
         names.append(match[1].strip("'\""))
-        classes.append(tuple(word.strip().strip("'\"") for word in kind[1:-1].split(",")) if kind[0] == "{" else ())
+        words = kind[1:-1].split(",") if kind[0] == "{" else ()
+        classes.append(dict.fromkeys(word.strip().strip("'\"") for word in words))
     raise cells.fault(path, "@data", "there is no such line, after which the series stand; is this an ARFF file?")
 
 
 def _rows(
-    path: Path, lines: Iterator[tuple[int, str]], names: list[str], classes: list[tuple[str, ...]], labelled: bool
+    path: Path, lines: Iterator[tuple[int, str]], names: list[str], classes: list[dict[str, None]], labelled: bool
 ) -> Iterator[tuple[int, Array, str]]:
-    place = next((number for number, words in enumerate(classes) if words), None)
+    column = next((number for number, words in enumerate(classes) if words), None)
     for line, text in lines:
         row = [cell.strip().strip("'\"") for cell in text.split(",")]
         if text[0] == "{" or len(row) != len(names):
@@ -68,7 +74,7 @@ def _rows(
             raise cells.fault(
                 path, f"line {line}", f"{shape}, but {len(names)} attributes are declared; write one value for each"
             )
-        label = "" if place is None else check_label(path, line, row.pop(place), classes[place], labelled)
+        label = "" if column is None else check_label(path, line, row.pop(column), classes[column], labelled)
         while row and row[-1] == "?":
             row.pop()
         if not row:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.series import Array, Columns
-from pipeline.errors import DataError
+from pipeline.errors import DataError, some
 
 NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
 
@@ -21,16 +21,10 @@ def fault(path: Path, where: str, problem: str) -> DataError:
     return DataError(f"{path}: {where}: {problem}")
 
 
-def some(names: Iterable[str], most: int = 20) -> str:
-    """Names for a message, the first ones if they are many."""
-    shown = list(names)
-    return ", ".join(shown[:most]) + (", ..." if len(shown) > most else "")
-
-
 def unknown(path: Path, wanted: str, there: Iterable[str], what: str, key: str) -> DataError:
     """The error about a column, an array or a channel that a file lacks, with the nearest name that it has."""
     names = list(there)
-    near = difflib.get_close_matches(wanted, names, 1)
+    near = difflib.get_close_matches(wanted, [name for name in names[:1000] if len(name) < 100], 1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     return DataError(
         f"{path}: there is no {what} {wanted!r}; {meant}there are: {some(names)}. Name the right one by {key}=NAME"

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from pipeline.data.readers import limits
 from pipeline.data.readers.cells import NUMBERS, fault
-from pipeline.data.readers.table import Table, Wanted, check_names, tidy
+from pipeline.data.readers.table import Table, Wanted, check_names, refuse_long, tidy
 from pipeline.data.series import Array
-from pipeline.errors import DataError
+from pipeline.errors import DataError, quoted
 
 BLOCK = 16 * 2**20  # bytes parsed at a time
-LONGEST = 256 * 2**20  # bytes of a line: what is longer is no CSV
 SEPARATORS = ",;\t"
 MISSING = ("NA", "?")  # besides NaN, which is a number to every parser
 
@@ -30,6 +30,8 @@ def open_csv(path: Path) -> Table:
     if not header.strip():
         raise fault(path, "line 1", "is empty; begin the file with a line that names the columns")
     separator = max(SEPARATORS, key=header.count)
+    if header.count(separator) >= limits.COLUMNS:
+        raise fault(path, "line 1", f"names more than {limits.COLUMNS:,} columns, which is the limit; use the long layout")
     try:
         names = tuple(name.strip() for name in next(csv.reader([header], delimiter=separator)))
     except csv.Error as error:
@@ -59,8 +61,8 @@ def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield line, _text(path, line, rest[:end])
                 line += rest.count(b"\n", 0, end)
                 rest = rest[end:]
-            if len(rest) > LONGEST:
-                raise fault(path, f"line {line}", f"is longer than {LONGEST >> 20} MB; a row of a CSV file is a line")
+            if len(rest) > limits.LINE:
+                raise fault(path, f"line {line}", f"is longer than {limits.LINE >> 20} MB; a row of a CSV file is a line")
     if rest:
         yield line, _text(path, line, rest + b"\n")
 
@@ -84,10 +86,12 @@ def _rows(table: Table, first: int, block: bytes, separator: str) -> tuple[Array
     text = np.frombuffer(block, np.uint8)
     ends, breaks = np.flatnonzero(text == ord("\n")), np.flatnonzero(text == ord(separator))
     if b'"' in block:
-        breaks = breaks[np.searchsorted(_quotes(table, first, text, ends, separator), breaks) % 2 == 0]
+        quotes = _quotes(table, first, text, ends, separator)
+        inside = np.searchsorted(quotes, breaks) % 2 == 1  # an odd number of quotes stands before
+        breaks = breaks[~inside]
     lines = first + np.arange(len(ends))
-    cells = np.diff(np.searchsorted(breaks, ends), prepend=0) + 1
-    blank = np.diff(ends, prepend=-1) == 1
+    cells = np.diff(np.searchsorted(breaks, ends), prepend=0) + 1  # of each line: one more than its separators
+    blank = np.diff(ends, prepend=-1) == 1  # the line feed follows that of the line before
     wrong = ~blank & (cells != len(table.names))
     if wrong.any():
         number = int(wrong.argmax())
@@ -106,7 +110,8 @@ def _quotes(table: Table, first: int, text: Array, ends: Array, separator: str) 
     odd = np.diff(np.searchsorted(quotes, ends), prepend=0) % 2 == 1
     if odd.any():
         raise fault(table.path, f"line {first + odd.argmax()}", "a quote is not closed; close it on its line, or leave it out")
-    beside = np.where(np.arange(len(quotes)) % 2, quotes + 1, quotes - 1)
+    closing = np.arange(len(quotes)) % 2 == 1  # every second one; the others open
+    beside = np.where(closing, quotes + 1, quotes - 1)
     inside = (beside >= 0) & ~np.isin(text[beside], np.frombuffer(f'{separator}\n"'.encode(), np.uint8))
     if inside.any():
         line = first + np.searchsorted(ends, quotes[inside.argmax()])
@@ -134,7 +139,9 @@ def _parse(table: Table, wanted: Wanted, lines: Array, block: bytes, separator: 
         ]
     assert len(read) == len(lines), f"{table.path}: {len(read)} rows in {len(lines)} lines"
     roles = read.select(tidy(pl.col(str(place))).alias(role) for role, place in wanted.roles.items())
-    return pl.DataFrame([pl.Series("row", lines), *roles, *numbers])
+    frame = pl.DataFrame([pl.Series("row", lines), *roles, *numbers])
+    refuse_long(table, frame, wanted.roles)
+    return frame
 
 
 def _numbers(table: Table, wanted: Wanted, column: int, lines: Array, cells: pl.Series) -> pl.Series:
@@ -152,6 +159,5 @@ def _numbers(table: Table, wanted: Wanted, column: int, lines: Array, cells: pl.
 
 
 def _no_number(table: Table, wanted: Wanted, line: int, column: int, cell: str) -> DataError:
-    shown = cell if len(cell) < 40 else cell[:37] + "..."
     others = f"{wanted.columns.option('channels')}=[NAME, ...]"
-    return table.fault(line, column, f"{shown!r} is not a number; {NUMBERS}. If this column is no channel: {others}")
+    return table.fault(line, column, f"{quoted(cell)} is not a number; {NUMBERS}. If this column is no channel: {others}")

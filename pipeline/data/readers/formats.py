@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.data.readers import arff, npz, table_layouts, ts
+from pipeline.data.readers import arff, limits, npz, table_layouts, ts
 from pipeline.data.readers.csv_table import open_csv
 from pipeline.data.readers.parquet_table import open_parquet
-from pipeline.data.series import Columns, Series
+from pipeline.data.series import Columns, Series, refuse_unfit
 from pipeline.errors import DataError
 
 FORMATS: dict[str, Callable[[Path, Columns], Iterator[Series]]] = {
@@ -24,6 +24,7 @@ def read(source: str, path: Path, columns: Columns) -> Iterator[Series]:
     """The series of a file of the format ``source``, in blocks and in the order of the file, at least one.
 
     Raises DataError, when the place is reached, that names the file and the line, row, column or array of what is wrong.
+    Whatever sizes a file states, what is held of it at a time is bounded (``limits``).
     """
     try:
         if not path.is_file():
@@ -31,6 +32,21 @@ def read(source: str, path: Path, columns: Columns) -> Iterator[Series]:
             raise DataError(f"{path}: {problem}" + ": data.path=FILE" * columns.labelled)
         if not path.stat().st_size:
             raise DataError(f"{path}: line 1: the file is empty; it needs at least one series")
-        yield from FORMATS[source](path, columns)
+        count = 0
+        for block in FORMATS[source](path, columns):
+            count += len(block)
+            if count > limits.SERIES:
+                raise DataError(
+                    f"{path}: holds more than {limits.SERIES:,} series, which is the limit; cut it into several files"
+                )
+            _refuse_unfit(block)
+            yield block
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}; look at its permissions and its disk") from error
+
+
+def _refuse_unfit(block: Series) -> None:
+    """Raise DataError for a word of a block that is too long or holds what nobody sees."""
+    refuse_unfit(block.channels, lambda _: f"{block.source}: the name of channel")
+    for role, words in (("id", block.ids), ("label", block.labels), ("group", block.groups)):
+        refuse_unfit(words or (), lambda number, role=role: f"{block.place(number)}: the {role}")  # type: ignore[misc]

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.readers import cells
-from pipeline.data.readers.npz_archive import LIMIT, Archive
-from pipeline.data.series import Array, Columns, Series, cuts, offsets_of, place
-from pipeline.errors import DataError
+from pipeline.data.readers import cells, limits
+from pipeline.data.readers.npz_archive import Archive
+from pipeline.data.series import WORD, Array, Columns, Series, cuts, offsets_of, place
+from pipeline.errors import DataError, quoted, some
 
 BLOCK = 64 * 2**20  # bytes of values read at a time
 ROLES = ("label", "id", "group", "time")
@@ -51,38 +51,60 @@ def _find_roles(archive: Archive, columns: Columns) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What an archive says of its N series besides their values."""
+    """What an archive says of its N series besides their values; words are made of it block by block."""
 
-    words: dict[str, tuple[str, ...]]
-    times: Array | None
-    ids: tuple[str, ...]
+    archive: Archive
+    columns: Columns
+    roles: dict[str, str]  # label, id, group -> the array of it
+    arrays: dict[str, Array]  # of each of these, (N)
+    times: Array | None  # (N)
+    keys: tuple[str, ...]  # ids where there is no array of them; () for the numbers of the series
+    channels: tuple[str, ...]  # (F) the names of those asked for
+    chosen: list[int]  # (F) their numbers among all
+    seen: set[str]  # ids of the blocks before
 
-
-def _facts(archive: Archive, columns: Columns, roles: dict[str, str], keys: tuple[str, ...]) -> _Facts:
-    read: dict[str, tuple[str, ...]] = {}
-    times = None
-    for role, name in roles.items():
-        shape = archive.header(name).shape
-        if shape != (len(keys),):
-            raise archive.fault(name, f"is of shape {shape}, but there are {len(keys)} series; give it one {role} a series")
-        stored = archive.array(name)
-        if role == "time":
-            times = _times(archive, name, stored)
-            continue
+    def words(self, role: str, piece: slice) -> tuple[str, ...] | None:
+        """The words of some of the series; None if there are none of this role."""
+        if role not in self.arrays:
+            return None
+        name = self.roles[role]
         try:
-            read[role] = tuple(cells.words(stored))
+            found = tuple(cells.words(self.arrays[role][piece]))
         except ValueError as error:
-            raise archive.fault(name, f"{error}; save it as numbers or as text") from None
-        if "" in read[role] and (columns.labelled or role == "id"):
-            first = place("series", read[role].index(""))
-            raise archive.fault(name, f"{first} has no {role}; give it one, or leave the series out")
-    ids = read.pop("id", keys)
-    seen: dict[str, int] = {}
-    for number, name in enumerate(ids):
-        if seen.setdefault(name, number) < number:
-            problem = f"{place('series', number)}: the id {name!r} was there before; give each its own"
-            raise archive.fault(roles["id"], problem)
-    return _Facts(read, times, ids)
+            raise self.archive.fault(name, f"{error}; save it as numbers or as text") from None
+        if "" in found and (self.columns.labelled or role == "id"):
+            first = place("series", piece.start + found.index(""))
+            raise self.archive.fault(name, f"{first} has no {role}; give it one, or leave the series out")
+        return found
+
+    def ids(self, piece: slice) -> tuple[str, ...]:
+        """The ids of some of the series, which no series before has."""
+        found = self.words("id", piece)
+        if found is None:
+            return self.keys[piece] or tuple(map(str, range(piece.start, piece.stop)))
+        for number, name in enumerate(found, piece.start):
+            if name in self.seen:
+                problem = f"{place('series', number)}: the id {quoted(name)} was there before; give each its own"
+                raise self.archive.fault(self.roles["id"], problem)
+            self.seen.add(name)
+        return found
+
+
+def _facts(
+    archive: Archive, columns: Columns, roles: dict[str, str], count: int, width: int, keys: tuple[str, ...] = ()
+) -> _Facts:
+    """Of an archive of ``count`` series of ``width`` channels."""
+    arrays: dict[str, Array] = {}
+    for role, name in roles.items():
+        header = archive.header(name)
+        if header.shape != (count,):
+            raise archive.fault(name, f"is of shape {header.shape}, but there are {count} series; give it one {role} a series")
+        if header.dtype.kind in "SU" and header.dtype.itemsize > 4 * WORD:
+            raise archive.fault(name, f"is of type {header.dtype}; the limit is {WORD:,} characters: shorten what it holds")
+        arrays[role] = archive.array(name)
+    times = _times(archive, roles["time"], arrays.pop("time")) if "time" in arrays else None
+    channels, chosen = _channels(archive, columns, width)
+    return _Facts(archive, columns, roles, arrays, times, keys, channels, chosen, set())
 
 
 def _times(archive: Archive, name: str, stored: Array) -> Array:
@@ -108,29 +130,29 @@ def _stacked(archive: Archive, columns: Columns, roles: dict[str, str]) -> Itera
         raise archive.fault(
             "values", f"{said} are no series; give (N, T), (N, T, F), or (S, F) with offsets (N + 1) or lengths (N)"
         )
+    _refuse_many(archive, counted[0] if counted else "values", archive.header(counted[0]).shape if counted else shape[:1])
     lengths = _lengths(archive, counted[0], shape, packed) if counted else np.full(shape[0], shape[1])
-    rows = lengths if packed else np.ones(shape[0], np.int64)  # of the array, for each series
-    sizes = rows * (math.prod(shape[1:]) * cells.kind_of(header.dtype).itemsize)
-    if sizes.max() > LIMIT:
-        problem = f"{place('series', int(sizes.argmax()))} takes {sizes.max():,} bytes; the limit is {LIMIT:,}: cut it"
-        raise archive.fault("values", problem)
-    facts = _facts(archive, columns, roles, tuple(map(str, range(len(lengths)))))
+    rows = lengths if packed else np.ones(len(lengths), np.int64)  # of the array, for each series
+    row = math.prod(shape[1:]) * cells.kind_of(header.dtype).itemsize  # bytes
+    if int(rows.max()) * row > limits.ONE:
+        problem = f"{place('series', int(rows.argmax()))} takes {int(rows.max()) * row:,} bytes; the limit is {limits.ONE:,}"
+        raise archive.fault("values", f"{problem}: cut it")
     before_channels = 1 if packed else 2  # dimensions: (S, F) or (N, T, F)
-    channels, chosen = _channels(archive, columns, shape[-1] if len(shape) > before_channels else 1)
-    pieces = list(cuts(sizes, BLOCK))
+    facts = _facts(archive, columns, roles, len(lengths), shape[-1] if len(shape) > before_channels else 1)
+    pieces = list(cuts(rows * row, BLOCK))
     blocks = archive.blocks("values", (int(rows[piece].sum()) for piece in pieces))
     for piece, block in zip(pieces, blocks, strict=True):
         own = lengths[piece]
         if not packed and (own < shape[1]).any():
             block = block[np.arange(shape[1]) < own[:, None]]
-        yield _series(archive, block, own, piece.start, channels, chosen, facts)
+        yield _series(block, own, piece, facts)
 
 
 def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterator[Series]:
     keys = tuple(name for name in archive.names if name not in (*roles.values(), "channels"))
     if not keys:
         raise DataError(
-            f"{archive.path}: no series: give an array 'values', or one array a series; there are: {cells.some(archive.names)}"
+            f"{archive.path}: no series: give an array 'values', or one array a series; there are: {some(archive.names)}"
         )
     headers = [archive.header(key) for key in keys]
     width = headers[0].shape[1] if len(headers[0].shape) == 2 else 1
@@ -144,36 +166,39 @@ def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterato
             raise archive.fault(
                 key, f"is of shape {header.shape}, but {keys[0]!r} has {width} channels; give all series the same"
             )
-    facts = _facts(archive, columns, roles, keys)
-    channels, chosen = _channels(archive, columns, width)
+    facts = _facts(archive, columns, roles, len(keys), width, keys)
     kind = cells.kind_of(*(header.dtype for header in headers))
     for piece in cuts(np.array([header.size for header in headers]), BLOCK):
         stored = [cells.real(archive.array(key).reshape(-1, width), kind) for key in keys[piece]]
         lengths = np.array([len(series) for series in stored])
-        yield _series(archive, np.concatenate(stored), lengths, piece.start, channels, chosen, facts)
+        yield _series(np.concatenate(stored), lengths, piece, facts)
 
 
-def _series(
-    archive: Archive, block: Array, lengths: Array, start: int, channels: tuple[str, ...], chosen: list[int], facts: _Facts
-) -> Series:
-    """The series from ``start`` (from 0) on, whose steps ``block`` holds end to end."""
-    values = cells.real(block.reshape(lengths.sum(), -1)[:, chosen])
-    offsets, rows = offsets_of(lengths), np.arange(start, start + len(lengths))
+def _series(block: Array, lengths: Array, piece: slice, facts: _Facts) -> Series:
+    """The series numbered ``piece``, whose steps ``block`` holds end to end."""
+    values = cells.real(block.reshape(lengths.sum(), -1)[:, facts.chosen])
+    offsets, source = offsets_of(lengths), facts.archive.path
     if found := cells.first_infinite(values):
         number = int(np.searchsorted(offsets, found[0], side="right")) - 1
         step = place("step", found[0] - offsets[number])
-        where = f"{place('series', start + number)}, {step}, channel {channels[found[1]]!r}"
-        raise cells.fault(archive.path, where, cells.INFINITE)
-    own = slice(start, start + len(lengths))
-    words = {role: facts.words[role][own] if role in facts.words else None for role in ("label", "group")}
-    times = None if facts.times is None else facts.times[own]
-    labels, groups = words["label"], words["group"]
-    return Series(archive.path, values, offsets, channels, facts.ids[own], labels, groups, times, "series", rows)
+        where = f"{place('series', piece.start + number)}, {step}, channel {facts.channels[found[1]]!r}"
+        raise cells.fault(source, where, cells.INFINITE)
+    labels, groups = facts.words("label", piece), facts.words("group", piece)
+    times = None if facts.times is None else facts.times[piece]
+    rows = np.arange(piece.start, piece.start + len(lengths))
+    return Series(source, values, offsets, facts.channels, facts.ids(piece), labels, groups, times, "series", rows)
 
 
 def _check_numbers(archive: Archive, name: str, kind: str) -> None:
     if kind not in "biuf":
         raise archive.fault(name, "holds no real numbers, which a series is made of; save it as float32")
+
+
+def _refuse_many(archive: Archive, name: str, shape: tuple[int, ...]) -> None:
+    """Raise DataError for an array of the given shape, of one number a series, before anything of that size is made."""
+    if (count := math.prod(shape)) > limits.SERIES + 1:
+        problem = f"is of {count:,} series; the limit is {limits.SERIES:,}: cut the archive into several"
+        raise archive.fault(name, problem)
 
 
 def _lengths(archive: Archive, name: str, shape: tuple[int, ...], packed: bool) -> Array:
@@ -201,13 +226,13 @@ def _lengths(archive: Archive, name: str, shape: tuple[int, ...], packed: bool) 
 
 def _channels(archive: Archive, columns: Columns, width: int) -> tuple[tuple[str, ...], list[int]]:
     """The names of the channels asked for, and their numbers among all ``width``."""
+    if width > limits.CHANNELS:
+        raise DataError(f"{archive.path}: holds series of {width:,} channels; the limit is {limits.CHANNELS:,}: leave some out")
     names = cells.numbered(width)
     if "channels" in archive.names:
         shape = archive.header("channels").shape
         names = tuple(map(str, archive.array("channels").tolist()))
         if shape != (width,) or len(set(names)) < width:
-            raise archive.fault(
-                "channels", f"holds {cells.some(names)}, but there are {width} channels; give each a name of its own"
-            )
+            raise archive.fault("channels", f"holds {some(names)}, but there are {width} channels; give each a name of its own")
     numbers = cells.choose(archive.path, names, columns)
     return tuple(names[number] for number in numbers), numbers

@@ -16,11 +16,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from pipeline.data.readers import limits
 from pipeline.data.readers.cells import fault
-from pipeline.data.series import Array
+from pipeline.data.series import Array, refuse_unfit
 from pipeline.errors import DataError
 
-LIMIT = 2**28  # bytes of what must be in memory as a whole: one series, or an array other than the values
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, struct.error)  # of zipfile
 DEFLATE = 1032  # the largest ratio that deflate can reach (zlib technical details)
 
@@ -56,6 +56,7 @@ class Archive:
             if name == info.filename:
                 raise fault(path, f"member {name!r}", "is no array (.npy); save the archive with numpy.savez")
             self._members[name] = info
+        refuse_unfit(self.names, lambda _: f"{path}: the name of array")
 
     def __enter__(self) -> Archive:
         return self
@@ -76,9 +77,9 @@ class Archive:
     def array(self, name: str) -> Array:
         """An array as a whole."""
         with self._open(name) as (file, header):
-            if header.size > LIMIT:
+            if header.size > limits.ONE:
                 remedy = "save numpy.ascontiguousarray of it" if header.fortran else "cut it into shorter ones"
-                raise self.fault(name, f"takes {header.size:,} bytes in one piece, over the limit of {LIMIT:,}; {remedy}")
+                raise self.fault(name, f"takes {header.size:,} bytes in one piece, over the limit of {limits.ONE:,}; {remedy}")
             return self._take(name, file, header, header.shape, last=True)
 
     def blocks(self, name: str, counts: Iterable[int]) -> Iterator[Array]:

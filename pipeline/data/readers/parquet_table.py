@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.data.readers.cells import fault
-from pipeline.data.readers.table import Table, Wanted, check_names, tidy
+from pipeline.data.readers.table import Table, Wanted, check_names, refuse_long, tidy
 from pipeline.errors import DataError
 
 BLOCK = 32 * 2**20  # bytes of decoded cells at a time, at 8 bytes a cell
@@ -40,7 +40,9 @@ def open_frame(path: Path, scan: pl.LazyFrame) -> Table:
         for start in range(0, count, height):
             with _faults(path):
                 frame = scan.slice(start, height).select(*roles, *numbers).collect(engine="streaming")
-            yield frame.insert_column(0, pl.Series("row", range(start, start + len(frame)), pl.Int64))
+            frame = frame.insert_column(0, pl.Series("row", range(start, start + len(frame)), pl.Int64))
+            refuse_long(table, frame, wanted.roles)
+            yield frame.with_columns(tidy(pl.col(name).cast(pl.String)) for name in wanted.roles if _is_text(frame[name].dtype))
 
     table = Table(path, names, "row", 8 * len(names) * count, read)
     return table
@@ -67,11 +69,13 @@ def _role(table: Table, role: str, place: int, kind: pl.DataType) -> pl.Expr:
         column = pl.when(column.is_not_nan()).then(word)  # 3.0 is the class 3
     elif kind.is_integer() or isinstance(kind, pl.Boolean):
         column = column.cast(pl.String)
-    elif isinstance(kind, pl.String | pl.Categorical | pl.Enum):
-        column = tidy(column.cast(pl.String))
-    else:
+    elif not _is_text(kind):
         raise fault(table.path, f"column {table.names[place]!r}", f"holds {kind}; {role} must be text or a number")
     return column.alias(role)
+
+
+def _is_text(kind: pl.DataType) -> bool:
+    return isinstance(kind, pl.String | pl.Categorical | pl.Enum)
 
 
 def _number(table: Table, wanted: Wanted, place: int, kind: pl.DataType) -> pl.Expr:

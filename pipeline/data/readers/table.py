@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.data.readers import cells
-from pipeline.data.series import Array, Columns, place
-from pipeline.errors import DataError
+from pipeline.data.series import WORD, Array, Columns, place, refuse_unfit
+from pipeline.errors import DataError, quoted, some
 
 DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f")
 
@@ -46,6 +46,7 @@ class Table:
 
 def check_names(path: Path, names: tuple[str, ...], where: str) -> None:
     """Raise DataError if a column has no name, or two have the same."""
+    refuse_unfit(names, lambda _: f"{path}: {where}: the name")
     seen: set[str] = set()
     for number, name in enumerate(names, 1):
         if not name or name in seen:
@@ -58,6 +59,18 @@ def tidy(word: pl.Expr) -> pl.Expr:
     """Text without space around it, null where nothing is left."""
     stripped = word.str.strip_chars()
     return pl.when(stripped != "").then(stripped)
+
+
+def refuse_long(table: Table, frame: pl.DataFrame, roles: Mapping[str, int]) -> None:
+    """Raise DataError for a word of ``roles`` that is too long, before it is copied as often as a small file may ask for."""
+    for role, column in roles.items():
+        kind = frame[role].dtype
+        if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
+            lengths = frame[role].str.len_bytes() if isinstance(kind, pl.String) else frame[role].cat.len_bytes()
+            if (lengths > WORD).any():
+                row = lengths.arg_max() or 0
+                problem = f"has {lengths[row]:,} bytes; the limit is {WORD:,}: shorten it, or choose another column"
+                raise table.fault(frame["row"][row], column, problem)
 
 
 def find_roles(table: Table, columns: Columns) -> dict[str, int]:
@@ -74,7 +87,7 @@ def find_roles(table: Table, columns: Columns) -> dict[str, int]:
             found[role] = table.names.index(name)
         elif not name:
             if (role == "id" and not wide) or (role == "label" and columns.labelled):
-                raise DataError(f"{table.path}: {key} names no column; type {key}=NAME with one of: {cells.some(table.names)}")
+                raise DataError(f"{table.path}: {key} names no column; type {key}=NAME with one of: {some(table.names)}")
         elif role in ("label", "group") and not columns.labelled:
             continue
         elif not (wide and role in ("id", "time") and name == Columns.model_fields[role].default):
@@ -121,10 +134,8 @@ def _time(table: Table, frame: pl.DataFrame, column: int, kind: pl.DataType | No
     wrong = ~time.is_finite().fill_null(False) if time.dtype == pl.Float64 else time.is_null()
     if wrong.any():
         row = wrong.arg_max() or 0
-        problem = (
-            f"{stored[row]!r} is no time, or none like those before it; write all as numbers, or all as YYYY-MM-DD HH:MM:SS"
-        )
-        raise table.fault(frame["row"][row], column, problem)
+        problem = f"{quoted(str(stored[row]))} is no time, or none like those before it"
+        raise table.fault(frame["row"][row], column, f"{problem}; write all as numbers, or all as YYYY-MM-DD HH:MM:SS")
     return time.alias("time")
 
 

@@ -16,10 +16,10 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from pipeline.data.readers import cells
+from pipeline.data.readers import cells, limits
 from pipeline.data.readers.table import Table, Wanted, find_roles, frames, numbers, values
 from pipeline.data.series import Array, Columns, Series, offsets_of, place
-from pipeline.errors import DataError
+from pipeline.errors import DataError, quoted
 
 IN_MEMORY = 256 * 2**20  # bytes of cells of a long table; up to this the rows of a series need not stand together
 TOGETHER = f"in a table over {IN_MEMORY >> 20} MB the rows of a series must stand together: sort it by id"
@@ -53,6 +53,9 @@ def _long(table: Table, channels: tuple[str, ...], wanted: Wanted) -> Iterator[S
         frame = block if carried is None else pl.concat([carried, block])
         last = int(np.flatnonzero(_changes(frame["id"]))[-1])
         carried = frame[last:]
+        if len(carried) * carried.width * 8 > limits.ONE:
+            problem = f"series {quoted(carried['id'][0])} takes more than {limits.ONE:,} bytes, which is the limit; cut it"
+            raise table.fault(carried["row"][0], wanted.roles["id"], problem)
         if last:
             yield _new(table, _group(table, frame[:last], channels, wanted), seen, wanted, TOGETHER)
     assert carried is not None
@@ -63,7 +66,7 @@ def _new(table: Table, series: Series, seen: set[str], wanted: Wanted, remedy: s
     """``series``, after a look whether the id of one of them was there before."""
     for name, row in zip(series.ids, series.rows, strict=True):
         if name in seen:
-            raise table.fault(row, wanted.roles["id"], f"the id {name!r} was there before; {remedy}")
+            raise table.fault(row, wanted.roles["id"], f"the id {quoted(name)} was there before; {remedy}")
         seen.add(name)
     return series
 
@@ -85,8 +88,8 @@ def _group(table: Table, frame: pl.DataFrame, channels: tuple[str, ...], wanted:
         if changed.any():
             row = int(changed.argmax())
             old, new, name = frame[role][row - 1], frame[role][row], frame["id"][row]
-            problem = f"{new!r}, but series {name!r} has the {role} {old!r} in another row; give all its rows the same"
-            raise table.fault(frame["row"][row], wanted.roles[role], problem)
+            said = f"{quoted(new)}, but series {quoted(name)} has the {role} {quoted(old)} in another row"
+            raise table.fault(frame["row"][row], wanted.roles[role], f"{said}; give all its rows the same")
     offsets = np.append(starts, len(frame))
     series = _series(table, frame[starts], rows, values(table, frame, wanted), offsets, channels)
     return replace(series, ends=frame["time"].to_numpy()[offsets[1:] - 1]) if "time" in wanted.roles else series
@@ -103,7 +106,9 @@ def _in_order(table: Table, frame: pl.DataFrame, begins: Array, wanted: Wanted) 
     if twice.any():
         row = int(twice.argmax())
         first, second = sorted(frame["row"][row : row + 2])
-        problem = f"series {frame['id'][row]!r} has this time already on {place(table.unit, first)}; leave out one of the two"
+        problem = (
+            f"series {quoted(frame['id'][row])} has this time already on {place(table.unit, first)}; leave out one of the two"
+        )
         raise table.fault(second, wanted.roles["time"], problem)
     return frame
 
@@ -140,7 +145,7 @@ def _steps(table: Table, others: dict[str, int], columns: Columns) -> tuple[tupl
     for name, match in found.items():
         if match and steps.setdefault(match[1], {}).setdefault(int(match[2]), others[name]) != others[name]:
             raise cells.fault(
-                table.path, f"column {name!r}", f"step {int(match[2])} of {match[1]!r} stands there twice; rename one"
+                table.path, f"column {quoted(name)}", f"step {int(match[2])} of {match[1]!r} stands there twice; rename one"
             )
     if not wanted and not steps:
         return cells.numbered(1), [(column,) for column in others.values()]

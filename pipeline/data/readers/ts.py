@@ -7,16 +7,18 @@ by commas, the label last. ``?`` and ``NaN`` are missing values; lines that begi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.readers import cells
+from pipeline.data.readers import cells, limits
 from pipeline.data.series import Array, Columns, Series, offsets_of, place
+from pipeline.errors import quoted, short, some
 
 BLOCK = 8 * 2**20  # numbers in a block
+OVERHEAD = 32  # numbers that take the memory of what a series has besides its own
 KNOWN = (
     *("problemname", "timestamps", "missing", "univariate", "dimension", "dimensions"),
     *("equallength", "serieslength", "classlabel", "targetlabel", "data"),
@@ -27,7 +29,7 @@ KNOWN = (
 class _Header:
     """What the lines before ``@data`` promise; None where they say nothing."""
 
-    classes: tuple[str, ...] | None  # None: no labels
+    classes: dict[str, None] | None  # their names in order; None: no labels
     channels: int | None
     length: int | None  # of all series
     equal: bool  # all series are of one length
@@ -67,6 +69,8 @@ def _values(path: Path, line: int, parts: list[str]) -> Array:
     """The channels of a line as (T, F) float64."""
     if not parts:
         raise cells.fault(path, f"line {line}", "has no values before its label; write CHANNEL:CHANNEL:LABEL")
+    if len(parts) > limits.CHANNELS:
+        raise cells.fault(path, place("line", line), f"has {len(parts):,} channels; the limit is {limits.CHANNELS:,}")
     if not all(part.strip() for part in parts):
         raise cells.fault(
             path, f"line {line}", "a channel without a step; leave the series out, or write ? for what is missing"
@@ -84,6 +88,7 @@ def _values(path: Path, line: int, parts: list[str]) -> Array:
 def _header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
     said: dict[str, list[str]] = {}
     for line, text in lines:
+        refuse_long_header(path, line, text)
         name, *words = text.split()
         key = name[1:].lower()
         if name[0] != "@":
@@ -91,11 +96,11 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
                 path, f"line {line}", f"{name[:20]!r} stands before @data; the header is made of lines that begin with @"
             )
         if key in said:
-            raise cells.fault(path, f"line {line}", f"{name} stands there twice; leave out one of the two")
+            raise cells.fault(path, f"line {line}", f"{short(name)} stands there twice; leave out one of the two")
         if key not in KNOWN:
-            near = difflib.get_close_matches(key, KNOWN, 1)
-            meant = f"did you mean @{near[0]}?" if near else f"there are: {cells.some(KNOWN)}"
-            raise cells.fault(path, f"line {line}", f"there is no header line {name}; {meant}")
+            near = difflib.get_close_matches(key[:100], KNOWN, 1)
+            meant = f"did you mean @{near[0]}?" if near else f"there are: {some(KNOWN)}"
+            raise cells.fault(path, f"line {line}", f"there is no header line {short(name)}; {meant}")
         if key == "data":
             break
         said[key] = words
@@ -109,7 +114,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
     count = int((said.get("dimensions") or said.get("dimension") or ["0"])[0])
     length = int(said.get("serieslength", ["0"])[0])
     return _Header(
-        classes=tuple(said["classlabel"][1:]) if switch("classlabel", "false") else None,
+        classes=dict.fromkeys(said["classlabel"][1:]) if switch("classlabel", "false") else None,
         channels=1 if switch("univariate", "false") else count or None,
         length=length or None,
         equal=switch("equallength", "true" if length else "false"),
@@ -121,11 +126,11 @@ def _check_header(path: Path, line: int, name: str, words: list[str]) -> None:
     key, value = name[1:].lower(), words[0].lower() if words else ""
     problem = ""
     if key in ("dimension", "dimensions", "serieslength"):
-        if not value.isdecimal() or int(value) < 1:
-            problem = f"{' '.join(words)!r} is no number of at least 1"
+        if not (value.isdecimal() and len(value) < 10 and int(value)):
+            problem = f"{quoted(' '.join(words))} is no number from 1 to 999,999,999"
     elif key != "problemname":
         if value not in ("true", "false"):
-            problem = f"{' '.join(words)!r} is neither true nor false"
+            problem = f"{quoted(' '.join(words))} is neither true nor false"
         elif value == "true" and key == "timestamps":
             problem = "series with time stamps are not read; write the values alone, at equal steps of time"
         elif value == "true" and key == "targetlabel":
@@ -136,25 +141,27 @@ def _check_header(path: Path, line: int, name: str, words: list[str]) -> None:
         raise cells.fault(path, f"line {line}, {name}", problem)
 
 
-def check_label(path: Path, line: int, text: str, classes: tuple[str, ...], labelled: bool) -> str:
+def check_label(path: Path, line: int, text: str, classes: Collection[str], labelled: bool) -> str:
     """The label at the end of a line; "" if it is missing, which DataError refuses if it must be there."""
     label = text.strip()
     if label in classes:
         return label
     if label in ("", "?") and not labelled:
         return ""
-    known = cells.some(classes)
+    known = some(classes)
     if label in ("", "?") or "," in label:
         raise cells.fault(path, f"line {line}", f"no label; it needs one of those declared in the header: {known}")
     raise cells.fault(
-        path, f"line {line}", f"the label {label!r} is not declared in the header: {known}; put one of the two right"
+        path, f"line {line}", f"the label {quoted(label)} is not declared in the header: {known}; put one of the two right"
     )
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a text file with their numbers, without blank lines and comments. Raises DataError for what is not UTF-8."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(limits.LINE + 1), b""), 1):
+            if len(line) > limits.LINE:
+                raise cells.fault(path, f"line {number}", f"is longer than {limits.LINE >> 20} MB; a series is a line: cut it")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
@@ -162,6 +169,14 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise cells.fault(path, f"line {number}", problem) from None
             if text and text[0] not in "#%":
                 yield number, text
+
+
+def refuse_long_header(path: Path, line: int, text: str) -> None:
+    """Raise DataError for a line of a header that names more than any header does."""
+    if len(text) > limits.HEADER:
+        raise cells.fault(
+            path, place("line", line), f"is a header line of {len(text):,} characters; the limit is {limits.HEADER:,}"
+        )
 
 
 def numbers(path: Path, line: int, texts: list[str]) -> Array:
@@ -172,7 +187,7 @@ def numbers(path: Path, line: int, texts: list[str]) -> Array:
     except ValueError:
         pass
     step = next(step for step, text in enumerate(texts) if not _is_number(text))
-    problem = f"{place('step', step)}: {texts[step].strip()!r} is not a number; {cells.NUMBERS}"
+    problem = f"{place('step', step)}: {quoted(texts[step].strip())} is not a number; {cells.NUMBERS}"
     raise cells.fault(path, place("line", line), problem)
 
 
@@ -190,7 +205,7 @@ def in_blocks(path: Path, rows: Iterator[tuple[int, Array, str]], columns: Colum
     count = size = 0
     for row in rows:
         kept.append(row)
-        size += row[1].size
+        size += row[1].size + OVERHEAD
         if size >= BLOCK:
             yield _block(path, kept, count, columns, labels)
             count, size, kept = count + len(kept), 0, []

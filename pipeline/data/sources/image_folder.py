@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline import config, files
 from pipeline.data import split
-from pipeline.data.series import Array
+from pipeline.data.series import Array, refuse_unfit
 from pipeline.errors import DataError
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # PIL's modes that lose nothing but colour
@@ -46,15 +46,17 @@ def read(data: config.Data) -> tuple[Array, Array, Array, Array, tuple[str, ...]
     found = folders(data)
     values, words = _images(found[0])
     names = split.class_order(set(words))
+    refuse_unfit(names, lambda _: f"{found[0]}: the name of folder")
+    ranks = {name: rank for rank, name in enumerate(names)}
     if len(names) == 1:
         raise DataError(f"{found[0]}: holds one class, {names[0]!r}; a classifier needs two: a folder of images for each")
-    labels = np.array([names.index(word) for word in words])
+    labels = np.array([ranks[word] for word in words])
     checksums = {str(folder): checksum(folder) for folder in found}
     if len(found) == 2:
         test, words = _images(found[1], values.shape[1:])
         for word in sorted(set(words) - set(names)):
             raise DataError(f"{found[1] / word}: {found[0]} has no such class; rename the folder, or add it there")
-        return values, labels, test, np.array([names.index(word) for word in words]), names, (0, 255), checksums
+        return values, labels, test, np.array([ranks[word] for word in words]), names, (0, 255), checksums
     if not data.test:
         raise DataError(f"{found[0]}: there is no test part; set data.test_path, or data.test to a share or a count")
     kept, cut = split.cut(data, "test", labels, names)

@@ -14,7 +14,7 @@ from pipeline.data.series import Array
 from pipeline.data.sources import idx
 from pipeline.data.sources.download import Download
 from pipeline.data.sources.raw import Raw, Source
-from pipeline.errors import DataError
+from pipeline.errors import DataError, needs
 
 FILE, ARCHIVE = 2**26, 2**30  # bytes that a download may have: of a gzip file (the largest has 10 MB), of a zip (562 MB)
 
@@ -61,7 +61,8 @@ def emnist(data: config.Data) -> Source:
 
 
 def _torchvision(name: str) -> Any:
-    import torchvision
+    with needs(f"data.source: {name.lower()}", "torchvision"):
+        import torchvision
 
     return getattr(torchvision.datasets, name)
 

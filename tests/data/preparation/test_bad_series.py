@@ -135,6 +135,11 @@ CASES: dict[str, tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] 
     "an image of another size": (lambda: images({"a": (4, 4), "b": (4, 5)}), IMAGES, ("images/b/0.png", "4 x 5 pixels")),
     "an image of 16 bits": (lambda: images({"a": (4, 4), "b": (4, 4)}, mode="I;16"), IMAGES, ("images/a/0.png", "I;16")),
     "images of one class": (lambda: images({"a": (4, 4)}), IMAGES, ("images", "one class, 'a'")),
+    "a folder whose name nobody sees as it is": (
+        lambda: images({"a": (4, 4), "b\x1b[2K": (4, 4)}),
+        IMAGES,
+        ("images: the name of folder 'b\\x1b[2K' holds the character U+001B",),
+    ),
     "a class without images": (
         lambda: (images({"a": (4, 4), "b": (4, 4)}), Path("images/c").mkdir()),
         IMAGES,

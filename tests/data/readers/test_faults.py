@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.data.readers import csv_table, npz, npz_archive, table_layouts
+from pipeline.data.readers import csv_table, limits, table_layouts
 from pipeline.errors import DataError
 from tests.support.series_files import csv, examples, long_frame, packed, parquet, read, ts
 
@@ -122,7 +122,7 @@ def test_lines_are_counted_over_blocks(tmp_path, monkeypatch):
 
 
 def test_a_line_without_an_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_table, "LONGEST", 100)
+    monkeypatch.setattr(limits, "LINE", 100)
     monkeypatch.setattr(csv_table, "BLOCK", 10)
     (tmp_path / "a.csv").write_text(GOOD + "b" * 200)
     refused("csv", tmp_path / "a.csv", "line 5", "is longer than")
@@ -330,8 +330,7 @@ def test_an_array_of_a_hostile_type_is_refused(tmp_path, kind):
 
 
 def test_what_must_be_in_memory_as_a_whole_has_a_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(npz_archive, "LIMIT", 80)
-    monkeypatch.setattr(npz, "LIMIT", 80)
+    monkeypatch.setattr(limits, "ONE", 80)
     path = tmp_path / "a.npz"
     for values, labels, said in (
         (VALUES.reshape(1, 12), [1], "series 0 (from 0) takes 96 bytes"),
