@@ -37,7 +37,7 @@ def faults(
             kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
                 "String should", "text that should"
             )
-            given = "nothing" if fault["input"] is None else without_secret(repr(fault["input"]))
+            given = "nothing" if fault["input"] is None else _short(without_secret(repr(fault["input"])))
             problem = f"expected {kind.strip()}, got {given}"
         expected.setdefault(key, []).append(problem)
     order = {key: number for number, key in enumerate(places)}
@@ -54,7 +54,12 @@ _KINDS = {
     "bool_type": "true or false",
     "model_type": "a section of key: value lines",
     "tuple_type": "a list, such as [a, b]",
+    "string_pattern_mismatch": "a number of epochs of at most nine digits, such as '2 epochs'",
 }
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:50]}...{text[-10:]}"
 
 
 def _nearest(key: strict_yaml.Key, sections: Mapping[str, Sequence[str]]) -> str:

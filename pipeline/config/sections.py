@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.config.base import Section, ShareOrCount, field
+from pipeline.config.base import MOST, Section, ShareOrCount, field
 from pipeline.config.data_section import Data
 
-Interval = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[1-9][0-9]* epochs?$")]
+Interval = Annotated[int, Field(ge=1, le=MOST)] | Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8} epochs?$")]
 WIDEST = 2**20  # of a layer: beyond what memory holds, and within what torch can count
 
 
@@ -49,6 +49,17 @@ class Model(Section):
         "normalisation of the convolutional branch; `layer`: each step over its channels; `batch`: over the batch in training "
         "(in exact mode over each shard, with `accumulate` over each piece), by fixed numbers afterwards",
     )
+
+    def disagreements(self) -> Iterator[tuple[str, str]]:
+        """Keys that do not go together, each with what is wrong."""
+        if self.dropout and self.layers == 1:
+            yield "model.dropout", "acts between layers; set model.layers to 2 or more, or model.head_dropout"
+        alone = "and one alone becomes a constant; set"
+        if self.layer_norm and self.hidden == 1:
+            yield "model.layer_norm", f"normalises the units of a layer, {alone} model.hidden to 2 or more"
+        if self.conv == 1 and self.conv_norm == "layer":
+            more = "it to 2 or more, or model.conv_norm to batch"
+            yield "model.conv", f"the channels of each step are normalised, {alone} {more}"
 
 
 class Optim(Section):
@@ -158,8 +169,7 @@ class Config(Section):
             yield "train.sampling", "balances the classes already; set train.class_weights to none, or sampling to shuffle"
         if train.early_stopping and not self.data.validation:
             yield "train.early_stopping", "needs a validation part; set data.validation"
-        if self.model.dropout and self.model.layers == 1:
-            yield "model.dropout", "acts between layers; set model.layers to 2 or more, or model.head_dropout"
+        yield from self.model.disagreements()
 
 
 def interval(value: int | str, steps_per_epoch: int) -> int:
