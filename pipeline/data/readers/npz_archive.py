@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.data.readers import limits
 from pipeline.data.readers.cells import fault
 from pipeline.data.series import Array, refuse_unfit
-from pipeline.errors import DataError
+from pipeline.errors import DataError, short
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, struct.error)  # of zipfile
 DEFLATE = 1032  # the largest ratio that deflate can reach (zlib technical details)
@@ -47,7 +47,9 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except DAMAGE as error:
-            raise DataError(f"{path}: not a whole .npz archive ({error}); save it with numpy.savez, or copy it again") from None
+            raise DataError(
+                f"{path}: not a whole .npz archive ({short(str(error), 80)}); save it with numpy.savez, or copy it again"
+            ) from None
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
             name = info.filename.removesuffix(".npy")
@@ -125,7 +127,7 @@ class Archive:
                 yield file, header
         except DAMAGE as error:
             raise self.fault(
-                name, f"is damaged or cut short ({error or 'end of file'}); save or copy the archive again"
+                name, f"is damaged or cut short ({short(str(error), 80) or 'end of file'}); save or copy the archive again"
             ) from None
 
     def _header(self, name: str, file: IO[bytes]) -> Header:

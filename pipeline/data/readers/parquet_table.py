@@ -8,9 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
+from pipeline.data.readers import parquet_sizes
 from pipeline.data.readers.cells import fault
 from pipeline.data.readers.table import Table, Wanted, check_names, refuse_long, tidy
-from pipeline.errors import DataError
+from pipeline.errors import DataError, short
 
 BLOCK = 32 * 2**20  # bytes of decoded cells at a time, at 8 bytes a cell
 EXACT = 2**53  # up to here each integer is a float64
@@ -18,6 +19,10 @@ EXACT = 2**53  # up to here each integer is a float64
 
 def open_parquet(path: Path) -> Table:
     """The table in a Parquet file. Raises DataError for a file that is none, is cut short or is damaged."""
+    try:
+        parquet_sizes.check(path)
+    except parquet_sizes.Damaged as error:
+        raise _damaged(path, str(error)) from None
     with _faults(path):
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False, low_memory=True)
         scan.collect_schema()
@@ -54,7 +59,11 @@ def _faults(path: Path) -> Iterator[None]:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         said = (str(error).splitlines() or [repr(error)])[0]
-        raise DataError(f"{path}: not a whole Parquet file ({said}); write or copy it again") from None
+        raise _damaged(path, said) from None
+
+
+def _damaged(path: Path, said: str) -> DataError:
+    return DataError(f"{path}: not a whole Parquet file ({short(said, 120)}); write or copy it again")
 
 
 def _role(table: Table, role: str, place: int, kind: pl.DataType) -> pl.Expr:

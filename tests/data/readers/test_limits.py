@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.data.readers import formats, limits, table_layouts
+from pipeline.data.readers import formats, limits, parquet_sizes, table_layouts
 from pipeline.data.readers import ts as ts_reader
 from pipeline.data.series import Columns, refuse_unfit
 from pipeline.errors import HIDDEN, DataError, quoted, short, some
@@ -169,3 +169,62 @@ def test_messages_show_the_beginning_of_a_long_word_and_never_what_is_hidden():
     assert some(map(str, range(30))) == ", ".join(map(str, range(20))) + ", ..."
     with pytest.raises(DataError, match=r"^word 1 'b{37}\.\.\.' has 65,537 characters; the limit is 65,536: shorten it$"):
         refuse_unfit(["a" * 2**16, "b" * (2**16 + 1)], lambda number: f"word {number}")
+
+
+FLIPPED = """
+import random, sys
+from pathlib import Path
+from pipeline.data.readers import formats
+from pipeline.data.series import Columns
+from pipeline.errors import DataError
+path, draw, refused = Path(sys.argv[1]), random.Random(0), 0
+whole = path.read_bytes()
+for flip in range(2 * len(whole)):  # the lowest bit of each byte, which is the sign of a number, and another
+    place, odd = divmod(flip, 2)
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << draw.randrange(1, 8) if odd else 1)]) + whole[place + 1 :])
+    try:
+        list(formats.read("parquet", path, Columns()))
+    except DataError as error:
+        assert len(str(error)) < 500
+        refused += 1
+print(refused / len(whole) / 2)
+"""
+
+
+def test_a_parquet_with_any_bit_flipped_ends_in_a_message_and_never_kills_the_process(tmp_path):
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"id": ["a", "b"] * 2, "time": range(4), "x": [0.1, 0.2, 0.3, 0.4], "label": "u"}).write_parquet(path)
+    child = subprocess.run([sys.executable, "-c", FLIPPED, str(path)], capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0, child.stderr[-2000:]
+    assert 0.2 < float(child.stdout) < 1
+
+
+@pytest.mark.parametrize("packing", ["zstd", "snappy", "lz4", "gzip", "brotli", "uncompressed"])
+def test_what_a_whole_parquet_states_of_its_sizes_is_believed(tmp_path, packing):
+    path = tmp_path / "a.parquet"
+    frame = pl.DataFrame(
+        {
+            "id": [f"s{number}" for number in range(5000)],
+            "x": np.random.default_rng(0).normal(size=5000),
+            "kind": pl.Series(["u", "v", None, ""] * 1250, dtype=pl.Categorical),
+            "many": [[1, 2, 3], [], None, [4]] * 1250,
+            "inner": [{"a": 1, "b": [2.0]}] * 5000,
+            "constant": [True] * 5000,
+            "nothing": [None] * 5000,
+            "bytes": [b"\0" * 100] * 5000,
+        }
+    )
+    for sizes in ({}, {"row_group_size": 700}, {"data_page_size": 1000}, {"statistics": False}):
+        frame.write_parquet(path, compression=packing, **sizes)
+        parquet_sizes.check(path)
+    frame.clear().write_parquet(path)
+    parquet_sizes.check(path)
+
+
+def test_a_parquet_that_unpacks_to_far_more_than_it_is_is_refused_and_a_small_one_is_not(tmp_path, monkeypatch):
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"id": ["a"] * 10**6, "x": [1.0] * 10**6, "label": ["u"] * 10**6}).write_parquet(path)
+    parquet_sizes.check(path)
+    monkeypatch.setattr(parquet_sizes, "MOST", 10**6)
+    with pytest.raises(DataError, match=r"a row group of [\d,]+ bytes that unpacks to 6?[\d,]+"):
+        read("parquet", path)
