@@ -240,6 +240,11 @@ def test_actions_of_others_are_pinned_by_their_commit() -> None:
     assert used and all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in used)
 
 
+def test_ci_refuses_a_step_that_it_has_not() -> None:
+    done = subprocess.run([ROOT / ".ci/run", "tests"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2 and done.stderr == "error: tests is no step; there are: lint faults test\n"
+
+
 def test_ci_runs_each_test_once_within_its_time() -> None:
     script = (ROOT / ".ci/run").read_text()
     limits = [int(minutes) for minutes in re.findall(r"^limited (\d+)m make", script, re.MULTILINE)]
