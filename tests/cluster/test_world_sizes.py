@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.distributed.cores import pinned
-from tests.support.launching import ROOT, Job, losses, numbers, reached, succeed, wait_until, weights
+from tests.support.launching import ROOT, Job, losses, numbers, reached, records, succeed, wait_until, weights
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 
@@ -33,6 +33,32 @@ def test_losses_of_the_first_20_steps_agree_over_1_2_and_3_processes(folder: Pat
     assert one[0] > 1.1 * one[-1], "it learns"
     for processes in (2, 3):
         np.testing.assert_allclose(losses(folder / f"plain{processes}")[:20], one, rtol=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_gradient_itself_agrees_over_1_2_and_3_processes(folder: Path, accumulate: int) -> None:
+    """Adam takes out a wrong scale, and so does no clipping: here SGD takes the gradient as it is, and its norm is compared."""
+    options = ["optim.name=sgd", "optim.lr=0.05", "optim.clip=0.15", "train.log_every=1", f"train.accumulate={accumulate}"]
+    found = {}
+    for processes in (1, 2, 3):
+        name = f"scale{accumulate}{processes}"
+        succeed("train", "--config", SMOKE, f"run.dir={name}", *options, cwd=folder, processes=processes)
+        steps = [record for record in records(folder / name) if "train/loss" in record][:20]
+        found[processes] = [(record["train/loss"], record["train/grad_norm"]) for record in steps]
+    assert len(found[1]) == 20 and any(norm > 0.15 for _, norm in found[1]), "it clips"
+    for processes in (2, 3):
+        np.testing.assert_allclose(found[processes], found[1], rtol=1e-5)
+
+
+def test_processes_agree_on_what_trains_the_recurrent_layers(folder: Path) -> None:
+    """One of two has no compiler: both train by torch."""
+    empty = folder / "empty"
+    empty.mkdir()
+    arguments = ("train", "--config", SMOKE, "run.dir=agreed", "model.hidden=16")
+    job = Job(*arguments, cwd=folder, processes=2, paths={1: "/none"}, XDG_CACHE_HOME=str(empty))
+    statuses, output = job.wait()
+    assert statuses == [0, 0], output
+    assert "by torch, not by our own kernel: there is no C++ compiler" in output
 
 
 def test_losses_are_the_golden_ones(folder: Path) -> None:

@@ -52,10 +52,10 @@ def compiler() -> None:
 def flags(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """The compiler's flags of a variant, which can be compiled here."""
     found = (*cpu_lstm.FLAGS, *VARIANTS[request.param])
-    try:
-        cpu_lstm.library(found)
-    except cpu_lstm.Unavailable as problem:
-        pytest.skip(f"NOT TESTED: the LSTM kernel for {request.param}: {problem}")
+    processor = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+    if not {"avx2", "fma"} <= set(processor.split()):
+        pytest.skip(f"NOT TESTED: the LSTM kernel for {request.param}: this processor has no AVX2")
+    cpu_lstm.library(found)  # a kernel that computes something else is a failure here, not a skip
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report
 
-from tests.support.launching import ROOT, environment, run, succeed
+from tests.support.launching import ROOT, environment, records, run, succeed
 from tests.support.raw_files import examples, put
 
 SMOKE = ("--config", str(ROOT / "configs/smoke.yaml"))
@@ -134,6 +134,10 @@ def test_early_stopping_ends_the_run_for_good(folder: Path) -> None:
     stop = ("run.dir=early", "train.epochs=200", "train.early_stopping=2", "train.monitor=valid/loss", "optim.lr=0.1")
     first = succeed("train", *SMOKE, *stop, cwd=folder)
     assert "stopped early" in first
+    losses = [(record["step"], record["valid/loss"]) for record in records(folder / "early") if "valid/loss" in record]
+    best = min(range(len(losses)), key=lambda number: losses[number][1])
+    assert best == len(losses) - 3, "two evaluations in a row without a better one, and no third"
+    assert f"finished at step {losses[-1][0]};" in first
     assert "nothing to do" in succeed("train", *SMOKE, *stop, cwd=folder)
 
 

@@ -38,7 +38,9 @@ def environment(**more: str) -> dict[str, str]:
 class Job:
     """``python -m pipeline ARGUMENTS`` as ``processes`` processes over gloo, or as a single one if that is 0."""
 
-    def __init__(self, *arguments: str, cwd: Path, processes: int = 0, **more: str) -> None:
+    def __init__(
+        self, *arguments: str, cwd: Path, processes: int = 0, paths: dict[int, str] | None = None, **more: str
+    ) -> None:
         self._output = Path(tempfile.mkstemp(dir=cwd, prefix=".output")[1])
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -46,6 +48,8 @@ class Job:
         self.processes = []
         for rank in range(max(1, processes)):
             variables = environment(**more)
+            if paths and rank in paths:  # of the process of this rank alone
+                variables["PATH"] = paths[rank]
             if processes:
                 world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
                 variables |= {key: str(value) for key, value in world.items()}

@@ -282,14 +282,15 @@ def scaled(state: State, scale: float) -> State:
     return state
 
 
+@pytest.mark.parametrize("mode", [{}, {"gradient_shards": 4}])
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_an_overflow_of_fp16_tries_the_same_step_again_at_a_lower_scale(
-    state: MakeState, batches: MakeBatches, accelerator: Accelerator, name: str
+    state: MakeState, batches: MakeBatches, accelerator: Accelerator, name: str, mode: dict[str, int]
 ) -> None:
-    optim = Optim(name=name, schedule="linear", clip=0.5)
-    plain, made = state(optim, Train()), scaled(state(optim, Train()), 2.0**30)
-    theirs = list(train(plain, batches(COUNT, BATCH), accelerator, optim))
-    ours = list(train(made, batches(COUNT, BATCH), accelerator, optim))
+    optim, slices = Optim(name=name, schedule="linear", clip=0.5), mode.get("gradient_shards", 1)
+    plain, made = state(optim, Train(**mode)), scaled(state(optim, Train(**mode)), 2.0**30)
+    theirs = list(train(plain, batches(COUNT, BATCH, slices), accelerator, optim, **mode))
+    ours = list(train(made, batches(COUNT, BATCH, slices), accelerator, optim, **mode))
     assert 2.0 < made.scaler.get_scale() < 2.0**25, "the example overflows, and recovers"
     assert [(report.step, report.lr) for report in ours] == [(report.step, report.lr) for report in theirs]
     for one, other in zip(ours, theirs, strict=True):
@@ -305,6 +306,32 @@ def test_what_no_scale_makes_finite_stops_fp16_too(state: MakeState, part: MakeP
         for _ in train(made, fed, accelerator, optim):
             before = weights(made.model)
     assert torch.equal(weights(made.model), before) and made.step == POISONED
+
+
+def test_a_batch_that_no_scale_makes_finite_is_left_out_and_the_scale_recovers(
+    state: MakeState, part: MakePart, accelerator: Accelerator
+) -> None:
+    optim = Optim(name="adam")
+    made, fed, moved = scaled(state(optim, Train()), 2.0**16), poisoned(part), []
+    before = weights(made.model)
+    for _ in train(made, fed, accelerator, optim, on_nonfinite="skip"):
+        moved.append(not torch.equal(weights(made.model), before))
+        before = weights(made.model)
+    row = fed.rows(POISONED)[1]
+    assert [step for step, one in enumerate(moved) if not one] == [step for step in range(len(moved)) if row in fed.rows(step)]
+    assert sum(moved) > len(moved) / 2
+    assert made.scaler.get_scale() >= 1.0
+
+
+def test_the_loss_of_bf16_is_computed_in_single_precision(
+    state: MakeState, batches: MakeBatches, accelerator: Accelerator
+) -> None:
+    made = state(PLAIN, Train())
+    made.autocast = torch.autocast("cpu", torch.bfloat16)
+    report = next(train(made, batches(COUNT, BATCH), accelerator))
+    ((logits, answered),) = report.answers
+    expected = functional.cross_entropy(logits.float(), answered.labels, reduction="sum") / report.count
+    assert float(report.loss) == pytest.approx(float(expected), rel=1e-6)
 
 
 @pytest.mark.parametrize("mode", [{}, {"accumulate": 2}, {"gradient_shards": 2}])
