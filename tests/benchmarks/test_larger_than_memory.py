@@ -65,8 +65,8 @@ def test_preparing_holds_a_few_blocks_and_never_all_values(tmp_path: Path, monke
     found = spool.spool(blocks(), tmp_path / "spool")
     rows = np.random.default_rng(0).permutation(len(found))[:10_000]
     rows.sort()
-    spool.repeated(found, rows, found, rows[:100])
     cleaning = series_parts._learn(found, rows, clean.cleaning(Data(source="npz", path="x"), found.channels))
+    spool.repeated(found, rows, found, rows[:100], cleaning.rounded)
     part = series_split.Part(found, rows, rows % 2)
     series_parts._write(tmp_path, "train", part, cleaning, 2, 16)
     _, peak = tracemalloc.get_traced_memory()

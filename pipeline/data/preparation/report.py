@@ -62,7 +62,9 @@ def lines(found: dict[str, Any]) -> list[str]:
         notes += f"  {channel['offset']:.15g} is subtracted before rounding to float32" if channel["offset"] else ""
         digits = 15 if channel["offset"] else 4
         least, most, mean = (f"{channel[name]:.{digits}g}" for name in ("least", "most", "mean"))
-        said.append(f"  {channel['name']}: {least} to {most}, mean {mean}, deviation {channel['deviation']:.4g}{notes}")
+        said.append(
+            f"  {channel['name']}: {least} to {most}, mean {mean}, standard deviation {channel['deviation']:.4g}{notes}"
+        )
     if len(found["channels"]) > SHOWN:
         said.append(f"  ... and {len(found['channels']) - SHOWN} channels more")
     constant = [channel["name"] for channel in found["channels"] if channel["constant"]]
