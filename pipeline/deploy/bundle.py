@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from pipeline import files
 from pipeline.deploy import facts, onnx_reader
 from pipeline.deploy.facts import AGAIN, Arguments, Contents, Facts
 from pipeline.errors import ExportError
 from pipeline.model.classifier import RecurrentClassifier
 
 CONFIG, WEIGHTS, ONNX = "config.json", "model.safetensors", "model.onnx"
+ACTS_IN_TRAINING = {"dropout", "init", "head_dropout"}  # arguments that no graph tells
+OF_ONE = "copy all files of one export together"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def load(path: Path) -> Exported:
         for file in (path / ONNX, path / WEIGHTS):
             if file.is_file() and (path / CONFIG).is_file():
                 contents = facts.read(path / CONFIG)
-                return _of_onnx(file, contents.facts) if file.name == ONNX else _of_weights(path, contents)
+                return _of_onnx(file, contents) if file.name == ONNX else _of_weights(file, contents)
         inner = path / "export"
         meant = f"type: --model {inner}" if inner.is_dir() else "name a folder that export wrote, such as runs/NAME/export"
         raise ExportError(f"{path}: holds no {CONFIG} with a {ONNX} or {WEIGHTS}; {meant}")
@@ -97,27 +99,37 @@ def _empty(path: Path, arguments: Arguments, there: dict[str, tuple[tuple[int, .
     return made
 
 
-def _of_onnx(path: Path, said: Facts | None = None) -> Exported:
+def _of_onnx(path: Path, contents: Contents | None = None) -> Exported:
     found = onnx_reader.load(path)
-    if said is None:
-        try:
-            said = Facts.model_validate_json(found.metadata.get("facts", ""))
-        except ValidationError as error:
-            raise facts.error_at(path, error) from None
-    arguments = found.arguments
-    return _checked(Exported(path, found.runner(), arguments.features, said), arguments.classes)
+    inner = facts.of_metadata(path, found.metadata)
+    said = contents.facts if contents else inner
+    made = _checked(Exported(path, found.runner(), found.arguments.features, said), found.arguments.classes)
+    if contents:
+        _refuse_another(path, contents, found.sha256)
+        apart = found.arguments.of(Arguments).keys() - ACTS_IN_TRAINING
+        for whole, part, names in ((contents.arguments, found.arguments, apart), (said, inner, Facts.model_fields)):
+            for name in sorted(names):
+                if getattr(whole, name) != getattr(part, name):
+                    raise ExportError(f"{path}: its {name} is not that of {CONFIG} beside it; {OF_ONE}, or {AGAIN}")
+    return made
 
 
-def _of_weights(folder: Path, contents: Contents) -> Exported:
-    loaded = weights(folder / WEIGHTS, contents.arguments)
+def _of_weights(path: Path, contents: Contents) -> Exported:
+    loaded, arguments = weights(path, contents.arguments), contents.arguments
+    if contents.sha256:
+        _refuse_another(path, contents, files.sha256(path))
 
     def run(values: Tensor, lengths: Tensor) -> Tensor:
         with torch.no_grad():
             logits: Tensor = loaded(values, lengths)
         return logits
 
-    arguments = contents.arguments
-    return _checked(Exported(folder, run, arguments.features, contents.facts), arguments.classes)
+    return _checked(Exported(path.parent, run, arguments.features, contents.facts), arguments.classes)
+
+
+def _refuse_another(path: Path, contents: Contents, sha256: str) -> None:
+    if contents.sha256.get(path.name, sha256) != sha256:
+        raise ExportError(f"{path}: is not the file that {CONFIG} was written with (SHA-256 differs); {OF_ONE}, or {AGAIN}")
 
 
 def _checked(found: Exported, classes: int) -> Exported:

@@ -23,7 +23,6 @@ from torch.export import Dim
 
 from pipeline import files
 from pipeline.deploy import bundle, card, onnx_reader, onnx_writer
-from pipeline.deploy.bundle import load_model as load  # noqa: F401  # its name before
 from pipeline.deploy.facts import Arguments, Contents, Facts, contents_of
 from pipeline.errors import ExportError
 from pipeline.model.classifier import RecurrentClassifier
@@ -64,29 +63,32 @@ def export(
     assert len(examples.values), "no examples to compare on"
     original = copy.deepcopy(model).to("cpu").eval()
     contents = contents_of(arguments, facts)
+    assert not list(facts.disagreements(arguments.features, arguments.classes)), "what no reader would take"
+    chosen = {name: file for name, file in FILES.items() if name in formats}
     with files.disk_errors("the export", folder), files.whole_folder(folder, replace=True) as partial:
+        for name, file in chosen.items():
+            _WRITERS[name](original, contents, partial / file)
+        contents = contents.model_copy(update={"sha256": {file: files.sha256(partial / file) for file in chosen.values()}})
         files.write_json(partial / bundle.CONFIG, contents.model_dump(mode="json"))
-        runs = {name: _FORMATS[name](original, contents, partial / FILES[name]) for name in FILES if name in formats}
+        runs = {name: _READERS[name](partial / file, contents) for name, file in chosen.items()}
         checks = _compare(original, runs, examples, tolerance)
         files.write_text(partial / "README.md", card.render(original, contents, checks, len(examples.values), tolerance))
     return checks
 
 
-def _safetensors(model: RecurrentClassifier, contents: Contents, path: Path) -> Run:
+def _write_weights(model: RecurrentClassifier, contents: Contents, path: Path) -> None:
     # cuDNN keeps all weights of a layer in one storage, which safetensors refuses: every tensor gets its own.
     state = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
     files.save_tensors(path, state)
-    return bundle.weights(path, contents.arguments)
 
 
-def _onnx(model: RecurrentClassifier, contents: Contents, path: Path) -> Run:
+def _write_onnx(model: RecurrentClassifier, contents: Contents, path: Path) -> None:
     facts = contents.facts.model_dump(mode="json")
     texts = {"class_names": facts["class_names"], "format_version": contents.format_version, "facts": facts}
     onnx_writer.write(model, path, {name: json.dumps(value) for name, value in texts.items()})
-    return onnx_reader.read(path)
 
 
-def _pt2(model: RecurrentClassifier, contents: Contents, path: Path) -> Run:
+def _write_program(model: RecurrentClassifier, contents: Contents, path: Path) -> None:
     values, lengths = torch.zeros(2, 3, model.mean.shape[0]), torch.tensor([3, 2])
     free = {"values": {0: Dim("batch"), 1: Dim("time")}, "lengths": {0: Dim("batch")}}
     operators: list[Any] = [torch.ops.aten.lstm.input, torch.ops.aten.gru.input, torch.ops.aten.rnn_tanh.input]
@@ -98,8 +100,6 @@ def _pt2(model: RecurrentClassifier, contents: Contents, path: Path) -> Run:
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     path.write_bytes(buffer.getvalue())
-    run: Run = torch.export.load(path).module()
-    return run
 
 
 def _shapes(x: Tensor, state: Tensor | Sequence[Tensor], *_: Any) -> tuple[Tensor, ...]:
@@ -112,7 +112,21 @@ def _shapes(x: Tensor, state: Tensor | Sequence[Tensor], *_: Any) -> tuple[Tenso
     return x.new_empty(*x.shape[:-1], states[0].shape[-1]), *map(torch.empty_like, states)
 
 
-_FORMATS = {"safetensors": _safetensors, "onnx": _onnx, "pt2": _pt2}
+def _read_program(path: Path, contents: Contents) -> Run:
+    run: Run = torch.export.load(path).module()
+    return run
+
+
+_WRITERS: dict[str, Callable[[RecurrentClassifier, Contents, Path], None]] = {
+    "safetensors": _write_weights,
+    "onnx": _write_onnx,
+    "pt2": _write_program,
+}
+_READERS: dict[str, Callable[[Path, Contents], Run]] = {
+    "safetensors": lambda path, contents: bundle.weights(path, contents.arguments),
+    "onnx": lambda path, contents: onnx_reader.read(path),
+    "pt2": _read_program,
+}
 
 
 @torch.no_grad()

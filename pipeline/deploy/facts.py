@@ -6,7 +6,7 @@ Shapes: C channels of a file, F features of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -137,6 +137,7 @@ class Contents(Said):
     format_version: Literal[1, 2]
     arguments: Arguments
     facts: Facts
+    sha256: dict[str, str] = {}  # of the files beside it, by name; none in older exports
 
 
 def contents_of(arguments: Arguments, facts: Facts) -> Contents:
@@ -157,6 +158,14 @@ def read(path: Path) -> Contents:
         raise ExportError(f"{path}: is larger than {LARGEST >> 20} MB; {AGAIN}")
     try:
         return Contents.model_validate_json(content)
+    except ValidationError as error:
+        raise error_at(path, error) from None
+
+
+def of_metadata(path: Path, metadata: Mapping[str, str]) -> Facts:
+    """The facts in the ONNX file ``path``. Raises ExportError if there are none, or if they are without sense."""
+    try:
+        return Facts.model_validate_json(metadata.get("facts", ""))
     except ValidationError as error:
         raise error_at(path, error) from None
 

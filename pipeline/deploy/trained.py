@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline import config
 from pipeline.data.series import Array
 from pipeline.deploy import bundle, inputs, objects, predictor
 from pipeline.deploy.bundle import Exported
@@ -73,7 +74,7 @@ class Trained:
         Raises UserError, which names the example, for what does not fit the model.
         """
         facts = self._exported.facts
-        if unknown := columns.keys() - {"layout", "id", "time", "label", "group", "channels"}:
+        if unknown := columns.keys() - config.Columns.model_fields.keys():
             raise TypeError(f"predict() got an unexpected keyword argument {min(unknown)!r}")
         if isinstance(examples, str | os.PathLike):
             path = Path(examples)

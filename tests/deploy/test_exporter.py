@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -18,6 +19,7 @@ from onnx import helper
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline import files
 from pipeline.config import Columns
 from pipeline.deploy import onnx_reader, onnx_writer
 from pipeline.deploy.bundle import load_model as load
@@ -370,9 +372,30 @@ def test_the_cards_samples_run_without_what_they_promise_not_to_need(
     root = {"PYTHONPATH": str(Path(__file__).parents[2])} if "pipeline" not in absent else {}
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    lengths = torch.tensor([T, T if number == 0 else (T + 1) // 2])  # two images are of one length
+    expected = model.eval()(torch.zeros(2, T, F), lengths).argmax(1)
+    names = [FACTS.class_names[index] for index in expected]
+    assert done.stdout.strip() == str({0: np.array(names), 1: names, 2: expected}[number])
+
+
+def test_the_cards_sample_for_series_runs(tmp_path: Path) -> None:
+    model, arguments = build()
+    limits = {"fill": (0.0,) * F, "low": (0.0,) * F, "high": (1.0,) * F}
+    series = SeriesFacts(channels=tuple("abcde"), columns=Columns(), **limits)
+    facts = FACTS.model_copy(update={"image": None, "series": series})
+    export(model, arguments, facts, examples(), ["onnx"], 1e-4, tmp_path / "export")
+    (code, _) = re.findall(r"```python\n(.*?)```", (tmp_path / "export" / "README.md").read_text(), re.DOTALL)
+    root = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "export", env=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     expected = model.eval()(torch.zeros(2, T, F), torch.tensor([T, (T + 1) // 2])).argmax(1)
-    names = str([FACTS.class_names[index] for index in expected])
-    assert done.stdout.strip() == (names if number == 1 else str(expected))
+    assert done.stdout.strip() == str(np.array([FACTS.class_names[index] for index in expected]))
+
+
+def test_the_folder_says_what_each_of_its_files_holds(exported: tuple[Path, RecurrentClassifier, dict[str, Any]]) -> None:
+    folder, _, _ = exported
+    said = json.loads((folder / "config.json").read_text())["sha256"]
+    assert said == {file.name: files.sha256(file) for file in folder.glob("model.*")} and len(said) == len(FORMATS)
 
 
 def test_the_onnx_file_carries_class_names_facts_and_free_axes(

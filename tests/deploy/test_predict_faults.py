@@ -29,6 +29,15 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of another run on the same data: the same shapes, facts and classes, other weights."""
+    folder = tmp_path_factory.mktemp("other")
+    write_series(folder / "series.csv", missing=False)
+    export_untrained(folder, *SERIES, "data.max_length=15", "run.seed=1")
+    return folder / "export"
+
+
+@pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with idx files of images of 7 x 5 pixels, and an export of a model for them."""
     folder = tmp_path_factory.mktemp("images")
@@ -192,14 +201,31 @@ def facts(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object
     return spoil
 
 
+def alone(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    """Facts changed, in a folder without ONNX."""
+
+    def spoil(folder: Path) -> None:
+        (folder / "model.onnx").unlink()
+        facts(change)(folder)
+
+    return spoil
+
+
+def arguments(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def spoil(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        change(config["arguments"])
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return spoil
+
+
 def weights(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
     """The arguments changed, in a folder without ONNX."""
 
     def spoil(folder: Path) -> None:
         (folder / "model.onnx").unlink()
-        config = json.loads((folder / "config.json").read_text())
-        change(config["arguments"])
-        (folder / "config.json").write_text(json.dumps(config))
+        arguments(change)(folder)
 
     return spoil
 
@@ -219,7 +245,15 @@ def _of_four_features(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(proto.SerializeToString())
 
 
+def _unsigned(folder: Path) -> None:
+    """As an older export, which does not say what its files hold."""
+    config = json.loads((folder / "config.json").read_text())
+    del config["sha256"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def _bad_weights(folder: Path) -> None:
+    _unsigned(folder)
     proto = onnx.load(folder / "model.onnx")
     bias = next(tensor for tensor in proto.graph.initializer if tensor.name == "head_bias")
     bias.raw_data = np.full(3, np.nan, np.float32).tobytes()
@@ -291,7 +325,7 @@ MODELS: dict[str, tuple[str, Callable[[Path], object], str]] = {
     ),
     "an image of all memory that fits": (
         "bad",
-        facts(lambda said: said.update(series=None, image=[60_000, 60_000], length=1_200_000_000)),
+        alone(lambda said: said.update(series=None, image=[60_000, 60_000], length=1_200_000_000)),
         "series.csv: is read as csv, but this model was trained on images",
     ),
     "an order outside of the image": (
@@ -365,6 +399,34 @@ MODELS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         _of_four_features,
         "bad/model.onnx: not a model that this program exported: its inputs are not those of an exported one",
     ),
+    "other classes": (
+        "bad",
+        facts(lambda said: said["class_names"].reverse()),
+        "bad/model.onnx: its class_names is not that of config.json beside it; copy all files of one export together",
+    ),
+    "another way to clean": (
+        "bad",
+        facts(lambda said: said["series"].update(missing="mean")),
+        "bad/model.onnx: its series is not that of config.json beside it",
+    ),
+    "another network": (
+        "bad",
+        arguments(lambda said: said.update(pooling="max")),
+        "bad/model.onnx: its pooling is not that of config.json beside it",
+    ),
+    "an ONNX file of another run": (
+        "bad",
+        lambda folder: shutil.copy(folder / "model.onnx.other", folder / "model.onnx"),
+        "bad/model.onnx: is not the file that config.json was written with (SHA-256 differs); copy all files of one export",
+    ),
+    "weights of another run": (
+        "bad",
+        lambda folder: [
+            shutil.copy(folder / "model.safetensors.other", folder / "model.safetensors"),
+            (folder / "model.onnx").unlink(),
+        ],
+        "bad/model.safetensors: is not the file that config.json was written with (SHA-256 differs)",
+    ),
     "NaN in it": ("bad", _bad_weights, "series.csv: line 2: the model's logits of it are not finite"),
     "no ONNX": (
         "bad",
@@ -380,10 +442,12 @@ MODELS: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", MODELS)
-def test_a_model_that_is_damaged_or_hostile_is_refused_by_name(strict: Path, fault: str) -> None:
+def test_a_model_that_is_damaged_or_hostile_is_refused_by_name(strict: Path, other: Path, fault: str) -> None:
     model, spoil, message = MODELS[fault]
     shutil.rmtree(strict / "bad", ignore_errors=True)
     shutil.copytree(strict / "export", strict / "bad")
+    for file in ("model.onnx", "model.safetensors"):
+        shutil.copy(other / file, strict / "bad" / f"{file}.other")
     spoil(strict / "bad")
     assert message in refused(strict, "--model", model, "series.csv")
 
