@@ -7,8 +7,8 @@ In the order of their imports:
     marks        which checkpoints there are, which is the best
     folder       one writer, one configuration
     checkpoints  find, verify, restore
-    saving       copy, write, mark, prune; in a thread
     record       metrics.jsonl
+    saving       copy, write, mark, prune; in a thread
     trackers     wandb and others through Accelerate's trackers, which may fail at any time
     log          all that a run says while it trains: record, trackers, screen
 """

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,14 +71,15 @@ class Log:
         self.batch, self.monitor = settings.train.batch, settings.train.monitor
         self._error: UserError | None = None
 
-        def open_record() -> None:
-            self.record = Record(folder / "metrics.jsonl")
-            # of the resumed step everything is there but its evaluation, which is made again
-            self.record.keep(lambda record: record["step"] < step or (record["step"] == step and "valid/loss" not in record))
-
-        collectives.on_main(open_record)
+        collectives.on_main(partial(self._open, folder / "metrics.jsonl", step, settings.train.log_every))
         self.tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "train")
         self.since, self.step = time.perf_counter(), step
+
+    def _open(self, path: Path, step: int, every: int) -> None:
+        self.record = Record(path)
+        last = self.record.resume(step)
+        if last < step - step % every:
+            self.progress.say(f"{path}: ends at step {last}; what was recorded from there to step {step} is lost")
 
     def __enter__(self) -> Self:
         return self

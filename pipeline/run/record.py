@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain, pairwise
+from os import pread
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter
+
 from pipeline import files
 from pipeline.errors import RunError
+
+BLOCK = 2**16  # bytes read at once from the end
+LONGEST = 2**20  # bytes of a line
+_LINE = TypeAdapter(dict[str, int | float | None], config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
 class Record:
@@ -23,13 +31,11 @@ class Record:
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.exists():
-            whole = path.read_bytes().rfind(b"\n") + 1
-            if whole < path.stat().st_size:
-                with files.disk_errors("a record", path):
-                    os.truncate(path, whole)
+            with files.disk_errors("a record", path), path.open("rb+") as file:
+                file.truncate(next(_newlines(file.fileno()), -1) + 1)
 
     def append(self, values: Mapping[str, Any]) -> None:
-        """Add a line. It survives the process from then on.
+        """Add a line. It survives the process from then on, and a power cut after ``sync``.
 
         Raises UserError when the disk is full or read-only.
         """
@@ -37,15 +43,33 @@ class Record:
         with files.disk_errors("a record", self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(line)
 
-    def keep(self, wanted: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop all other records, as one act, so that a resumed run has each step once."""
-        if not self.path.exists():
-            return
-        records = read(self.path)
-        kept = [record for record in records if wanted(record)]
-        if len(kept) < len(records):
-            with files.disk_errors("the records", self.path):
-                files.write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+    def sync(self) -> None:
+        """Force what was added so far to the disk. Raises UserError if that fails."""
+        with files.disk_errors("the records", self.path):
+            if self.path.exists():
+                files.fsync(self.path)
+                files.fsync(self.path.parent)
+
+    def resume(self, step: int) -> int:
+        """Cut off what a run that goes on at ``step`` records again: later steps, and the evaluation at ``step``.
+
+        Returns the last step whose training is recorded, 0 if none is. Reads no more than what is cut off.
+        """
+        last = 0
+        if self.path.exists():
+            with files.disk_errors("the records", self.path), self.path.open("rb+") as file:
+                end = file.seek(0, os.SEEK_END)
+                for start, line in _backwards(file.fileno()):
+                    values = _parse(line)
+                    if values is None:
+                        raise _damage(self.path, _number(self.path, start))
+                    if values["step"] > step or (values["step"] == step and "valid/loss" in values):
+                        end = start
+                    elif "train/loss" in values:
+                        last = values["step"]
+                        break
+                file.truncate(end)
+        return last
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -53,17 +77,69 @@ def read(path: Path) -> list[dict[str, Any]]:
 
     Raises RunError that names the line if another one is no record.
     """
-    records = []
-    *lines, _torn = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-            raise RunError(f"{path}:{number}: not a record; delete this line to go on")
-        records.append(record)
-    return records
+    return sample(path, None)
+
+
+def sample(path: Path, most: int | None = 2000) -> list[dict[str, Any]]:
+    """``read``, but of the steps of training no more than ``most``, evenly spread: enough for a picture of any run."""
+    every = 1 if most is None else -(-sum(b'"train/loss"' in line for line in _lines(path)) // most)
+    found, steps = [], 0
+    for number, line in enumerate(_lines(path), 1):
+        if b'"train/loss"' in line:
+            steps += 1
+            if steps % every:
+                continue
+        values = _parse(line)
+        if values is None:
+            raise _damage(path, number)
+        found.append(values)
+    return found
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The record in a line; None if it is none."""
+    try:
+        values = _LINE.validate_json(line)
+    except ValueError:
+        return None
+    return values if isinstance(values.get("step"), int) and values["step"] >= 0 else None  # type: ignore[operator]
+
+
+def _damage(path: Path, number: int) -> RunError:
+    return RunError(f"{path}:{number}: not a record; delete this line to go on")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, without the last if it has no newline; of one that is far too long, pieces, which are no records."""
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST):
+            if line.endswith(b"\n") or len(line) == LONGEST:
+                yield line
+
+
+def _newlines(file: int) -> Iterator[int]:
+    """Where the newlines of an open file are, from the last to the first."""
+    end = os.fstat(file).st_size
+    while end:
+        start = max(0, end - BLOCK)
+        block = pread(file, end - start, start)
+        place = block.rfind(b"\n")
+        while place >= 0:
+            yield start + place
+            place = block.rfind(b"\n", 0, place)
+        end = start
+
+
+def _backwards(file: int) -> Iterator[tuple[int, bytes]]:
+    """Where each whole line of an open file begins and what it says, from the last one to the first."""
+    for end, before in pairwise(chain(_newlines(file), [-1])):
+        yield before + 1, pread(file, min(end - before - 1, LONGEST), before + 1)
+
+
+def _number(path: Path, place: int) -> int:
+    """The number, from 1, of the line that begins at ``place``."""
+    with path.open("rb") as file:
+        return 1 + sum(file.read(min(BLOCK, place - at)).count(b"\n") for at in range(0, place, BLOCK))
 
 
 def _plain(value: Any) -> Any:

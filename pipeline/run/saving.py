@@ -17,6 +17,7 @@ from torch import Tensor
 from pipeline import files
 from pipeline.run.checkpoints import FORMAT, Facts, problem_of
 from pipeline.run.marks import What, all_of, mark, marked, name_of, step_of
+from pipeline.run.record import Record
 from pipeline.training.state import State
 
 LEFT = re.compile(r"\.old_step_\d+|\.step_\d+\..+|\.(best|finished)(\.json\..+)?")  # by a save or a removal that was killed
@@ -103,9 +104,10 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._error: Exception | None = None
 
-    def save(self, taken: Snapshot) -> None:
-        """Write ``taken``, once what was asked for before is written."""
+    def save(self, taken: Snapshot, record: Record) -> None:
+        """Write ``taken``, once what was asked for before is written, and what is recorded so far is on the disk."""
         self.wait()
+        self._thread.submit(self._do, record.sync)
         self._thread.submit(self._do, lambda: save(self.folder, taken, self.keep_last))
 
     def mark(self, what: What, step: int) -> None:

@@ -124,7 +124,7 @@ def save(job: Job, selection: Selection, best: bool, saver: Writer, log: Log) ->
 def write(state: State, facts: checkpoints.Facts, best: bool, saver: Writer, log: Log) -> None:
     """Have a checkpoint written. Raises the error of a record, or of a checkpoint before, that could not be written."""
     log.check()
-    saver.save(saving.snapshot(state, facts))
+    saver.save(saving.snapshot(state, facts), log.record)
     if best:
         saver.mark("best", state.step)
 

@@ -288,7 +288,7 @@ def test_a_disk_that_fails_while_training_goes_on_stops_both_processes_and_the_r
     with attached(
         strace, job.processes[0].pid or 0, "-o", os.devnull, "-e", f"inject=fsync:error={errno.errorcode[errno.EIO]}"
     ):
-        assert_refused_once(*job.wait(), "cannot write a checkpoint: the disk reports an I/O error")
+        assert_refused_once(*job.wait(), "the disk reports an I/O error")
     found, skipped = checkpoints.newest(folder / "failing/checkpoints")
     assert found is not None and skipped == []
     output = succeed(*arguments("failing"), cwd=folder, processes=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -26,6 +27,7 @@ from pipeline.data.batches import Batches
 from pipeline.errors import RunError, UserError
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.run import checkpoints, marks, saving
+from pipeline.run.record import Record
 from pipeline.training import loop
 from pipeline.training.selection import Selection
 from pipeline.training.state import State
@@ -520,3 +522,38 @@ def test_a_damaged_checkpoint_is_written_again_when_the_run_comes_there_again(tr
     saved(tmp_path, trained, 4)
     found, skipped = checkpoints.newest(tmp_path)
     assert found is not None and found.step == 4 and skipped == []
+
+
+def test_what_is_recorded_is_on_the_disk_before_the_checkpoint(
+    trained: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        events.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.split(".")[0])  # noqa: PTH115
+        fsync(descriptor)
+
+    record = Record(tmp_path / "metrics.jsonl")
+    record.append({"step": 3})
+    monkeypatch.setattr(files.os, "fsync", synced)
+    with saving.Writer(tmp_path / "checkpoints", 2) as writer:
+        writer.save(saving.snapshot(trained, FACTS), record)
+    assert events[0] == "metrics" and "model" in events
+
+
+def test_records_that_cannot_be_forced_to_the_disk_stop_the_run_before_a_checkpoint_is_written(
+    trained: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, "injected")
+
+    record = Record(tmp_path / "metrics.jsonl")
+    record.append({"step": 3})
+    monkeypatch.setattr(files.os, "fsync", failing)
+    with saving.Writer(tmp_path / "checkpoints", 2) as writer:
+        writer.save(saving.snapshot(trained, FACTS), record)
+        with pytest.raises(UserError, match=r"metrics\.jsonl: cannot write the records: the disk reports an I/O error"):
+            writer.wait()
+        assert writer.failed
+    assert not (tmp_path / "checkpoints").exists()
