@@ -55,7 +55,7 @@ tune: setup ## measure which batch, threads and rate to train CONFIG with
 train: setup ## train or resume RUN on every GPU, or on the CPUs
 	@$(PIPELINE) train $(SETTINGS) --launch $(LAUNCH) --processes $(PROCESSES)
 
-eval: setup ## measure the best checkpoint of RUN on the test part
+eval: setup ## measure the best checkpoint of RUN on the test split
 	@$(PIPELINE) evaluate --run $(RUN)
 
 export: setup ## write safetensors, ONNX and torch.export files of RUN, each checked

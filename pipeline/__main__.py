@@ -76,7 +76,7 @@ def tune(
     overrides: Overrides = None,
     budget: Annotated[float, typer.Option(help="Seconds that the measurements may take, about.", min=1)] = 60,
 ) -> None:
-    """Find the batch, the number of threads and the rate to train with; no run folder is touched."""
+    """Find the batch, the number of threads and the learning rate to train with; no run folder is touched."""
     from pipeline import config as configuration
     from pipeline.stages import tune as stage
 
@@ -104,7 +104,7 @@ def train(
 
 @app.command()
 def evaluate(run: RunFolder, split: Annotated[str, typer.Option(help="train, valid or test.")] = "test") -> None:
-    """Measure the best checkpoint of a run on a whole part of the data."""
+    """Measure the best checkpoint of a run on a whole split of the data."""
     from pipeline.stages import evaluate as stage
 
     stage.evaluate(run, split)

@@ -194,3 +194,14 @@ def test_functions_take_few_parameters() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_no_function_changes_the_names_of_another(name: str) -> None:
     assert not [node.lineno for node in ast.walk(parsed(NAMES[name])) if isinstance(node, ast.Nonlocal)]
+
+
+OLD_WORDS = (
+    r"\b(train(ing)?|valid(ation)?|test) parts?\b|\ba (row|step|series) a (row|step|series)\b|(?<!standard )\bdeviations? of\b"
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_use_the_words_of_the_glossary(name: str) -> None:
+    texts = [node.value for node in ast.walk(ast.parse(NAMES[name].read_text())) if isinstance(node, ast.Constant)]
+    assert not [text for text in texts if isinstance(text, str) and re.search(OLD_WORDS, text)]

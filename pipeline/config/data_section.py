@@ -128,7 +128,7 @@ class Data(Policies, Columns, Origin):
         if not own and (self.path or self.test_path):
             yield "data.path", f"data.source = {self.source} does not read it; set data.source, such as data.source=csv"
         if own and not self.test_path and not self.test and self.series:
-            yield "data.test", "there is no test part; set data.test_path, or data.test to a share or a count"
+            yield "data.test", "there is no test split; set data.test_path, or data.test to a share or a count"
         roles = self.series and SERIES[self.source].roles
         if self.split != "stratified" and not roles:
             yield "data.split", f"data.source = {self.source} knows no groups and no times; leave it at stratified"

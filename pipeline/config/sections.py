@@ -168,7 +168,7 @@ class Config(Section):
         if train.class_weights == train.sampling == "balanced":
             yield "train.sampling", "balances the classes already; set train.class_weights to none, or sampling to shuffle"
         if train.early_stopping and not self.data.validation:
-            yield "train.early_stopping", "needs a validation part; set data.validation"
+            yield "train.early_stopping", "needs a validation split; set data.validation"
         yield from self.model.disagreements()
 
 

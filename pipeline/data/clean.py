@@ -17,7 +17,7 @@ from pipeline.errors import DataError
 
 
 class Cleaning(config.Policies, Channels):
-    """The policies of the section ``data`` and what they took from the training part."""
+    """The policies of the section ``data`` and what they took from the training split."""
 
     trained: bool = False  # a model was trained with them, so that only the series can change
 
@@ -87,7 +87,7 @@ def offset_of(low: Array, high: Array) -> tuple[float, ...]:
 
 
 def cleaning(data: config.Data, channels: tuple[str, ...]) -> Cleaning:
-    """The policies of ``data``, before anything is known of the training part."""
+    """The policies of ``data``, before anything is known of the training split."""
     return Cleaning(**data.of(config.Policies), channels=channels)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pipeline import config
 
-REPEATED_SHOWN = 5  # of the test examples that were found in the training part
+REPEATED_SHOWN = 5  # of the test examples that were found in the training split
 FORMAT: Final = 1
 RULES: Final = 2  # for series; 1 knew no offsets, took the largest groups, and cut between series of one time
 Name = Literal["train", "valid", "test"]
@@ -46,7 +46,7 @@ class PartInfo(config.Section):
 
 
 class Channels(config.Section):
-    """The channels of a file, and what the policies for series took from the training part."""
+    """The channels of a file, and what the policies for series took from the training split."""
 
     channels: tuple[str, ...]  # (C) of the file
     masked: tuple[int, ...] = ()  # numbers of those with an indicator of what was missing; the indicators come last in F
@@ -67,20 +67,20 @@ class Channels(config.Section):
 
 
 class SeriesInfo(Channels):
-    """What a manifest says of series beyond what it says of images. Statistics are of the training part alone."""
+    """What a manifest says of series beyond what it says of images. Statistics are of the training split alone."""
 
     low: tuple[float, ...]  # (F)
     high: tuple[float, ...]  # (F)
 
 
 class Manifest(config.Section):
-    """What a prepared folder holds. Statistics are of the training part alone."""
+    """What a prepared folder holds. Statistics are of the training split alone."""
 
     format: Literal[1]
     settings: dict[str, str | int | float]
     source: str
     class_names: tuple[str, ...]
-    length: int  # T; of series, the most steps in the training part
+    length: int  # T; of series, the most steps in the training split
     features: int  # F
     image: tuple[int, int] | None  # height, width
     order: tuple[int, ...] | None  # position in the flattened sequence -> pixel of the flattened image; None: the same
@@ -93,14 +93,14 @@ class Manifest(config.Section):
     global_std: float
     # Absent in folders made before they were looked for, which stay good: the examples are the same.
     repeated: int = 0  # test examples that equal one of the source's training examples
-    repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test part, row in the training part
+    repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test split, row in the training split
     series: SeriesInfo | None = _later(None)
     rules: int = _later(1)  # by which series were prepared
     left_out: int = _later(0)  # series in no part, since they end when the time that is held out has begun
 
 
 class Statistics(NamedTuple):
-    """Means and population deviations of the training part: of each feature (F), and of all values."""
+    """Means and population standard deviations of the training split: of each feature (F), and of all values."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -119,7 +119,7 @@ class Content:
     parts: dict[Name, PartInfo]
     source_files: Mapping[str, str]
     statistics: Statistics
-    repeated: Sequence[tuple[int, int]]  # row in the test part, row in the training part
+    repeated: Sequence[tuple[int, int]]  # row in the test split, row in the training split
     image: tuple[int, int] | None = None
     order: tuple[int, ...] | None = None
     series: SeriesInfo | None = None

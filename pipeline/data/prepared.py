@@ -41,7 +41,7 @@ class Part:
 
     values: Tensor
     labels: Tensor  # (N) int64
-    index: Tensor  # (N) int64, the row in the source's own train or test part; of series, their number in the file
+    index: Tensor  # (N) int64, the row in the source's own train or test split; of series, their number in the file
     offsets: Tensor | None = None
     rest: tuple[Tensor, ...] = ()
 
@@ -70,7 +70,7 @@ class Prepared:
         from safetensors import SafetensorError, safe_open
 
         if name not in self.manifest.parts:
-            raise DataError(f"{self.folder}: has no {name} part; set data.validation, then type: {COMMAND}")
+            raise DataError(f"{self.folder}: has no {name} split; set data.validation, then type: {COMMAND}")
         found: dict[str, list[Tensor]] = {}
         try:
             for part_file in self.manifest.parts[name].files:
@@ -89,8 +89,8 @@ class Prepared:
     def normalization(self, mode: Literal["auto", "none", "unit", "global", "feature"]) -> tuple[Tensor, Tensor]:
         """Mean and scale, each (F) float32, of ``data.normalize``: the model's input is (values - mean) * scale.
 
-        What is constant over the training part has scale 1. Indicators of missing values stay 0 and 1: by their own deviation,
-        which is the smaller the rarer they are, one missing value would outweigh its whole series.
+        What is constant over the training split has scale 1. Indicators of missing values stay 0 and 1: their own standard
+        deviation is the smaller the rarer they are, so that one missing value would outweigh its whole series.
         """
         manifest = self.manifest
         (low, high), center, spread = manifest.value_range, manifest.global_mean, manifest.global_std

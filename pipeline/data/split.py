@@ -53,7 +53,7 @@ def cut(
     least = classes if data.split == "stratified" else 1
     most = count - classes
     if not least <= held <= most:
-        nothing = ", or 0 for no validation part" if key == "validation" else ""
+        nothing = ", or 0 for no validation split" if key == "validation" else ""
         raise DataError(
             f"data.{key} = {share}: holds out {held} of {count}{what} examples; "
             f"with {classes} classes hold out {least} to {most}{nothing}"

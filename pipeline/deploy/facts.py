@@ -53,7 +53,7 @@ class SeriesFacts(config.Policies, SeriesInfo):
 
     @property
     def cleaning(self) -> Cleaning:
-        """The policies, with what they took from the training part."""
+        """The policies, with what they took from the training split."""
         return Cleaning(**self.of(config.Policies), **self.of(Channels), trained=True)
 
     def disagreements(self, features: int) -> Iterator[str]:
@@ -70,7 +70,7 @@ class SeriesFacts(config.Policies, SeriesInfo):
 
 
 class Measured(Said):
-    """What the evaluation on the test part gave."""
+    """What the evaluation on the test split gave."""
 
     model_config = ConfigDict(allow_inf_nan=True)
 
@@ -98,7 +98,7 @@ class Facts(Said):
 
     @property
     def limits(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The least and the greatest value of the training part: of each feature (F) of series, of all pixels (1) of images."""
+        """The minimum and maximum of the training split: of each feature (F) of series, of all pixels (1) of images."""
         if self.series:
             return self.series.low, self.series.high
         low, high = self.value_range

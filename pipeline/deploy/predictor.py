@@ -48,7 +48,7 @@ def predict(model: Exported, block: Block) -> Predictions:
 
 
 def far_values(block: Block, facts: Facts) -> tuple[Array, str]:
-    """The examples with a value further outside the range of the training part than that range is wide, and the first said."""
+    """The examples with a value further outside the range of the training split than that range is wide, and the first said."""
     low, high = (np.array(limits) for limits in facts.limits)
     far = (block.values < low - (high - low)) | (block.values > high + (high - low))  # (S, F)
     if not far.any():

@@ -82,7 +82,7 @@ def data_report(path: Path, report: Mapping[str, Any], lengths: Sequence[Array])
         name_ticks(grid[2].yaxis, notes, fontsize=7)
         grid[2].invert_yaxis()
         grid[2].set_xscale("symlog")
-        grid[2].set_xlabel("least to most, mean and deviation, in the training part")
+        grid[2].set_xlabel("minimum to maximum, mean and standard deviation, in the training split")
     for axes in grid:
         axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)

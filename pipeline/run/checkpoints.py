@@ -103,7 +103,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def best(folder: Path) -> Checkpoint:
-    """The best checkpoint, or the newest where there was no evaluation (a run without a validation part).
+    """The best checkpoint, or the newest where there was no evaluation (a run without a validation split).
 
     Raises RunError if the best one is damaged or no longer known: another is never taken for it.
     """

@@ -100,7 +100,7 @@ class Log:
         self.progress.update(report.step, numbers["loss"], numbers["accuracy"], rate)
 
     def validation(self, step: int, rows: Rows, selection: Selection) -> Selection:
-        """An evaluation on the validation part, and what it makes of the selection."""
+        """An evaluation on the validation split, and what it makes of the selection."""
         scores = metrics.scores(rows.labels, rows.predictions, rows.losses, self.classes)
         self._write(step, "valid", scores)
         selection = selection.after(scores[self.monitor.removeprefix("valid/")], step, self.monitor)

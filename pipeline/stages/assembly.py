@@ -145,7 +145,7 @@ def steps_text(manifest: Manifest, name: Name) -> str:
 
 
 def test_metrics(folder: Path) -> dict[str, Any] | None:
-    """What the evaluation on the test part gave, if there was one. Raises RunError if its file is damaged."""
+    """What the evaluation on the test split gave, if there was one. Raises RunError if its file is damaged."""
     path = folder / "eval" / "metrics.json"
     try:
         measured = json.loads(path.read_text())

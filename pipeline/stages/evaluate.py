@@ -57,7 +57,7 @@ def evaluate(folder: Path, split: str = "test") -> None:
 
 
 def place(folder: Path, split: str) -> Path:
-    """Where an evaluation is written: eval/, and eval/SPLIT/ for another part than test."""
+    """Where an evaluation is written: eval/, and eval/SPLIT/ for another split than test."""
     return folder / "eval" if split == "test" else folder / "eval" / split
 
 

@@ -20,7 +20,7 @@ COMPARED_MB = 256  # of test examples, padded to the longest, that every file is
 
 
 def export(folder: Path) -> None:
-    """Write the best weights of a run as files that other software loads, each checked on the test part."""
+    """Write the best weights of a run as files that other software loads, each checked on the test split."""
     settings = settings_of(folder)
     with writer(folder):
         model, found, prepared = best_of(folder, settings)
@@ -53,7 +53,7 @@ def export(folder: Path) -> None:
 def facts_of(settings: Config, manifest: Manifest, step: int | None = None, test: Measured | None = None) -> Facts:
     """What an export says of the data that its model was trained on and of how it was trained.
 
-    ``step``: of the checkpoint; ``test``: what an evaluation of it on the test part gave.
+    ``step``: of the checkpoint; ``test``: what an evaluation of it on the test split gave.
     """
     data, series = settings.data, None
     if manifest.series:

@@ -26,7 +26,7 @@ def prepare(settings: Config, file: str, overrides: Sequence[str] = ()) -> None:
         absent = [word for word, count in zip(manifest.class_names, info.class_counts, strict=True) if not count]
         if absent:
             print(
-                f"warning: the {name} part has no example of {', '.join(absent)}; what is measured on it says nothing of them"
+                f"warning: the {name} split has no example of {', '.join(absent)}; what is measured on it says nothing of them"
             )
     if manifest.repeated:
         first = ", ".join(f"test row {twin} = train row {row}" for twin, row in manifest.repeated_rows)

@@ -110,7 +110,7 @@ def warn_of_other_work() -> None:
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     if load > cores / 2:
         print(f"warning: a load of {load:.1f} on {cores} cores: other work disturbs these speeds, most of all those of large")
-        print("batches and of several threads; measure again when it is over (the rate does not depend on it)")
+        print("batches and of several threads; measure again when it is over (the learning rate does not depend on it)")
 
 
 def training(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def class_weights(counts: Tensor) -> Tensor:
-    """The weight (C) float32 of each class in the loss, from its ``counts`` (C) in the training part: n / (classes * count).
+    """The weight (C) float32 of each class in the loss, from its ``counts`` (C) in the training split: n / (classes * count).
 
     Each class has the same share in the loss, as with scikit-learn's ``balanced`` (King and Zeng, 2001). The mean
     weight over the n examples is 1, so that the loss keeps its scale and no learning rate has to change. Classes
@@ -135,6 +135,6 @@ class State:
         """What to raise instead of the update of the next step."""
         return NonFiniteError(
             f"step {self.step + 1}: the loss or its gradient is not finite; the weights are those of step {self.step}. "
-            f"Rows of the training part in this batch: {batches.rows(self.step)}. "
+            f"Rows of the training split in this batch: {batches.rows(self.step)}. "
             "Lower optim.lr, set a lower optim.clip, or train.on_nonfinite=skip, in a new run (run.dir=runs/NAME)"
         )

@@ -48,7 +48,7 @@ def find_batch(steps: Steps, sizes: Sizes, memory: Memory, deadline: float) -> I
     """Trials of the global batches of ``sizes``, one after the other.
 
     The last one is that before a batch that memory would not hold (on a CPU), or that which memory did not hold (on a
-    GPU). The search also ends before a batch that is larger than the training part, or whose trial would end after
+    GPU). The search also ends before a batch that is larger than the training split, or whose trial would end after
     ``deadline`` (of ``monotonic``), and when two doublings have brought less than 5 % of samples/s.
     """
     trials: list[Trial] = []

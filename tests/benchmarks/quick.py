@@ -90,7 +90,7 @@ def synthetic() -> Part:
 
 
 def read(folder: Path) -> Part:
-    """The training part of a prepared folder."""
+    """The training split of a prepared folder."""
     manifest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     return Prepared(folder, manifest, "").part("train")
 

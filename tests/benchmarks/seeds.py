@@ -26,7 +26,7 @@ def pipeline(*words: str) -> None:
 
 
 def accuracy(config: str, seed: int, runs: Path, settings: list[str]) -> float:
-    """Train and evaluate one run; its accuracy on the whole test part."""
+    """Train and evaluate one run; its accuracy on the whole test split."""
     folder = runs / f"{Path(config).stem}_{seed}"
     pipeline("train", "--config", config, *settings, f"run.seed={seed}", f"run.dir={folder}", "track.backends=[]")
     pipeline("evaluate", "--run", str(folder))

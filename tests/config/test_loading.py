@@ -211,7 +211,9 @@ DISAGREEMENTS = {
     "train: {gradient_shards: 4, accumulate: 2}": [
         "train.accumulate: exact mode computes a batch shard by shard already; leave it at 1"
     ],
-    "train: {early_stopping: 3}\ndata: {validation: 0}": ["train.early_stopping: needs a validation part; set data.validation"],
+    "train: {early_stopping: 3}\ndata: {validation: 0}": [
+        "train.early_stopping: needs a validation split; set data.validation"
+    ],
     "model: {dropout: 0.1}": ["model.dropout: acts between layers; set model.layers to 2 or more, or model.head_dropout"],
     "model: {dropout: 0.1}\ntrain: {batch: 3, accumulate: 2}": [
         "model.dropout: acts between layers; set model.layers to 2 or more, or model.head_dropout",

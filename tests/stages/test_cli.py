@@ -144,7 +144,7 @@ def test_non_finite_loss_stops_before_the_update_and_names_the_rows(folder: Path
     assert status == 3, output
     assert "Traceback" not in output
     assert output.count("the loss or its gradient is not finite") == 1
-    assert "Rows of the training part in this batch: [" in output
+    assert "Rows of the training split in this batch: [" in output
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:

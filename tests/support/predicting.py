@@ -46,7 +46,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def export_untrained(folder: Path, *settings: str) -> list[dict[str, str]]:
-    """Export a model with random weights into ``folder``/export; what it says of the test part, as rows.
+    """Export a model with random weights into ``folder``/export; what it says of the test split, as rows.
 
     ``settings`` name the data by paths below ``folder``.
     """

@@ -4,7 +4,7 @@ In the order of their imports:
 
     image_parts   images -> the parts of a prepared folder
     spool         all series of a file, in a temporary file, to be used in any order
-    moments       mean and deviation of a stream of blocks
+    moments       Mean and standard deviation of a stream of blocks
     part_files    parts of series on disk, written as streams
     series_split  which series make which part, and of which class each is
     series_parts  series -> the parts of a prepared folder, in bounded memory

@@ -1,4 +1,4 @@
-"""Mean and deviation of a stream of blocks."""
+"""Mean and standard deviation of a stream of blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.data.series import Array
 
 
 class Moments:
-    """Count, mean, deviation and range of each of F channels over a stream of blocks, in float64, without what is missing.
+    """Count, mean, standard deviation and range of F channels over a stream of blocks, in float64, without what is missing.
 
     The blocks are merged as Chan, Golub and LeVeque (1983) merge samples, which is stable. ``count``, ``missing``: (F) int64;
     ``mean``, ``low``, ``high``: (F) float64, infinite or 0 where nothing was seen.
@@ -47,7 +47,7 @@ class Moments:
         return Statistics(tuple(self.mean.tolist()), tuple(self.std.tolist()), *self._whole())
 
     def _whole(self) -> tuple[float, float]:
-        """Mean and deviation of all values of all channels."""
+        """Mean and standard deviation of all values of all channels."""
         share = self.count / max(1, self.count.sum())
         mean = float((share * self.mean).sum())
         spread = float(np.sqrt((share * (self.std**2 + (self.mean - mean) ** 2)).sum()))

@@ -10,7 +10,7 @@ from pipeline.data.prepared import Prepared
 
 def report(prepared: Prepared) -> dict[str, Any]:
     """The data report, as JSON values. Channels and lengths are there for series only; a channel's ``missing`` counts the
-    values that the file lacks, in all parts, and its other numbers are of the training part as it was stored.
+    values that the file lacks, in all parts, and its other numbers are of the training split as it was stored.
     """
     manifest = prepared.manifest
     counts = {name: dict(zip(manifest.class_names, info.class_counts, strict=True)) for name, info in manifest.parts.items()}
@@ -69,7 +69,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         said.append(f"  ... and {len(found['channels']) - SHOWN} channels more")
     constant = [channel["name"] for channel in found["channels"] if channel["constant"]]
     if constant:
-        said.append(f"warning: constant in the training part, so of no use: {', '.join(constant)}")
+        said.append(f"warning: constant in the training split, so of no use: {', '.join(constant)}")
     return said
 
 

@@ -69,7 +69,7 @@ def write(folder: Path, data: config.Data) -> Content:
 
 
 def _learn(train: Series, rows: Array, cleaning: Cleaning) -> Cleaning:
-    """``cleaning`` with what it takes from the training part. Raises DataError for a channel without a value there."""
+    """``cleaning`` with what it takes from the training split. Raises DataError for a channel without a value there."""
     moments = Moments(len(train.channels))
     low, high = np.full((2, len(train.channels)), [[np.inf], [-np.inf]])  # in float64
     for numbers, values, lengths in train.blocks(rows):

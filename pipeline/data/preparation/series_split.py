@@ -29,9 +29,9 @@ class Part:
 
 
 def choose(read: Sequence[Series], data: config.Data) -> tuple[tuple[str, ...], dict[Name, Part]]:
-    """The names of the classes (C), and the series of each part; validation is cut from what the test part leaves.
+    """The names of the classes (C), and the series of each part; validation is cut from what the test split leaves.
 
-    ``read``: the user's file, and the one of the test part if there is one. Raises DataError, with file and row, for classes,
+    ``read``: the user's file, and the one of the test split if there is one. Raises DataError, with file and row, for classes,
     groups or times that cannot be cut as ``data`` says, and for files that do not go together.
     """
     train, test = read[0], read[-1]
@@ -82,7 +82,7 @@ def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
 
 
 def _parts_cut(data: config.Data) -> int:
-    """How many parts are cut from the series of ``data.path``, besides the training part."""
+    """How many parts are cut from the series of ``data.path``, besides the training split."""
     validation = 1 if data.validation else 0
     return validation if data.test_path else validation + 1
 

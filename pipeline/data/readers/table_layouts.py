@@ -1,4 +1,4 @@
-"""Tables -> series. Long: a row a step, with the id of its series. Wide: a row a series, a column a step.
+"""Tables -> series. Long: a row per step, with the id of its series. Wide: a row per series, a column per step.
 
 In a long table, rows of a series are put in the order of their time, where there is a time; else they stay as they are.
 

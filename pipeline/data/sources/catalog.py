@@ -43,7 +43,7 @@ def checksums(data: config.Data) -> dict[Path, str]:
 
 
 def own_files(data: config.Data) -> list[Path]:
-    """The user's file and, if there is one, that of the test part, as absolute paths."""
+    """The user's file and, if there is one, that of the test split, as absolute paths."""
     return [files.path(text).resolve() for text in (data.path, data.test_path) if text]
 
 
@@ -59,7 +59,7 @@ def _digits(data: config.Data) -> Source:
 def _read_digits(found: Mapping[str, Path]) -> Raw:
     """The 1,797 8x8 digits of ``sklearn.datasets.load_digits``, values 0 to 16.
 
-    The source has no test part: a stratified fifth (360) is held out by a seed of its own,
+    The source has no test split: a stratified fifth (360) is held out by a seed of its own,
     so that every configuration is measured on the same examples.
     """
     from sklearn.datasets import load_digits

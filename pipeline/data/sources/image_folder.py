@@ -20,7 +20,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 
 def folders(data: config.Data) -> list[Path]:
-    """The folder of the training part and, if there is one, that of the test part.
+    """The folder of the training split and, if there is one, that of the test split.
 
     Raises DataError if ``data.path`` has only one of ``train/`` and ``test/``, or ``data.test_path`` comes on top of both.
     """
@@ -38,8 +38,8 @@ def folders(data: config.Data) -> list[Path]:
 
 
 def read(data: config.Data) -> tuple[Array, Array, Array, Array, tuple[str, ...], tuple[int, int], dict[str, str]]:
-    """Images (N, height, width) uint8 and labels (N) of the training part, then of the test part; class names; the range of
-    values; and the checksum of each folder. Where there is no folder of the test part, it is cut from the other.
+    """Images (N, height, width) uint8 and labels (N) of the training split, then of the test split; class names; the range of
+    values; and the checksum of each folder. Where there is no folder of the test split, it is cut from the other.
 
     Raises DataError, with the file, for an image that cannot be read, is not of 8 bits or of another size than the first.
     """
@@ -58,7 +58,7 @@ def read(data: config.Data) -> tuple[Array, Array, Array, Array, tuple[str, ...]
             raise DataError(f"{found[1] / word}: {found[0]} has no such class; rename the folder, or add it there")
         return values, labels, test, np.array([ranks[word] for word in words]), names, (0, 255), checksums
     if not data.test:
-        raise DataError(f"{found[0]}: there is no test part; set data.test_path, or data.test to a share or a count")
+        raise DataError(f"{found[0]}: there is no test split; set data.test_path, or data.test to a share or a count")
     kept, cut = split.cut(data, "test", labels, names)
     return values[kept], labels[kept], values[cut], labels[cut], names, (0, 255), checksums
 

@@ -1,4 +1,4 @@
-"""skorch: arrays in memory and ``fit``, without a validation part and without callbacks."""
+"""skorch: arrays in memory and ``fit``, without a validation split and without callbacks."""
 
 from __future__ import annotations
 

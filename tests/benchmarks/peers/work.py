@@ -38,7 +38,7 @@ def read(folder: str, part: str) -> tuple[Tensor, Tensor]:
 
 
 def dataset(task: Task) -> Dataset[Any]:
-    """The training part, examples as (image of float in [0, 1], label)."""
+    """The training split, examples as (image of float in [0, 1], label)."""
     if task.source == "tensors":
         images, labels = read(task.data, "train")
         return TensorDataset(images.float() / 255, labels)

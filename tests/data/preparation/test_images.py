@@ -107,7 +107,7 @@ def test_without_validation_there_is_no_such_part_and_asking_for_it_says_what_to
     assert set(contents(prepared.folder)) == {"manifest.json", "test.safetensors", "train.safetensors"}
     assert prepared.manifest.parts["train"].count == 200
     assert prepared.folder == folder_of(mnist(validation=0))
-    with pytest.raises(DataError, match=r"no valid part; set data\.validation"):
+    with pytest.raises(DataError, match=r"no valid split; set data\.validation"):
         prepared.part("valid")
 
 
