@@ -22,6 +22,8 @@ from packaging.utils import canonicalize_name
 import pipeline
 from pipeline.model import cpu_lstm
 from tests.support.launching import environment
+from tests.support.predicting import export_untrained
+from tests.support.raw_files import examples, put
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -35,13 +37,19 @@ sys.modules |= dict.fromkeys(sys.argv[1:])  # importing them raises ModuleNotFou
 from pipeline import fit, load
 from pipeline.errors import UserError
 own = {"run": {"dir": "own"}, "train": {"epochs": 1}}
-run = fit(own)
+run = fit(own | {"export": {"formats": ["safetensors", "pt2"]}})
 assert run.evaluate()["count"] > 100
-run.export()
-try:
-    fit({"run": {"dir": "images"}, "data": {"source": "mnist"}})
-except UserError as error:
-    print(error)
+assert run.export().predict([[[0.0] * 8] * 8]).names.shape == (1,)
+assert load("whole").predict([[[0.0] * 7] * 5]).names.shape == (1,), "from its weights, though its ONNX file is there"
+for action in (
+    lambda: fit({"run": {"dir": "images"}, "data": {"source": "mnist"}}),
+    lambda: fit(own | {"run": {"dir": "all"}}).export(),
+    lambda: load("whole/model.onnx"),
+):
+    try:
+        action()
+    except UserError as error:
+        print("ERROR", error)
 """
 FROM_PYTHON = """
 import os, re, sys
@@ -174,15 +182,21 @@ def test_all_is_all_extras() -> None:
 
 
 def test_training_does_without_the_extras_and_says_once_what_each_is_for(tmp_path: Path) -> None:
+    put(tmp_path / "raw", examples())
+    export_untrained(tmp_path, "data.source=mnist", "data.root=raw")
+    (tmp_path / "export").rename(tmp_path / "whole")
     absent = [Requirement(text).name for text in chain(*EXTRAS.values())]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, *absent], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("wandb: it is not installed; type: pip install wandb; the job goes on without it") == 2
-    assert done.stdout.splitlines()[-1] == (
-        "data.source: mnist needs torchvision, which is not installed; type: pip install torchvision"
-    )
+    assert done.stderr.count("wandb: it is not installed; type: pip install wandb; the job goes on without it") == 3
+    assert [line for line in done.stdout.splitlines() if line.startswith("ERROR")] == [
+        "ERROR data.source: mnist needs torchvision, which is not installed; type: pip install torchvision",
+        "ERROR export.formats: onnx needs onnx, which is not installed; type: pip install onnx onnxruntime",
+        "ERROR whole/model.onnx: needs onnx, which is not installed; type: pip install onnx onnxruntime",
+    ]
+    assert not (tmp_path / "all/export").exists(), "nothing is left half-made"
 
 
 def test_what_the_package_imports_is_what_it_declares() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pipeline import files
-from pipeline.deploy import facts, onnx_reader
+from pipeline.deploy import facts
 from pipeline.deploy.facts import AGAIN, Arguments, Contents, Facts
-from pipeline.errors import ExportError
+from pipeline.errors import ExportError, needs
 from pipeline.model.classifier import RecurrentClassifier
 
 CONFIG, WEIGHTS, ONNX = "config.json", "model.safetensors", "model.onnx"
+ONNX_PACKAGES = "onnx", "onnxruntime"
 ACTS_IN_TRAINING = {"dropout", "init", "head_dropout"}  # arguments that no graph tells
 OF_ONE = "copy all files of one export together"
 
@@ -38,12 +40,14 @@ class Exported:
 
 
 def load(path: Path) -> Exported:
-    """The model in an export folder, as ``model.onnx`` or else ``model.safetensors``, or in a ``.onnx`` file alone.
+    """The model in an export folder, as ``model.onnx`` or else ``model.safetensors``, or in a ``.onnx`` file alone. Where the
+    packages of ONNX are not installed, ``model.safetensors`` is read if it is there.
 
     Raises UserError if there is none, if a file is damaged or could do more than compute, or if its facts do not fit it.
     """
     if path.is_dir():
-        for file in (path / ONNX, path / WEIGHTS):
+        names = (ONNX, WEIGHTS) if all(map(find_spec, ONNX_PACKAGES)) else (WEIGHTS, ONNX)
+        for file in (path / name for name in names):
             if file.is_file() and (path / CONFIG).is_file():
                 contents = facts.read(path / CONFIG)
                 return _of_onnx(file, contents) if file.name == ONNX else _of_weights(file, contents)
@@ -100,10 +104,14 @@ def _empty(path: Path, arguments: Arguments, there: dict[str, tuple[tuple[int, .
 
 
 def _of_onnx(path: Path, contents: Contents | None = None) -> Exported:
-    found = onnx_reader.load(path)
+    with needs(f"{path}:", *ONNX_PACKAGES):
+        from pipeline.deploy import onnx_reader
+
+        found = onnx_reader.load(path)
+        run = found.runner()
     inner = facts.of_metadata(path, found.metadata)
     said = contents.facts if contents else inner
-    made = _checked(Exported(path, found.runner(), found.arguments.features, said), found.arguments.classes)
+    made = _checked(Exported(path, run, found.arguments.features, said), found.arguments.classes)
     if contents:
         _refuse_another(path, contents, found.sha256)
         apart = found.arguments.of(Arguments).keys() - ACTS_IN_TRAINING

@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.export import Dim
 
 from pipeline import files
-from pipeline.deploy import bundle, card, onnx_reader, onnx_writer
+from pipeline.deploy import bundle, card
 from pipeline.deploy.facts import Arguments, Contents, Facts, contents_of
-from pipeline.errors import ExportError
+from pipeline.errors import ExportError, needs
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.model.torch_private import traced_by_shape
 
@@ -83,9 +83,19 @@ def _write_weights(model: RecurrentClassifier, contents: Contents, path: Path) -
 
 
 def _write_onnx(model: RecurrentClassifier, contents: Contents, path: Path) -> None:
+    with needs("export.formats: onnx", *bundle.ONNX_PACKAGES):
+        from pipeline.deploy import onnx_writer
+
     facts = contents.facts.model_dump(mode="json")
     texts = {"class_names": facts["class_names"], "format_version": contents.format_version, "facts": facts}
     onnx_writer.write(model, path, {name: json.dumps(value) for name, value in texts.items()})
+
+
+def _read_onnx(path: Path, contents: Contents) -> Run:
+    with needs("export.formats: onnx", *bundle.ONNX_PACKAGES):
+        from pipeline.deploy import onnx_reader
+
+        return onnx_reader.read(path)
 
 
 def _write_program(model: RecurrentClassifier, contents: Contents, path: Path) -> None:
@@ -124,7 +134,7 @@ _WRITERS: dict[str, Callable[[RecurrentClassifier, Contents, Path], None]] = {
 }
 _READERS: dict[str, Callable[[Path, Contents], Run]] = {
     "safetensors": lambda path, contents: bundle.weights(path, contents.arguments),
-    "onnx": lambda path, contents: onnx_reader.read(path),
+    "onnx": _read_onnx,
     "pt2": _read_program,
 }
 
