@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -59,16 +60,16 @@ def _open(compiler: str, flags: tuple[str, ...], processor: str) -> ctypes.CDLL:
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=20, check=True).stdout
     parts = (SOURCE.read_bytes(), version, " ".join(flags).encode(), processor.encode())
     name = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:24]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sequence-pipeline"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().resolve() / "sequence-pipeline"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if folder.stat().st_uid != os.geteuid() or folder.stat().st_mode & 0o022:  # whose code would run here
-        raise OSError(f"{folder} can be written by others; chmod 700 {folder}")
+    _refuse_shared(folder)
     made = folder / f"cpu_lstm-{name}.so"
     if not _is_whole(made):
-        for old in folder.iterdir():  # of other sources, or of a compilation that was killed
+        for old in folder.glob("cpu_lstm-*"):  # of other sources, or of a compilation that was killed
             if time.time() - old.stat().st_mtime > KEPT_SECONDS:
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as room:  # several processes may be at it: the last one's stays
+        # several processes may be at it: the last one's stays
+        with tempfile.TemporaryDirectory(dir=folder, prefix="cpu_lstm-") as room:
             product = Path(room, made.name)
             command = [compiler, *flags, "-o", str(product), str(SOURCE)]
             subprocess.run(command, capture_output=True, timeout=COMPILE_SECONDS, check=True)
@@ -76,6 +77,18 @@ def _open(compiler: str, flags: tuple[str, ...], processor: str) -> ctypes.CDLL:
             product.write_bytes(code + hashlib.sha256(code).digest())
             product.replace(made)
     return ctypes.CDLL(str(made))
+
+
+def _refuse_shared(folder: Path) -> None:
+    """Raise OSError if another user could put into ``folder``, a path without links, code that would run here."""
+    if folder.is_symlink():
+        raise OSError(f"{folder} is a link; remove it, or set XDG_CACHE_HOME to a folder of your own")
+    for place in (folder, *folder.parents):
+        found = place.stat()
+        kept = place != folder and found.st_mode & stat.S_ISVTX  # as /tmp: what is in it is its owner's
+        if found.st_uid not in (0, os.geteuid()) or (found.st_mode & 0o022 and not kept):
+            mend = f"chmod {'700' if place == folder else 'go-w'} {place}"
+            raise OSError(f"{place} can be written by others; {mend}, or set XDG_CACHE_HOME to a folder of your own")
 
 
 def _is_whole(path: Path) -> bool:

@@ -358,16 +358,52 @@ def test_code_that_others_may_write_is_not_run(cache: Path, mode: int) -> None:
         cpu_lstm.library()
 
 
-def test_what_is_old_in_the_cache_is_removed_when_something_new_comes(cache: Path) -> None:
+@pytest.mark.parametrize("place", ["XDG_CACHE_HOME", "a folder above it"])
+def test_a_place_where_others_may_put_a_link_is_not_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    cpu_lstm.library()
+    cpu_lstm.library.cache_clear()
+    shared = tmp_path / "shared"
+    home = shared if place == "XDG_CACHE_HOME" else shared / "own"
+    home.mkdir(parents=True, mode=0o700)
+    shared.chmod(0o777)
+    (home / cache.name).symlink_to(cache)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    with pytest.raises(cpu_lstm.Unavailable, match=f"{home / cache.name} is a link"):
+        cpu_lstm.library()
+    (home / cache.name).unlink()
+    with pytest.raises(cpu_lstm.Unavailable, match=f"{shared} can be written by others; chmod go-w {shared}, or set XDG_CACHE"):
+        cpu_lstm.library()
+    shared.chmod(0o1777)  # as /tmp is: what is there is its owner's
+    cpu_lstm.library()
+
+
+def test_a_cache_that_is_a_link_is_not_followed_and_a_home_that_is_one_is(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "documents").mkdir()
+    cache.parent.mkdir()
+    cache.symlink_to(tmp_path / "documents")
+    with pytest.raises(cpu_lstm.Unavailable, match=f"{cache} is a link"):
+        cpu_lstm.library()
+    cache.unlink()
+    (tmp_path / "link").symlink_to(cache.parent)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "link"))
+    cpu_lstm.library()
+    assert len(list(cache.iterdir())) == 1 and not list((tmp_path / "documents").iterdir())
+
+
+def test_what_is_old_in_the_cache_is_removed_when_something_new_comes_and_nothing_else(cache: Path) -> None:
     cache.mkdir(parents=True, mode=0o700)
-    (cache / "tmpold").mkdir()
-    (cache / "tmpold/cpu_lstm-1.so").write_bytes(b"half")
-    (cache / "cpu_lstm-2.so").write_bytes(b"old")
-    (cache / "cpu_lstm-3.so").write_bytes(b"young")
-    for name in ("tmpold", "cpu_lstm-2.so"):
+    (cache / "cpu_lstm-old").mkdir()
+    (cache / "cpu_lstm-old/cpu_lstm-1.so").write_bytes(b"half")
+    for name in ("cpu_lstm-2.so", "cpu_lstm-3.so", "notes.txt"):
+        (cache / name).write_bytes(b"some")
+    for name in ("cpu_lstm-old", "cpu_lstm-2.so", "notes.txt"):
         os.utime(cache / name, (0, 0))
     cpu_lstm.library()
-    assert len(list(cache.iterdir())) == 2 and (cache / "cpu_lstm-3.so").exists()
+    assert len(list(cache.iterdir())) == 3 and (cache / "cpu_lstm-3.so").exists() and (cache / "notes.txt").exists()
 
 
 def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch, state: Callable[..., State]) -> None:
@@ -433,7 +469,7 @@ def test_a_run_goes_on_by_the_other_one_and_says_so(tmp_path: Path) -> None:
     assert "which rounds differently from what trained them so far" in output
     assert "recurrent layers go on by torch, not by our own kernel: there is no C++ compiler" in output
     found, _ = checkpoints.newest(tmp_path / "runs/smoke/checkpoints")
-    assert found is not None and found.facts["cpu_lstm"] == 0
+    assert found is not None and found.facts.cpu_lstm == 0
 
 
 def test_exact_mode_and_plain_mode_learn_the_same_by_it(
