@@ -136,7 +136,7 @@ def pipeline(
     def steps(accelerator: Accelerator) -> Iterator[Report]:
         if not state:
             state.append(make_state(model, optim.make_optimizer(model, descent), settings, accelerator))
-        return train(state[0], batches, settings, descent, SEED, accelerator)
+        return train(state[0], batches, settings, descent, SEED)
 
     mode = f"exact mode, V = {shards}, " if shards else "torch's LSTM, " if cpu_lstm == "torch" else ""
     return Contender(f"pipeline, {mode}{precision}", f"bare loop, {precision}", precision, steps)
