@@ -25,7 +25,11 @@ from tests.docs.pages import CONFIGURATION, PAGES, README, ROOT, Page
 COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 MAKEFILE = (ROOT / "Makefile").read_text()
 READY = [word for path in (".venv/installed", ".venv-bench/installed", "setup") for word in ("-o", path)]
-RUN_BY = {"docs/guide.md": "tests/docs/test_guide.py", "docs/deploy.md": "this file"}  # the programs of these pages
+RUN_BY = {
+    "docs/guide.md": "tests/docs/test_guide.py",
+    "docs/python.md": "tests/docs/test_python.py",
+    "docs/deploy.md": "this file",
+}  # the programs of these pages
 
 
 def each(found: Callable[[Page], Iterable[object]]) -> list[object]:
