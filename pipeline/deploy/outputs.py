@@ -54,7 +54,7 @@ def write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> None:
             with parts[-1].open("wb") as file:
                 rows.write_ipc(file)
         try:
-            pl.scan_ipc(parts).sink_parquet(path)
+            pl.scan_ipc(parts, glob=False, hive_partitioning=False).sink_parquet(path)
         except pl.exceptions.ComputeError as error:  # as which polars passes on what the disk reports
             raise OSError(str(error)) from error
 

@@ -185,6 +185,17 @@ def test_onnx_alone_and_safetensors_alone_say_what_the_folder_says(tables: Path,
     assert_frame_equal(found[0], found[2], abs_tol=1.1e-6)
 
 
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_a_path_may_hold_what_patterns_are_made_of(tables: Path, kind: str) -> None:
+    succeed("predict", "--model", "run/export", "series.csv", "--output", f"out.{kind}", cwd=tables)
+    odd = tables / "a[1]{b}?*~id=3%20"
+    odd.mkdir(exist_ok=True)
+    table = pl.read_csv(tables / "series.csv")
+    table.write_parquet(odd / "in[1].parquet")
+    succeed("predict", "--model", "run/export", f"{odd.name}/in[1].parquet", "--output", f"{odd.name}/p[*].{kind}", cwd=tables)
+    assert (odd / f"p[*].{kind}").read_bytes() == (tables / f"out.{kind}").read_bytes()
+
+
 def test_without_an_output_file_the_screen_has_the_csv_and_nothing_else(tables: Path) -> None:
     succeed("predict", "--model", "run/export", "series.csv", "--output", "out.csv", cwd=tables)
     assert shown("predict", "--model", "run/export", "series.csv", cwd=tables) == (tables / "out.csv").read_text()
