@@ -31,12 +31,17 @@ OF_ONE = "copy all files of one export together"
 
 @dataclass(frozen=True)
 class Exported:
-    """``run``: values (B, T, F) float32 and lengths (B) int64 -> logits (B, C), on the CPU. ``features``: F."""
+    """``run``: values (B, T, F) float32 and lengths (B) int64 -> logits (B, C), on the CPU."""
 
     path: Path
     run: Callable[[Tensor, Tensor], Tensor]
-    features: int
+    arguments: Arguments
     facts: Facts
+
+    @property
+    def features(self) -> int:
+        """F."""
+        return self.arguments.features
 
 
 def load(path: Path) -> Exported:
@@ -111,7 +116,7 @@ def _of_onnx(path: Path, contents: Contents | None = None) -> Exported:
         run = found.runner()
     inner = facts.of_metadata(path, found.metadata)
     said = contents.facts if contents else inner
-    made = _checked(Exported(path, run, found.arguments.features, said), found.arguments.classes)
+    made = _checked(Exported(path, run, found.arguments, said))
     if contents:
         _refuse_another(path, contents, found.sha256)
         apart = found.arguments.of(Arguments).keys() - ACTS_IN_TRAINING
@@ -123,7 +128,7 @@ def _of_onnx(path: Path, contents: Contents | None = None) -> Exported:
 
 
 def _of_weights(path: Path, contents: Contents) -> Exported:
-    loaded, arguments = weights(path, contents.arguments), contents.arguments
+    loaded = weights(path, contents.arguments)
     if contents.sha256:
         _refuse_another(path, contents, files.sha256(path))
 
@@ -132,7 +137,7 @@ def _of_weights(path: Path, contents: Contents) -> Exported:
             logits: Tensor = loaded(values, lengths)
         return logits
 
-    return _checked(Exported(path.parent, run, arguments.features, contents.facts), arguments.classes)
+    return _checked(Exported(path.parent, run, contents.arguments, contents.facts))
 
 
 def _refuse_another(path: Path, contents: Contents, sha256: str) -> None:
@@ -140,7 +145,7 @@ def _refuse_another(path: Path, contents: Contents, sha256: str) -> None:
         raise ExportError(f"{path}: is not the file that {CONFIG} was written with (SHA-256 differs); {OF_ONE}, or {AGAIN}")
 
 
-def _checked(found: Exported, classes: int) -> Exported:
-    for mistake in found.facts.disagreements(found.features, classes):
+def _checked(found: Exported) -> Exported:
+    for mistake in found.facts.disagreements(found.features, found.arguments.classes):
         raise ExportError(f"{found.path}: its facts do not fit its model: {mistake}; {AGAIN}")
     return found

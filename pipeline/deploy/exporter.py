@@ -26,8 +26,10 @@ from pipeline.deploy import bundle, card
 from pipeline.deploy.facts import Arguments, Contents, Facts, contents_of
 from pipeline.errors import ExportError, needs
 from pipeline.model.classifier import RecurrentClassifier
+from pipeline.model.footprint import Sizes, rows_at_once
 from pipeline.model.torch_private import traced_by_shape
 
+BATCH, LONG = 256, 1000  # examples compared together; steps beyond which other lengths are not tried
 FILES = {"safetensors": bundle.WEIGHTS, "onnx": bundle.ONNX, "pt2": "model.pt2"}
 Run = Callable[[Tensor, Tensor], Tensor]  # values (B, T, F) float32, lengths (B) int64 -> logits (B, C)
 
@@ -140,11 +142,13 @@ _READERS: dict[str, Callable[[Path, Contents], Run]] = {
 
 
 @torch.no_grad()
-def _compare(model: Run, runs: dict[str, Run], examples: Examples, tolerance: float) -> dict[str, dict[str, Any]]:
+def _compare(
+    model: RecurrentClassifier, runs: dict[str, Run], examples: Examples, tolerance: float
+) -> dict[str, dict[str, Any]]:
     """The largest difference of a logit and the number of other predictions, for each of ``runs``; raises ExportError."""
     largest, where = dict.fromkeys(runs, 0.0), dict.fromkeys(runs, "")
     predictions = dict.fromkeys(runs, 0)
-    for values, lengths, real in _batches(examples):
+    for values, lengths, real in _batches(examples, model.sizes):
         expected = model(values, lengths)  # (B, C)
         for name, run in runs.items():
             logits = run(values, lengths)
@@ -171,16 +175,22 @@ def _compare(model: Run, runs: dict[str, Run], examples: Examples, tolerance: fl
     }
 
 
-def _batches(examples: Examples) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """Every example once, as it is; then other batch sizes and lengths, equal and unequal, shorter and longer."""
+def _batches(examples: Examples, sizes: Sizes) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Every example once, as it is; then other batch sizes and lengths, equal and unequal, shorter and longer.
+
+    Batches are of bounded memory; of long examples, the other lengths are of their first ``LONG`` steps.
+    """
     count, steps = examples.values.shape[:2]
     lengths = torch.full((count,), steps) if examples.lengths is None else examples.lengths.cpu()
-    for start in range(0, count, 256):
-        rows = slice(start, start + 256)
+    size = rows_at_once(sizes, steps, BATCH)
+    for start in range(0, count, size):
+        rows = slice(start, start + size)
         yield examples.values[rows].cpu().float(), lengths[rows], True
-    for size in (1, 3, 64):
-        values = examples.values[torch.arange(size) % count].cpu().float()
+    steps = min(steps, LONG)
+    for most in (1, 3, 64):
         for length in sorted({1, 2, steps // 2 + 1, steps, 2 * steps + 1}):
+            size = rows_at_once(sizes, length, most)
+            values = examples.values[torch.arange(size) % count, :steps].cpu().float()
             cut = values.repeat(1, -(-length // steps), 1)[:, :length]
             yield cut, torch.full((size,), length), False
             yield cut, torch.linspace(length, 1, size).long(), False

@@ -24,6 +24,7 @@ from pipeline import config
 from pipeline.data.clean import Cleaning
 from pipeline.data.manifest import Channels, SeriesInfo
 from pipeline.errors import ExportError
+from pipeline.model.footprint import Sizes
 
 AGAIN = "export it again: python -m pipeline export --run RUN"
 LARGEST = 2**26  # bytes of config.json
@@ -124,6 +125,11 @@ class Arguments(config.Model):
 
     features: int = Field(ge=1, le=MOST)
     classes: int = Field(ge=1, le=MOST)
+
+    @property
+    def sizes(self) -> Sizes:
+        """What the memory of a forward pass follows from."""
+        return Sizes(self.features, self.hidden * (1 + self.bidirectional), self.conv, self.classes)
 
     @model_serializer(mode="wrap")
     def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:

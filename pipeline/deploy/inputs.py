@@ -22,7 +22,7 @@ from pipeline.data.sources import idx, image_folder
 from pipeline.deploy.facts import Facts, SeriesFacts
 from pipeline.errors import DataError, UserError, some
 
-BLOCK = 2**23  # bytes of a series' values, as the file has them, in a block
+BLOCK = 2**23  # bytes in a block: of values, as the file has them and as the model reads them, and of probabilities
 IMAGES = 256  # in a block
 SUFFIXES = {".tsv": "csv", ".pq": "parquet"} | {f".{name}": name for name in config.SERIES}
 SOURCES = (*config.SERIES, "images", "idx")
@@ -69,22 +69,22 @@ def read(path: Path, source: str, facts: Facts, features: int, given: Mapping[st
         reads = "series" if facts.series else "images"
         raise UserError(f"{path}: is read as {source}, but this model was trained on {reads}; give it such a file")
     if facts.series:
-        yield from of_series(
-            formats.read(source, path, columns_of(source, facts.series, given)), facts.series, "channels" in given
-        )
+        yield from of_series(formats.read(source, path, columns_of(source, facts.series, given)), facts, "channels" in given)
     else:
         yield from of_images(_idx(path, facts) if source == "idx" else _images(path), facts, features)
 
 
-def of_series(found: Iterable[Series], facts: SeriesFacts, mapped: bool) -> Iterator[Block]:
+def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[Block]:
     """The blocks of series with the channels of a file, under the policies that the model was trained with.
 
     ``mapped``: the user said which channels of the file are the model's. Raises DataError for what does not fit the model.
     """
-    cleaning = facts.cleaning
+    assert facts.series
+    cleaning = facts.series.cleaning
+    made = 4 * cleaning.resample * len(cleaning.features) + 8 * len(facts.class_names)  # of each series
     for series in found:
-        _refuse_other_channels(series, facts, mapped)
-        for rows in cuts(series.lengths * series.width, BLOCK):
+        _refuse_other_channels(series, facts.series, mapped)
+        for rows in cuts(series.lengths * series.width + made, BLOCK):
 
             def where(number: int, series: Series = series, first: int = rows.start) -> str:
                 return series.place(first + number)
@@ -153,7 +153,8 @@ def _idx(path: Path, facts: Facts) -> Iterator[Image]:
 def of_images(images: Iterator[Image], facts: Facts, features: int) -> Iterator[Block]:
     """The blocks of images, each as the sequence that the model was trained on. Raises DataError for one of another size."""
     assert facts.image
-    while some := tuple(islice(images, IMAGES)):
+    of_each = 4 * facts.length * features + 8 * len(facts.class_names)
+    while some := tuple(islice(images, max(1, min(IMAGES, BLOCK // of_each)))):
         for image, _, _, where in some:
             if image.shape != facts.image:
                 raise DataError(

@@ -37,7 +37,7 @@ def read(given: Any, facts: Facts, features: int, words: Mapping[str, str]) -> I
             raise UserError(f"{FRAME}: holds series, but this model was trained on images; give an array (N, height, width)")
         table = parquet_table.open_frame(FRAME, _polars(given).lazy())
         found = table_layouts.read(table, inputs.columns_of("parquet", facts.series, words))
-        yield from inputs.of_series(found, facts.series, "channels" in words)
+        yield from inputs.of_series(found, facts, "channels" in words)
         return
     if words:
         raise UserError(f"{', '.join(words)}: names columns, and an array has none; leave it out")
@@ -46,7 +46,7 @@ def read(given: Any, facts: Facts, features: int, words: Mapping[str, str]) -> I
         return
     if facts.series:
         listed = not isinstance(given, np.ndarray | Tensor)
-        yield from inputs.of_series([_series(arrays, facts.series, listed)], facts.series, mapped=False)
+        yield from inputs.of_series([_series(arrays, facts.series, listed)], facts, mapped=False)
     else:
         yield from inputs.of_images(_images(arrays, facts), facts, features)
 

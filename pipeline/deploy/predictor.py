@@ -17,8 +17,9 @@ from pipeline.deploy.bundle import Exported
 from pipeline.deploy.facts import Facts
 from pipeline.deploy.inputs import Block
 from pipeline.errors import DataError
+from pipeline.model.footprint import Sizes, rows_at_once
 
-BATCH, STEPS = 256, 2**16  # the most examples, and steps of all of them with their padding, that are computed together
+BATCH = 256  # examples that are computed together, or as many as memory takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ def predict(model: Exported, block: Block) -> Predictions:
     order = np.argsort(block.lengths, kind="stable")
     starts = np.cumsum(block.lengths) - block.lengths
     logits = np.empty((len(order), len(model.facts.class_names)))
-    for rows in _batches(order, block.lengths):
+    for rows in _batches(order, block.lengths, model.arguments.sizes):
         values, lengths = _padded(block.values, starts[rows], block.lengths[rows])
         logits[rows] = model.run(values, lengths).numpy()
     wrong = np.flatnonzero(~np.isfinite(logits).all(1))
@@ -67,12 +68,12 @@ def far_values(block: Block, facts: Facts) -> tuple[Array, str]:
     return np.unique(numbers), f"{where}: {what} has the value {value}; in training it went from {least} to {most}"
 
 
-def _batches(order: Array, lengths: Array) -> Iterator[Array]:
+def _batches(order: Array, lengths: Array, sizes: Sizes) -> Iterator[Array]:
     """``order`` (b), ascending in length, cut so that no batch, with its padding, is over the limits."""
     while len(order):
         count = min(BATCH, len(order))
-        while count > 1 and count * lengths[order[count - 1]] > STEPS:
-            count = max(1, min(count - 1, STEPS // int(lengths[order[count - 1]])))
+        while count > (most := rows_at_once(sizes, int(lengths[order[count - 1]]), count)):
+            count = max(1, min(count - 1, most))
         yield order[:count]
         order = order[count:]
 

@@ -6,5 +6,6 @@ In the order of their imports:
     torch_private  what is used of torch under names that it keeps to itself
     masked      layers and means over the valid steps of series of unequal lengths
     convolutions   the convolutional branch and its normalisation
+    footprint   how many series one pass reads at a time
     classifier  RecurrentClassifier
 """

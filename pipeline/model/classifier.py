@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from pipeline.model import cpu_lstm, masked
 from pipeline.model.convolutions import BatchNorm, Convolutions
+from pipeline.model.footprint import Sizes
 from pipeline.model.masked import Attention
 
 CELLS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -100,6 +101,12 @@ class RecurrentClassifier(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     module.bias.zero_()
+
+    @property
+    def sizes(self) -> Sizes:
+        """What the memory of a forward pass follows from."""
+        width = self.hidden * self.directions
+        return Sizes(self.mean.shape[0], width, self.head.in_features - width, self.head.out_features)
 
     @property
     def stochastic(self) -> bool:

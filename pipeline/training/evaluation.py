@@ -17,6 +17,7 @@ from torch.nn import functional
 from pipeline.data.store import Store
 from pipeline.distributed.collectives import gather, rank, reduce_sum, world_size
 from pipeline.model.classifier import RecurrentClassifier
+from pipeline.model.footprint import rows_at_once
 
 
 def block(count: int, size: int, number: int, device: torch.device) -> tuple[Tensor, int]:
@@ -28,7 +29,7 @@ def block(count: int, size: int, number: int, device: torch.device) -> tuple[Ten
     return rows.clamp(max=count - 1), min(size, count - number * size)
 
 
-BLOCK, STEPS = 250, 2**20  # at most so many rows, and steps, at a time; the same for every number of processes
+BLOCK = 250  # rows at a time, or as many as memory takes; the same for every number of processes
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def evaluate(
     model.eval()
     table = torch.zeros(4, count, dtype=torch.float64, device=store.device)
     seen = 0
-    size = max(1, min(BLOCK, STEPS // store.longest))
+    size = rows_at_once(model.sizes, store.longest, BLOCK, store.device.type)
     blocks = -(-count // size)
     for first in range(0, blocks, world_size()):
         number = first + rank()

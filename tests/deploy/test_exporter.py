@@ -21,11 +21,12 @@ from torch import Tensor
 
 from pipeline import files
 from pipeline.config import Columns
-from pipeline.deploy import onnx_reader, onnx_writer
+from pipeline.deploy import exporter, onnx_reader, onnx_writer
 from pipeline.deploy.bundle import load_model as load
 from pipeline.deploy.exporter import Examples, export
 from pipeline.deploy.facts import Arguments, Facts, Measured, SeriesFacts, contents_of
 from pipeline.errors import ExportError
+from pipeline.model import footprint
 from pipeline.model.classifier import RecurrentClassifier
 
 T, F, C = 7, 5, 3
@@ -138,6 +139,29 @@ def test_pt2_computes_the_models_logits_at_any_batch_size_and_length(
     export(model, arguments, FACTS, examples(), ["pt2"], 1e-5, tmp_path / "export")
     run: Any = torch.export.load(tmp_path / "export" / "model.pt2").module()
     assert_same_logits(run, model)
+
+
+def test_no_comparison_takes_more_memory_than_a_pass_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of long examples, wide models and many classes: batches have fewer rows, and other lengths end at ``LONG``."""
+    model, arguments = build()
+    monkeypatch.setattr(exporter, "LONG", 20)
+    monkeypatch.setitem(footprint.LIMITS, "cpu", 50 * model.sizes.step_bytes)
+    shapes: list[tuple[int, int]] = []
+
+    def read(path: Path) -> Any:
+        def run(values: Tensor, lengths: Tensor) -> Tensor:
+            shapes.append((values.shape[0], values.shape[1]))
+            return model(values, lengths)
+
+        return run
+
+    monkeypatch.setattr(onnx_reader, "read", read)
+    values, lengths = batch(5, 30)
+    export(model, arguments, FACTS, Examples(values, lengths), ["onnx"], 1e-4, tmp_path)
+    assert {steps for _, steps in shapes} == {1, 2, 11, 20, 30, 41}
+    assert all(rows * steps <= 50 or rows == 1 for rows, steps in shapes)
+    assert sum(rows for rows, steps in shapes if steps == 30) == 5, "every example once"
+    assert (50, 1) in shapes and (25, 2) in shapes
 
 
 def test_padding_has_no_effect_in_any_exported_file(exported: tuple[Path, RecurrentClassifier, dict[str, Any]]) -> None:

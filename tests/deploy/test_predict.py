@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ import polars as pl
 import pytest
 from PIL import Image
 from polars.testing import assert_frame_equal
+from torch import Tensor
 
-from pipeline.deploy import outputs
+from pipeline.deploy import bundle, inputs, outputs, predictor
+from pipeline.model import footprint
+from pipeline.stages.predict import predict
 from tests.support.launching import environment, succeed
 from tests.support.predicting import CONFIG, SERIES, export_untrained, rows_of, write_series
 from tests.support.raw_files import examples, put
@@ -196,6 +200,65 @@ def test_a_path_may_hold_what_patterns_are_made_of(tables: Path, kind: str) -> N
     assert (odd / f"p[*].{kind}").read_bytes() == (tables / f"out.{kind}").read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+@pytest.mark.parametrize("source", ["csv", "npz", "parquet", "idx"])
+def test_a_file_in_many_blocks_gives_what_one_block_gives(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, source: str, kind: str
+) -> None:
+    folder: Path = request.getfixturevalue("images" if source == "idx" else "tables")
+    monkeypatch.chdir(folder)
+    path = Path("raw/t10k-images-idx3-ubyte.gz" if source == "idx" else f"series.{source}")
+    if source == "npz":
+        groups = pl.read_csv("series.csv").partition_by("id", maintain_order=True)
+        labelled = {"ids": [group["id"][0] for group in groups], "labels": [group["label"][0] for group in groups]}
+        values = pl.concat(groups).select("pulse", "load", "noise").to_numpy()
+        np.savez(path, values=values, lengths=[len(group) for group in groups], channels=["pulse", "load", "noise"], **labelled)
+    elif source == "parquet":
+        pl.read_csv("series.csv").write_parquet(path)
+    seen: list[int] = []
+    predict_block = predictor.predict
+    monkeypatch.setattr(
+        predictor, "predict", lambda model, block: (seen.append(len(block.ids)), predict_block(model, block))[1]
+    )
+    for name, block in (("whole", 2**23), ("blocks", 600)):
+        monkeypatch.setattr(inputs, "BLOCK", block)
+        seen.clear()
+        predict(Path("run/export"), path, Path(f"{name}.{kind}"), None, {})
+    assert len(seen) > 5 and max(seen) < 10
+    assert Path(f"blocks.{kind}").read_bytes() == Path(f"whole.{kind}").read_bytes()
+
+
+def test_a_block_is_bounded_by_the_classes_and_by_the_steps_that_series_are_brought_to(tables: Path) -> None:
+    trained = bundle.load(tables / "run/export")
+    facts = trained.facts
+    assert facts.series
+    many = facts.model_copy(update={"class_names": tuple(map(str, range(100_000)))})
+    long = facts.model_copy(update={"series": facts.series.model_copy(update={"resample": 50_000})})
+    for said, least, most in ((facts, 60, 60), (many, 8, 12), (long, 6, 12)):
+        blocks = list(inputs.read(tables / "series.csv", "csv", said, trained.features, {}))
+        assert sum(len(block.ids) for block in blocks) == 60
+        assert least <= max(len(block.ids) for block in blocks) <= most
+        bound = 2 * inputs.BLOCK
+        assert all(len(block.ids) * len(said.class_names) * 8 + block.values.nbytes <= bound for block in blocks)
+
+
+def test_what_is_computed_together_is_bounded_by_its_steps_and_widths(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = bundle.load(tables / "run/export")
+    (block,) = inputs.read(tables / "series.csv", "csv", trained.facts, trained.features, {})
+    shapes: list[tuple[int, int]] = []
+
+    def run(values: Tensor, lengths: Tensor) -> Tensor:
+        shapes.append((values.shape[0], values.shape[1]))
+        return trained.run(values, lengths)
+
+    whole = predictor.predict(trained, block)
+    limit = 20 * trained.arguments.sizes.step_bytes
+    monkeypatch.setitem(footprint.LIMITS, "cpu", limit)
+    pieces = predictor.predict(replace(trained, run=run), block)
+    np.testing.assert_allclose(pieces.probabilities, whole.probabilities, atol=1e-6)
+    assert sum(rows for rows, _ in shapes) == 60 and all(rows == 1 or rows * steps <= 20 for rows, steps in shapes)
+
+
 def test_without_an_output_file_the_screen_has_the_csv_and_nothing_else(tables: Path) -> None:
     succeed("predict", "--model", "run/export", "series.csv", "--output", "out.csv", cwd=tables)
     assert shown("predict", "--model", "run/export", "series.csv", cwd=tables) == (tables / "out.csv").read_text()
@@ -234,6 +297,17 @@ def test_values_far_outside_what_was_trained_are_said_with_file_line_and_channel
     said = succeed("predict", "--model", "run/export", "far.csv", "--output", "far_out.csv", cwd=tables)
     assert "warning: far.csv: line 2: channel 'load' has the value 77.5; in training it went from -" in said
     assert "warning" not in succeed("predict", "--model", "run/export", "series.csv", "--output", "out.csv", cwd=tables)
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_far_value_is_said_of_its_own_series_wherever_it_stands_in_it(tables: Path, place: str) -> None:
+    table = pl.read_csv(tables / "series.csv")
+    rows = np.flatnonzero(table["id"] == "s7")
+    row = int(rows[0 if place == "first" else -1])
+    far = table.with_columns(load=pl.when(pl.int_range(pl.len()) == row).then(77.5).otherwise("load"))
+    far.write_csv(tables / "far.csv")
+    said = succeed("predict", "--model", "run/export", "far.csv", "--output", "far_out.csv", cwd=tables)
+    assert f"warning: far.csv: line {rows[0] + 2}: channel 'load' has the value " in said and "others" not in said
 
 
 def test_an_id_with_any_character_that_ends_a_line_somewhere_is_one_row_of_json(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pipeline.data.batches import Batches
 from pipeline.data.prepared import Part
 from pipeline.data.store import Store
 from pipeline.errors import NonFiniteError
+from pipeline.model import footprint
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.run import checkpoints
 from pipeline.training import evaluation, loop
@@ -461,11 +462,17 @@ def test_evaluation_blocks_of_long_series_hold_fewer_rows(
     made, store = model(), Store(part(60), CPU, 1)
     whole = evaluation.evaluate(made, store)
     sizes: list[int] = []
-    monkeypatch.setattr(evaluation, "STEPS", 7 * T)
+    monkeypatch.setitem(footprint.LIMITS, "cpu", 7 * T * made.sizes.step_bytes)
     monkeypatch.setattr(store, "take", lambda rows, take=store.take: (sizes.append(len(rows)), take(rows))[1])
     small = evaluation.evaluate(made, store)
     assert set(sizes) == {7} and whole is not None and small is not None
     np.testing.assert_allclose(small.losses, whole.losses, rtol=1e-6)
+    sizes.clear()
+    monkeypatch.undo()
+    monkeypatch.setattr(footprint, "LOGITS", 5 * 8 * made.head.out_features)
+    monkeypatch.setattr(store, "take", lambda rows, take=store.take: (sizes.append(len(rows)), take(rows))[1])
+    evaluation.evaluate(made, store)
+    assert set(sizes) == {5}, "many classes too"
 
 
 @pytest.mark.parametrize("training", [True, False])
