@@ -6,7 +6,6 @@ and manifest.json with the sha256 of each. Nothing is pickled: reading a checkpo
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 
 from pipeline import files
 from pipeline.errors import RunError
+from pipeline.run import advice
+from pipeline.run.environment import Program
 from pipeline.run.marks import Step, all_of, marked, name_of, step_of
 from pipeline.training.selection import Selection
 from pipeline.training.state import State
@@ -40,6 +41,7 @@ class Facts(_Strict):
     data: str  # the digest of the prepared data
     processes: int = Field(ge=1)
     cpu_lstm: int = Field(0, ge=0)  # lanes of the own kernel that trained it
+    program: Program | None = None  # what trained it; earlier versions did not say it
 
 
 class _Scaler(_Strict):
@@ -107,8 +109,8 @@ def best(folder: Path) -> Checkpoint:
 
     Raises RunError if the best one is damaged or no longer known: another is never taken for it.
     """
-    again = f"python -m pipeline train --config {shlex.quote(str(folder.parent / 'config.yaml'))} "
-    again += shlex.quote(f"run.dir={folder.parent}")
+    run = folder.parent
+    again = advice.configured("train", str(run / "config.yaml"), [f"run.dir={run}"])
     step = marked(folder, "best")
     if step is not None:
         path = folder / name_of(step)
@@ -118,7 +120,7 @@ def best(folder: Path) -> Checkpoint:
         return _open(path)
     checkpoint, _ = newest(folder)
     if checkpoint is None:
-        raise RunError(f"{folder}: no checkpoint yet; train first: python -m pipeline train --config FILE")
+        raise RunError(f"{folder}: no checkpoint yet; train first: {again}")
     if _is_lost(folder, checkpoint):
         raise RunError(
             f"{folder / 'best.json'}: is missing or damaged, so that the best checkpoint is not known "

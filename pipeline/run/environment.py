@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from pipeline import __version__
 
 PACKAGE = Path(__file__).parents[1]
@@ -40,12 +42,27 @@ def environment() -> dict[str, Any]:
     }
 
 
-def code_digest() -> str:
-    """The SHA-256 of this program's own source files."""
+class Program(BaseModel):
+    """What trains: two that are equal compute the same on the same machine."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    version: str
+    code: str  # the SHA-256 of its source files
+    torch: str
+
+    def __str__(self) -> str:
+        return f"version {self.version} (code {self.code[:8]}) with torch {self.torch}"
+
+
+def program() -> Program:
+    """This program, as its files are now."""
+    import torch
+
     total = hashlib.sha256()
     for path in sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".cpp")):
         total.update(path.read_bytes())
-    return total.hexdigest()
+    return Program(version=__version__, code=total.hexdigest(), torch=torch.__version__)
 
 
 def _git(*arguments: str) -> str | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict
 
 from pipeline import config, files
 from pipeline.errors import RunError
@@ -71,8 +71,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
         with files.disk_errors("the run folder", folder):
             files.write_text(path, config.dump(settings))
     attempt = environment() | {"processes": processes}
-    earlier = _earlier(folder / "environment.json")
-    attempts = [*earlier.pop("earlier", []), *([earlier] if earlier else [])]
+    attempts = _attempts(folder / "environment.json")
     with files.disk_errors("the run folder", folder):
         files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
 
@@ -86,15 +85,23 @@ def keep_free(folder: Path, settings: config.Config) -> None:
             files.write_text(path, config.dump(settings))
 
 
-def _earlier(path: Path) -> dict[str, Any]:
-    """What environment.json says of the attempts so far. Raises RunError if it is not what this program wrote."""
+class _Attempt(BaseModel):
+    """environment.json: the last attempt, whatever it says of itself, and those before it."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    earlier: list[dict[str, Any]] = []
+
+
+def _attempts(path: Path) -> list[dict[str, Any]]:
+    """What environment.json says of each attempt so far. Raises RunError if it is not what this program wrote."""
+    if not path.exists():
+        return []
     try:
-        found = json.loads(path.read_bytes()) if path.exists() else {}
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not isinstance(found.get("earlier", []), list):
-        raise RunError(f"{path}: is not what this program wrote; delete it to go on")
-    return found
+        found = files.read_json(path, _Attempt)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: is not what this program wrote ({error}); delete it to go on") from None
+    return [*found.earlier, found.model_extra or {}]
 
 
 def settings_of(folder: Path) -> config.Config:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline import config
+from pipeline import config, files
 from pipeline.config import Config
 from pipeline.data.augment import Shift, Warp, places
 from pipeline.data.batches import Batches
@@ -144,13 +144,24 @@ def steps_text(manifest: Manifest, name: Name) -> str:
     return f"{least} steps" if least == most else f"{least} to {most} steps"
 
 
+class Measured(BaseModel):
+    """What is shown of an evaluation: a part of eval/metrics.json."""
+
+    model_config = ConfigDict(strict=True)
+
+    split: str
+    step: int = Field(ge=0)
+    count: int = Field(ge=0)
+    accuracy: float = Field(ge=0, le=1)
+    loss: float
+
+
 def test_metrics(folder: Path) -> dict[str, Any] | None:
     """What the evaluation on the test split gave, if there was one. Raises RunError if its file is damaged."""
     path = folder / "eval" / "metrics.json"
     try:
-        measured = json.loads(path.read_text())
-        return {name: measured[name] for name in ("split", "step", "count", "accuracy", "loss")}
+        return files.read_json(path, Measured, limit=2**30).model_dump()  # of many classes it is large
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: cannot be read; type: {advice.of_run('evaluate', folder)}") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}); type: {advice.of_run('evaluate', folder)}") from None

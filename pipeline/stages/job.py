@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from pipeline import config, files
 from pipeline.config import Config
 from pipeline.data.batches import Batches
@@ -21,7 +19,7 @@ from pipeline.distributed import collectives, world
 from pipeline.errors import RunError, UserError
 from pipeline.model.torch_private import cpu_has_bf16
 from pipeline.run import checkpoints, marks
-from pipeline.run.environment import code_digest
+from pipeline.run.environment import Program, program
 from pipeline.run.folder import enter, keep_free, writer
 from pipeline.run.log import Progress
 from pipeline.stages.assembly import assert_same_data, fitted, make_batches, make_state, slices_of
@@ -41,6 +39,7 @@ class Job:
     state: State
     found: checkpoints.Checkpoint | None  # where the run goes on
     finished: bool
+    made_by: Program
     selection: Selection  # as it was before the evaluation there
 
     @property
@@ -63,11 +62,12 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     if settings.train.batch != chosen and collectives.rank() == 0:
         count = prepared.manifest.parts["train"].count
         print(f"train.batch = {settings.train.batch}, as the default of {chosen} is more than the {count} training examples")
+    made_by = program()
     versions = {
         "configuration": config.dump(settings),
         "prepared data": prepared.digest,
-        "version of torch": torch.__version__,
-        "version of the code": code_digest(),
+        "version of torch": made_by.torch,
+        "version of the code": made_by.code,
     }
     collectives.assert_same(versions, UserError, "give all processes the same")
     slices, mine = slices_of(settings.train, collectives.rank(), collectives.world_size())
@@ -76,13 +76,13 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     state = make_state(settings, prepared, accelerator)
     found = resume(folder, state, prepared)
     finished: bool = collectives.gather(bool(found and checkpoints.is_finished(found)))[0]
-    selection = go_on(found, state) if found and not finished else Selection()
+    selection = go_on(found, state, made_by) if found and not finished else Selection()
     collectives.on_main(lambda: keep_free(folder, settings))
     parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
     limit = settings.data.resident_limit_mb
     store = collectives.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
     batches = make_batches(settings, prepared, store["train"], slices, mine)
-    return Job(settings, folder, prepared, store, batches, state, found, finished, selection)
+    return Job(settings, folder, prepared, store, batches, state, found, finished, made_by, selection)
 
 
 def ready(data: config.Data, verify: bool) -> Prepared:
@@ -111,7 +111,7 @@ def resume(folder: Path, state: State, prepared: Prepared) -> checkpoints.Checkp
     return found
 
 
-def go_on(found: checkpoints.Checkpoint, state: State) -> Selection:
+def go_on(found: checkpoints.Checkpoint, state: State, made_by: Program) -> Selection:
     """Say where a run goes on, and have the marks of its checkpoints fit the selection there, before one is removed.
 
     Where the best checkpoint is gone, the next evaluation chooses anew.
@@ -121,7 +121,7 @@ def go_on(found: checkpoints.Checkpoint, state: State) -> Selection:
     checked = collectives.rank() == 0 and selection.value is not None
     problem = collectives.gather(checkpoints.problem_of(best) if checked else None)[0]
     if collectives.rank() == 0:
-        print("\n".join(f"{folder.parent}: {line}" for line in changes(found, state)))
+        print("\n".join(f"{folder.parent}: {line}" for line in changes(found, state, made_by)))
         if problem:
             print(f"{best}: {problem}; it was the best so far, and another is chosen from step {found.step} on")
     selection = Selection() if problem else selection
@@ -130,11 +130,13 @@ def go_on(found: checkpoints.Checkpoint, state: State) -> Selection:
     return selection
 
 
-def changes(found: checkpoints.Checkpoint, state: State) -> Iterator[str]:
+def changes(found: checkpoints.Checkpoint, state: State, made_by: Program) -> Iterator[str]:
     """Where a run goes on, and what is other than when that checkpoint was saved."""
     yield f"resuming after step {found.step}"
     if (before := found.facts.processes) != collectives.world_size():
         yield f"number of processes was {before}, goes on with {collectives.world_size()}"
+    if found.facts.program not in (None, made_by):
+        yield f"trained so far by {found.facts.program}, goes on by {made_by}"
     if found.facts.cpu_lstm != state.lanes:
         yield f"recurrent layers go on {state.layers}, which rounds differently from what trained them so far"
 

@@ -116,7 +116,11 @@ def save(job: Job, selection: Selection, best: bool, saver: Writer, log: Log) ->
     refuse_nonfinite(job.state)
     compare(job.state)
     facts = checkpoints.Facts(
-        selection=selection, data=job.prepared.digest, processes=collectives.world_size(), cpu_lstm=job.state.lanes
+        selection=selection,
+        data=job.prepared.digest,
+        processes=collectives.world_size(),
+        cpu_lstm=job.state.lanes,
+        program=job.made_by,
     )
     collectives.on_main(partial(write, job.state, facts, best, saver, log))
 

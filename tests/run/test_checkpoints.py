@@ -310,7 +310,7 @@ def test_where_it_is_not_known_which_was_the_best_none_is_taken_for_it(trained: 
         (tmp_path / "best.json").unlink() if text is None else (tmp_path / "best.json").write_text(text)
         with pytest.raises(
             RunError,
-            match=rf"best\.json: is missing or damaged, .* type: python -m pipeline train --config .*{tmp_path.parent}",
+            match=rf"best\.json: is missing or damaged, .* type: .*python -m pipeline train --config .*{tmp_path.parent}",
         ):
             checkpoints.best(tmp_path)
         assert not checkpoints.is_finished(found), "so that training, asked to go on, evaluates the last step again"

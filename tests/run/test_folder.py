@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from pipeline import config
 from pipeline.config import Config
 from pipeline.errors import ConfigError, RunError, UserError
 from pipeline.run.environment import environment
-from pipeline.run.folder import enter, keep_free, settings_of, writer
+from pipeline.run.environment import program as program_of_this_process
+from pipeline.run.folder import FREE, enter, keep_free, settings_of, writer
 from tests.support.raw_files import small_disk
 
 ROOT = Path(__file__).parents[2]
@@ -127,12 +129,51 @@ def test_the_commit_is_that_of_the_program_and_not_of_the_current_folder(
     assert environment()["git_commit"] == here
 
 
+def test_uncommitted_changes_of_the_program_are_recorded(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / ".gitignore").write_text("__pycache__\n")
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=x", "-c", "user.email=x@localhost")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *words], check=True)
+    program = "import json; from pipeline.run.environment import environment, program as made; e = environment();"
+    program += "print(json.dumps([e['git_commit'], e['git_changes'], made().model_dump()]))"
+
+    def said() -> list[Any]:
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+        found: list[Any] = json.loads(done.stdout)
+        return found
+
+    commit, changes, made = said()
+    assert len(commit) == 40 and changes is False
+    assert made == program_of_this_process().model_dump()
+    with (tmp_path / "pipeline/training/optim.py").open("a") as file:
+        file.write("# another rate\n")
+    later, changes, other = said()
+    assert later == commit and changes is True
+    assert other["code"] != made["code"] and other | {"code": made["code"]} == made
+
+
 def test_resuming_with_the_same_configuration_keeps_every_attempt(tmp_path: Path) -> None:
     for processes in (1, 2, 4):
         enter(tmp_path, settings(tmp_path), processes)
     said = json.loads((tmp_path / "environment.json").read_text())
     assert said["processes"] == 4 and [earlier["processes"] for earlier in said["earlier"]] == [1, 2]
     assert not any("earlier" in earlier for earlier in said["earlier"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "5", '{"earlier": 5}', '{"earlier": [5]}', '{"earlier": ' + "[" * 100_000, '{"a": ' * 100_000]
+)
+def test_an_environment_that_is_another_is_refused_with_what_to_do(tmp_path: Path, text: str) -> None:
+    enter(tmp_path, settings(tmp_path), 1)
+    (tmp_path / "environment.json").write_text(text)
+    with pytest.raises(RunError, match=r"environment\.json: is not what this program wrote \(.+\); delete it to go on"):
+        enter(tmp_path, settings(tmp_path), 1)
+
+
+def test_only_places_and_what_computes_the_same_may_change_within_a_run() -> None:
+    places = {"run.dir", "data.root", "data.path", "data.test_path", "data.prepared", "data.mirrors"}
+    assert set(FREE) == places | {"run.pin", "train.cpu_lstm"}
 
 
 def test_another_configuration_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:

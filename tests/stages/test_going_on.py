@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from pipeline import files
+from pipeline import __version__, files
+from pipeline.run.environment import program
 from tests.support.launching import ROOT, numbers, records, run, succeed, weights
 
 SMOKE = ("--config", str(ROOT / "configs/smoke.yaml"))
@@ -42,6 +44,19 @@ def going_on(run_folder: Path, **more: str) -> str:
 
 def newest(folder: Path) -> Path:
     return max((folder / "checkpoints").glob("step_*"))
+
+
+def test_a_run_that_other_code_goes_on_with_says_so(folder: Path) -> None:
+    assert "trained so far by" not in going_on(copied(folder, "same"))
+    made = json.loads((newest(folder / "stopped") / "state.json").read_text())["facts"]["program"]
+    assert made == {"version": __version__, "code": program().code, "torch": torch.__version__}
+    now = f"goes on by version {__version__} (code {made['code'][:8]}) with torch {torch.__version__}"
+    for name, other in (("code", "0123456789abcdef"), ("torch", "2.14.0"), ("version", "0.0.9")):
+        restated(copied(folder, name), program=(was := made | {name: other}))
+        before = f"trained so far by version {was['version']} (code {was['code'][:8]}) with torch {was['torch']}"
+        assert going_on(folder / name).count(f"{name}: {before}, {now}\n") == 1
+    restated(copied(folder, "earlier"), program=None)  # a version that did not say it
+    assert "trained so far by" not in going_on(folder / "earlier")
 
 
 def restated(folder: Path, **facts: Any) -> None:

@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import classification_report
 
+from pipeline.errors import RunError
+from pipeline.stages.assembly import test_metrics as evaluation_of
 from tests.support.launching import ROOT, environment, records, run, succeed
 from tests.support.raw_files import examples, put
 
@@ -154,6 +157,23 @@ def test_evaluation_of_another_part_leaves_that_of_the_test_part(folder: Path) -
     succeed("evaluate", "--run", "runs/smoke", "--split", "valid", cwd=folder, HOME=str(folder))
     assert (folder / "runs/smoke/eval/metrics.json").read_bytes() == test
     assert json.loads((folder / "runs/smoke/eval/valid/metrics.json").read_text())["count"] == 144
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"step": "1"}, {"step": -1}, {"count": 1.5}, {"accuracy": 7.0}, {"accuracy": None}, {"loss": "x"}, {"split": None}, None],
+)
+def test_an_evaluation_that_is_another_is_refused_with_what_to_type(tmp_path: Path, change: dict[str, Any] | None) -> None:
+    path = tmp_path / "eval/metrics.json"
+    path.parent.mkdir()
+    good = {"split": "test", "step": 3, "count": 10, "accuracy": 0.5, "loss": float("nan"), "per_class": {}}
+    path.write_text(json.dumps(good))
+    found = evaluation_of(tmp_path)
+    assert found is not None and (found["step"], found["accuracy"]) == (3, 0.5)
+    path.write_text('{"split": ' * 100_000 if change is None else json.dumps(good | change))
+    with pytest.raises(RunError, match=r"metrics\.json: cannot be read \(.+\); type: .* evaluate --run") as caught:
+        evaluation_of(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_wrong_run_folder_is_refused(folder: Path) -> None:
