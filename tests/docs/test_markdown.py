@@ -42,7 +42,7 @@ def each(found: Callable[[Page], Iterable[object]]) -> list[object]:
 def pipeline_lines(page: Page) -> list[list[str]]:
     """The words after ``python -m pipeline``, or ``-m pipeline`` under a launcher, and those of the table of commands."""
     launched = [line for line in page.words("accelerate launch") if "pipeline" in line]
-    table = [shlex.split(span) for span in page.spans if re.match(rf"(?:{'|'.join(COMMANDS)}) ", span)]
+    table = [shlex.split(line) for line in re.findall(rf"^\| `((?:{'|'.join(COMMANDS)}) [^`]*)`", page.text, re.MULTILINE)]
     shown = [line for line in page.words("python -m pipeline") if line != ["COMMAND"]]
     return shown + [line[line.index("pipeline") + 1 :] for line in launched] + table
 
@@ -192,7 +192,8 @@ def test_every_name_in_the_run_folder_is_written_by_the_program() -> None:
     (tree,) = (block for page in PAGES for kind, block in page.blocks if kind == "text" and block.startswith("runs/NAME/"))
     sources = "\n".join(path.read_text() for path in (ROOT / "pipeline").rglob("*.py"))
     names = re.findall(r"\b[\w]+\.(?:yaml|jsonl?|csv|png|safetensors|onnx|pt2|md)\b", tree)
-    written = [name for name in names if f'{name}"' in sources or f'"{name.removesuffix(".png")}"' in sources]
+    stems = re.compile(r"\.(?:png|json)$")  # the program adds some endings to a name
+    written = [name for name in names if f'{name}"' in sources or f'"{stems.sub("", name)}"' in sources]
     assert len(names) > 10 and written == names
 
 
