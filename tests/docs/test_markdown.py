@@ -47,12 +47,18 @@ def pipeline_lines(page: Page) -> list[list[str]]:
     return shown + [line[line.index("pipeline") + 1 :] for line in launched] + table
 
 
+def programs_of_the_tests(page: Page) -> list[list[str]]:
+    """The words after ``python -m`` of the programs in tests/."""
+    return [line for line in page.words("python -m") if line[0].startswith("tests.")]
+
+
 def test_there_is_something_to_check() -> None:
     def count(found: Callable[[Page], Iterable[object]]) -> int:
         return sum(len(list(found(page))) for page in PAGES)
 
     assert len(PAGES) > 12 and count(lambda page: page.words("make")) > 40 and count(pipeline_lines) > 30
     assert count(lambda page: page.overrides) > 40 and count(lambda page: page.keys) > 100
+    assert count(programs_of_the_tests) > 5 and count(lambda page: page.words("wandb")) > 2
     assert count(lambda page: page.files) > 60 and count(lambda page: page.links) > 40
 
 
@@ -106,7 +112,7 @@ def test_wandb_has_the_command(page: Page, line: list[str]) -> None:
             assert any(word in option.opts for option in command.params), word
 
 
-@pytest.mark.parametrize(("page", "line"), each(lambda page: page.words(r"python -m (?=tests\.)")))
+@pytest.mark.parametrize(("page", "line"), each(programs_of_the_tests))
 def test_a_program_of_the_tests_exists_and_has_the_options(page: Page, line: list[str]) -> None:
     found = find_spec(line[0])
     assert found and found.origin
