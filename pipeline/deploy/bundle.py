@@ -119,7 +119,8 @@ def _of_onnx(path: Path, contents: Contents | None = None) -> Exported:
     made = _checked(Exported(path, run, found.arguments, said))
     if contents:
         _refuse_another(path, contents, found.sha256)
-        apart = found.arguments.of(Arguments).keys() - ACTS_IN_TRAINING
+        unused = set() if found.arguments.conv else {"conv_norm"}
+        apart = found.arguments.of(Arguments).keys() - ACTS_IN_TRAINING - unused
         for whole, part, names in ((contents.arguments, found.arguments, apart), (said, inner, Facts.model_fields)):
             for name in sorted(names):
                 if getattr(whole, name) != getattr(part, name):

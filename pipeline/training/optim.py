@@ -45,7 +45,7 @@ def lr_at(step: int, steps: int, optim: config.Optim) -> float:
         low, end, peak = optim.lr / 25, optim.lr / 25e4, max(_warmup(steps, optim) - 1, 0)
         if step < peak:
             return _cosine(low, optim.lr, step / peak)
-        return _cosine(optim.lr, end, (step - peak) / max(1, steps - 1 - peak))
+        return _cosine(optim.lr, end, (step - peak) / ((steps - 1 - peak) or 1))
     warmup = warmup_steps(steps, optim)
     if step < warmup:
         return optim.lr * (step + 1) / warmup
