@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.errors import LostContactError, Stopped, TrainingError, UserError
+from pipeline.errors import LostContactError, Printable, Stopped, TrainingError, UserError, printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -150,17 +150,18 @@ def summary(run: RunFolder) -> None:
 
 def main() -> None:
     """Run the command line; see the design of exit statuses in the README."""
+    sys.stdout, sys.stderr = Printable(sys.stdout, "\n"), Printable(sys.stderr, "\n\r")  # a bar goes back to the line's start
     try:
         app()
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the others of this machine have met the same
-            print(f"error: {error}", file=sys.stderr)
+            print(printable(f"error: {error}", "\n"), file=sys.stderr)
         else:
             time.sleep(1)  # the first to end has the launcher stop the others, who may not have said it yet
         sys.exit(2)
     except (TrainingError, Stopped) as end:
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
-            print(end, file=sys.stderr)
+            print(printable(str(end), "\n"), file=sys.stderr)
         sys.exit(143 if isinstance(end, Stopped) else end.status)
     except RuntimeError as error:  # torch has a class for it on GPUs only
         if "can't allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 # What a terminal, a table or a page obeys and nobody sees: control characters but for the tab, ends of lines, changes of the
 # direction of writing; and halves of characters, which no file can hold.
@@ -75,19 +76,33 @@ class Stopped(Exception):
 
 
 def printable(text: str, keep: str = "") -> str:
-    """``text`` with an escape such as ``\\x1b`` for each character that does something where it should be seen: control
-    characters, those that turn the direction of writing, halves of surrogate pairs. Those in ``keep`` stay as they are."""
-    if text.isprintable():
-        return text
-    return "".join(
-        sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode("ascii") for sign in text
-    )
+    """``text`` with an escape such as ``\\x1b`` for each of HIDDEN that is not in ``keep``."""
+    return HIDDEN.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
+
+
+class Printable:
+    """A stream of text that shows what would act on a terminal instead: names come from files that somebody else wrote.
+
+    ``keep``: characters that are passed on. What the encoding of ``stream`` lacks is an escape too.
+    """
+
+    def __init__(self, stream: Any, keep: str) -> None:
+        self._stream, self._keep = stream, keep
+        stream.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> int:
+        """Write ``text``, and return its length."""
+        self._stream.write(printable(text, self._keep))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def short(word: str, most: int = 40) -> str:
     """A word as a message shows it: the beginning of a long one, with \\x1b and the like for what is hidden."""
     cut = word if len(word) <= most else word[: most - 3] + "..."
-    return HIDDEN.sub(lambda found: repr(found[0])[1:-1], cut)
+    return printable(cut)
 
 
 def quoted(word: str, most: int = 40) -> str:

@@ -93,9 +93,15 @@ def _count(tally: Tally, block: Block, predictions: list[str], model: Exported) 
 
 
 def _show(path: Path) -> None:
+    """Copy a file to the standard output, as it is if that is no terminal."""
     try:
-        with path.open(encoding="utf-8") as file:
-            shutil.copyfileobj(file, sys.stdout)
+        if sys.stdout.isatty():
+            with path.open(encoding="utf-8") as text:
+                shutil.copyfileobj(text, sys.stdout)
+        else:
+            sys.stdout.flush()
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.flush()
     except BrokenPipeError:  # who reads has had enough, as head has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

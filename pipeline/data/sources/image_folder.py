@@ -97,6 +97,7 @@ def _files(folder: Path) -> list[Path]:
         raise DataError(f"{folder}: {error.strerror}; data.path must name a folder with a folder of images a class") from error
     if not classes:
         raise DataError(f"{folder}: holds no folders; data.path must name a folder with a folder of images a class")
+    refuse_unfit([entry.name for entry in classes], lambda number: f"{folder}: the folder")
     found: list[Path] = []
     for entry in classes:
         images = sorted(path for path in entry.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
