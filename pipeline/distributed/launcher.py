@@ -47,12 +47,13 @@ def launch(file: Path | None, processes: int, arguments: Sequence[str]) -> int:
     from pipeline.distributed import loopback
 
     devices = ["--multi_gpu"] if torch.accelerator.is_available() else ["--multi_gpu", "--gpu_ids=-1,-1"]
-    where = ["--config_file", str(file)] if file else [*devices, "--num_machines", "1", "--mixed_precision", "no"]
+    alone = [*devices, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    where = ["--config_file", str(file)] if file else alone
     more = ["--num_processes", str(processes), "--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
     if not file or int(_read(file).get("num_machines", 1)) == 1:
         loopback.register()
         more += ["--rdzv_backend", loopback.RENDEZVOUS]
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # who was signalled, and the children's statuses
+    logging.disable(logging.CRITICAL)  # this process only launches: what its loggers say, the processes have said better
     try:
         launch_command(launch_command_parser().parse_args([*where, *more, "-m", "pipeline", *arguments]))
     except ChildFailedError as failed:

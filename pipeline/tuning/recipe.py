@@ -1,7 +1,6 @@
 """How to train on data of a certain size and shape: what a new configuration says beyond the defaults.
 
-The rules were chosen by training on archive sets of 24 to 537 series; docs/log.md has the figures. They know sizes,
-lengths, channels and classes, and no data set by name.
+The rules know sizes, lengths, channels and classes, and no data set by name. docs/log.md says on what they were tried.
 """
 
 from __future__ import annotations
@@ -41,11 +40,7 @@ def for_series(data: Profile, count: int) -> list[Choice]:
         Choice("model.pooling", "mean", "over all steps; what tells classes apart may stand anywhere"),
         Choice("model.conv", channels, "the convolutional branch of LSTM-FCN"),
         Choice("model.conv_norm", "batch", "layer underfits series whose amplitude matters"),
-        Choice("optim.name", "adamw", ""),
-        Choice("optim.lr", 0.003, "the peak; `make tune` measures another"),
-        Choice("optim.weight_decay", 0.01, ""),
-        Choice("optim.schedule", "one_cycle", "ends at zero, so that the last weights are good ones"),
-        Choice("optim.clip", 1.0, ""),
+        *_optimiser(0.003),
         Choice("train.epochs", epochs, f"about {steps:,} optimiser steps, a minute or two on one core"),
         Choice("train.batch", batch, f"for {count:,} training examples"),
         Choice("train.log_every", max(1, steps // 40), ""),
@@ -66,13 +61,19 @@ def for_images(count: int) -> list[Choice]:
     return [
         Choice("model.bidirectional", True, "rows are read from above and from below"),
         Choice("model.pooling", "mean", ""),
+        *_optimiser(0.01),
+        Choice("train.epochs", max(5, min(60, 2000 * batch // count)), ""),
+        Choice("train.batch", batch, f"for {count:,} training images"),
+    ]
+
+
+def _optimiser(lr: float) -> list[Choice]:
+    return [
         Choice("optim.name", "adamw", ""),
-        Choice("optim.lr", 0.01, "the peak; `make tune` measures another"),
+        Choice("optim.lr", lr, "the peak; `make tune` measures another"),
         Choice("optim.weight_decay", 0.01, ""),
         Choice("optim.schedule", "one_cycle", "ends at zero, so that the last weights are good ones"),
         Choice("optim.clip", 1.0, ""),
-        Choice("train.epochs", max(5, min(60, 20_000 * batch // count // 10)), ""),
-        Choice("train.batch", batch, f"for {count:,} training images"),
     ]
 
 

@@ -88,6 +88,14 @@ def pipeline(folder: Path, processes: int, *arguments: str) -> subprocess.Popen[
     return begin([sys.executable, "-m", "pipeline", *arguments, *options], folder)
 
 
+@pytest.mark.parametrize("file", [(), ("--launch", str(ROOT / "launch/cpu.yaml"))], ids=["no file", "cpu.yaml"])
+def test_the_launcher_says_nothing_of_its_own(folder: Path, file: tuple[str, ...]) -> None:
+    name = f"quiet{len(file)}"
+    status, output = end(begin([sys.executable, "-m", "pipeline", *train(name), "--processes", "2", *file], folder))
+    assert status == 0 and output.startswith("2 processes on cpu: "), output
+    assert output.splitlines()[-1].startswith("finished at step 28"), output
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize(
     ("overrides", "status", "last"),
