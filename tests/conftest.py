@@ -20,6 +20,14 @@ from pipeline.model.classifier import RecurrentClassifier
 from pipeline.training import optim
 from pipeline.training.state import State, make_state
 
+for _name in (
+    "MAKELEVEL",
+    "MAKEFLAGS",
+    "MFLAGS",
+    "ARGS",
+):  # of "make test": programs say what to type next as they were started
+    os.environ.pop(_name, None)
+
 T, F, C = 5, 3, 4  # steps, features and classes of the tiny data
 
 

@@ -79,6 +79,6 @@ def test_a_configuration_that_is_there_is_never_replaced(tmp_path: Path) -> None
 
 
 def test_names_in_the_file_cannot_leave_a_comment(tmp_path: Path) -> None:
-    long_table().rename({"pulse": "pulse\u2028model: {hidden: 1}"}).write_csv(tmp_path / "odd.csv")
+    long_table().rename({"pulse": "pulse # model: {hidden: 1}"}).write_csv(tmp_path / "odd.csv")
     succeed("init", "odd.csv", cwd=tmp_path)
     assert config.load(tmp_path / "odd.yaml").model.hidden == 32

@@ -46,7 +46,6 @@ def read(data: config.Data) -> tuple[Array, Array, Array, Array, tuple[str, ...]
     found = folders(data)
     values, words = _images(found[0])
     names = split.class_order(set(words))
-    refuse_unfit(names, lambda _: f"{found[0]}: the name of folder")
     ranks = {name: rank for rank, name in enumerate(names)}
     if len(names) == 1:
         raise DataError(f"{found[0]}: holds one class, {names[0]!r}; a classifier needs two: a folder of images for each")
@@ -97,7 +96,7 @@ def _files(folder: Path) -> list[Path]:
         raise DataError(f"{folder}: {error.strerror}; data.path must name a folder with a folder of images a class") from error
     if not classes:
         raise DataError(f"{folder}: holds no folders; data.path must name a folder with a folder of images a class")
-    refuse_unfit([entry.name for entry in classes], lambda number: f"{folder}: the folder")
+    refuse_unfit([entry.name for entry in classes], lambda _: f"{folder}: the name of folder")
     found: list[Path] = []
     for entry in classes:
         images = sorted(path for path in entry.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
