@@ -124,7 +124,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="The export folder, such as runs/digits/export, or its model.onnx.")],
     output: Annotated[Path | None, typer.Option(help="A .csv, .json or .parquet file; without it, CSV on the screen.")] = None,
     source: Annotated[
-        str | None, typer.Option(help="npz, csv, parquet, ts, arff, images or idx, if the name does not tell.")
+        str | None, typer.Option(help="The format, as in data.source, or idx; if the name does not tell.")
     ] = None,
     layout: Annotated[str | None, typer.Option(help="long or wide, as in data.layout; as trained if not given.")] = None,
     id: Annotated[str | None, typer.Option(help="The column of the id; as trained if not given, as the four below.")] = None,
@@ -149,7 +149,7 @@ def summary(run: RunFolder) -> None:
 
 
 def main() -> None:
-    """Run the command line; see the design of exit statuses in the README."""
+    """Run the command line; docs/training.md has the exit statuses."""
     sys.stdout, sys.stderr = Printable(sys.stdout, "\n"), Printable(sys.stderr, "\n\r")  # a bar goes back to the line's start
     try:
         app()

@@ -93,8 +93,7 @@ def test_a_launch_file_holds_topology_and_not_what_is_trained(path: Path) -> Non
     assert said["distributed_type"] in ("MULTI_GPU", "NO")
     assert (said["num_processes"] > 1) == (said["distributed_type"] == "MULTI_GPU")
     assert said["num_processes"] % said["num_machines"] == 0
-    assert (said["num_machines"] > 1) == (path.stem == "multi_node") == ("main_process_ip" in said)
-    assert said["use_cpu"] == (path.stem == "cpu")
+    assert (said["num_machines"] > 1) == ("main_process_ip" in said)
 
 
 def test_accelerates_loader_would_refuse_a_key_it_does_not_know(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ In the order of their imports:
 from pipeline.config.base import Section as Section
 from pipeline.config.data_section import EMNIST_SPLITS as EMNIST_SPLITS
 from pipeline.config.data_section import SERIES as SERIES
+from pipeline.config.data_section import SUFFIXES as SUFFIXES
 from pipeline.config.data_section import Columns as Columns
 from pipeline.config.data_section import Data as Data
 from pipeline.config.data_section import Policies as Policies

@@ -11,19 +11,21 @@ from pipeline.config.base import Section, ShareOrCount, field
 
 
 class SeriesFormat(NamedTuple):
-    """What can be named in the files of a format."""
+    """How the files of a format are named, and what can be named in them."""
 
+    suffixes: tuple[str, ...]
     columns: bool = False  # the columns of a table, in either layout
     roles: bool = False  # what is the id, the time, the label and the group
 
 
 SERIES = {  # the sources that give series, of any length
-    "npz": SeriesFormat(roles=True),
-    "csv": SeriesFormat(columns=True, roles=True),
-    "parquet": SeriesFormat(columns=True, roles=True),
-    "ts": SeriesFormat(),
-    "arff": SeriesFormat(),
+    "npz": SeriesFormat((".npz",), roles=True),
+    "csv": SeriesFormat((".csv", ".tsv"), columns=True, roles=True),
+    "parquet": SeriesFormat((".parquet", ".pq"), columns=True, roles=True),
+    "ts": SeriesFormat((".ts",)),
+    "arff": SeriesFormat((".arff",)),
 }
+SUFFIXES = {suffix: name for name, found in SERIES.items() for suffix in found.suffixes}
 WARPS = ("rotate", "zoom", "shear", "elastic")  # what an image may be put through besides a shift
 EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 

@@ -24,7 +24,6 @@ from pipeline.errors import DataError, UserError, some
 
 BLOCK = 2**23  # bytes in a block: of values, as the file has them and as the model reads them, and of probabilities
 IMAGES = 256  # in a block
-SUFFIXES = {".tsv": "csv", ".pq": "parquet"} | {f".{name}": name for name in config.SERIES}
 SOURCES = (*config.SERIES, "images", "idx")
 
 
@@ -50,9 +49,9 @@ def source_of(path: Path) -> str:
         return "images"
     if re.search(r"idx\d-(ubyte|int)", path.name):
         return "idx"
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in config.SUFFIXES:
         raise UserError(f"{path}: its name does not tell its format; type --source with one of: {', '.join(SOURCES)}")
-    return SUFFIXES[path.suffix.lower()]
+    return config.SUFFIXES[path.suffix.lower()]
 
 
 def read(path: Path, source: str, facts: Facts, features: int, given: Mapping[str, str]) -> Iterator[Block]:

@@ -21,10 +21,15 @@ def needs_launcher(file: Path | None, processes: int) -> bool:
     """Whether the processes of a launch file must be started; one process on one machine is the one that asks.
 
     For one process, what the file says of devices is made true in this process: no GPU (``use_cpu``), or which
-    (``gpu_ids``). Raises UserError if the file cannot be read.
+    (``gpu_ids``). Raises UserError if the file cannot be read, or is for several machines.
     """
     said = _read(file) if file else {}
-    if processes > 1 or int(said.get("num_machines", 1)) > 1:
+    if int(said.get("num_machines", 1)) > 1:
+        raise UserError(
+            f"{file}: is for {said['num_machines']} machines, and this command starts the processes of one; type on each, "
+            f"with its number from 0: accelerate launch --config_file {file} --machine_rank 0 ... (docs/distributed.md)"
+        )
+    if processes > 1:
         return True
     if said.get("use_cpu"):
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")
@@ -50,9 +55,8 @@ def launch(file: Path | None, processes: int, arguments: Sequence[str]) -> int:
     alone = [*devices, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     where = ["--config_file", str(file)] if file else alone
     more = ["--num_processes", str(processes), "--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
-    if not file or int(_read(file).get("num_machines", 1)) == 1:
-        loopback.register()
-        more += ["--rdzv_backend", loopback.RENDEZVOUS]
+    more += ["--rdzv_backend", loopback.RENDEZVOUS]
+    loopback.register()
     logging.disable(logging.CRITICAL)  # this process only launches: what its loggers say, the processes have said better
     try:
         launch_command(launch_command_parser().parse_args([*where, *more, "-m", "pipeline", *arguments]))

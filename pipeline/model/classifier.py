@@ -16,7 +16,7 @@ from pipeline.model.convolutions import BatchNorm, Convolutions
 from pipeline.model.footprint import Sizes
 from pipeline.model.masked import Attention
 
-CELLS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+CELLS: dict[str, type[nn.Module]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 
 class RecurrentClassifier(nn.Module):
@@ -33,7 +33,7 @@ class RecurrentClassifier(nn.Module):
     ``conv`` K adds a convolutional branch of that many channels, whose result stands beside the pooled state before
     the head (LSTM-FCN; Karim et al., 2018); ``head_dropout`` acts on what the head reads.
 
-    ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section.
+    ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section (``cell``: of CELLS).
     ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``by_kernel``: whether they are
     trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set.
     """
@@ -45,7 +45,7 @@ class RecurrentClassifier(nn.Module):
         self,
         features: int,
         classes: int,
-        cell: Literal["lstm", "gru", "rnn"] = "lstm",
+        cell: str = "lstm",
         hidden: int = 64,
         layers: int = 1,
         bidirectional: bool = False,

@@ -57,7 +57,7 @@ def _sequence(axes: Axes, values: Array, low: float, high: float) -> None:
 def data_report(path: Path, report: Mapping[str, Any], lengths: Sequence[Array]) -> None:
     """A data report: examples of each class, lengths, and the range of each channel, by part.
 
-    ``report`` is that of ``data.report``; ``lengths`` are the steps of each example, (N), of each part.
+    ``report`` is that of ``data.preparation.report``; ``lengths`` are the steps of each example, (N), of each part.
     """
     channels = report["channels"][:MOST_CHANNELS]
     classes = list(next(iter(report["classes"].values())))

@@ -14,7 +14,6 @@ from pipeline.errors import DataError, UserError
 from pipeline.run import advice
 from pipeline.tuning.recipe import Choice, for_images, for_series
 
-SUFFIXES = {".npz": "npz", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".pq": "parquet", ".ts": "ts", ".arff": "arff"}
 TEST, ENOUGH = 0.2, 300  # the share that is cut for the test; training examples from which on some are held out
 PAIRS = (("TRAIN", "TEST"), ("train", "test"), ("Train", "Test"))  # in the names of two files that belong together
 
@@ -60,10 +59,12 @@ def _partner(data: Path) -> Path | None:
 
 def _series(data: Path, test: Path | None) -> tuple[list[Choice], list[str], list[str]]:
     """The choices for a file of series, what was found, and what its owner should look at."""
-    source = SUFFIXES.get(data.suffix.lower())
+    source = config.SUFFIXES.get(data.suffix.lower())
     if source is None:
-        raise DataError(f"{data}: is no file of a known kind; known are {', '.join(SUFFIXES)} and folders of images by class")
-    table = source in ("csv", "parquet")
+        raise DataError(
+            f"{data}: is no file of a known kind; known are {', '.join(config.SUFFIXES)} and folders of images by class"
+        )
+    table = config.SERIES[source].columns
     found = roles.find(source, data) if table else roles.Found(config.Columns())
     facts = profile.of_series(source, data, found.columns)
     chosen = [Choice("data.source", source, ""), Choice("data.path", str(data), "")]

@@ -54,6 +54,15 @@ def test_multi_node_yaml_joins_two_launches(folder: Path) -> None:
     assert len(losses(folder / "nodes")) == 28
 
 
+def test_a_launch_file_of_several_machines_is_refused_with_what_to_type_on_each(folder: Path) -> None:
+    file = str(ROOT / "launch/multi_node.yaml")
+    status, output = end(
+        begin([sys.executable, "-m", "pipeline", *train("machines"), "--launch", file, "--processes", "2"], folder)
+    )
+    assert status == 2 and f"accelerate launch --config_file {file} --machine_rank 0" in output.splitlines()[-1], output
+    assert not (folder / "machines").exists()
+
+
 @needs_no_gpu
 @pytest.mark.parametrize("file", ["one_gpu.yaml", "multi_gpu.yaml"])
 def test_gpu_launch_file_without_a_gpu_is_refused_with_what_to_type(folder: Path, file: str) -> None:
