@@ -26,7 +26,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep tune train eval export all summary test test-quick faults soak lint audit lock bench bench-full clean
+.PHONY: help setup init check prep tune train eval export all summary test test-quick faults soak mutants lint audit lock bench bench-full clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ faults: setup ## every fault, injected: kills, hangs, full disks, hostile files 
 soak: setup ## kill a run 100 times in random ways and compare its end with that of a run left alone
 	@$(BIN)/python -m tests.faults.soak --kills 100
 
+mutants: setup ## put small faults into a copy of the program, one at a time: the tests must fail of each
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -108,5 +111,5 @@ bench-full: .venv-bench/installed ## half an hour: beside its peers, with MNIST 
 	@.venv-bench/bin/python -m tests.benchmarks.full --data $(DATA) --json docs/bench.json --plot docs/bench.png --page docs/benchmarks.md $(ARGS)
 
 clean: ## remove caches and prepared data; runs/, data/, .venv and .venv-bench stay
-	rm -rf prepared .mypy_cache .ruff_cache .pytest_cache
+	rm -rf prepared .mutants .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

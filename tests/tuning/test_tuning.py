@@ -78,7 +78,7 @@ def test_a_batch_that_memory_might_not_hold_is_never_tried(steps: Callable[..., 
 @pytest.mark.parametrize(("constant", "each"), [(0, 10), (500, 10), (10**6, 1), (0, 0)])
 def test_the_prediction_is_never_below_what_the_double_takes(constant: int, each: int) -> None:
     for batch in (16, 32, 512):
-        for times in (1.5, 2, 8):
+        for times in (0.5, 1.5, 2, 8):
             assert batch_search.memory_of(times, 100, 100 + constant + each * batch) >= 100 + constant + each * times * batch
 
 
@@ -112,6 +112,25 @@ def test_no_batch_exceeds_the_training_part(steps: Callable[..., Steps]) -> None
 def test_trials_end_in_time(steps: Callable[..., Steps]) -> None:
     found = trials(steps(), [0] * 9, room=10**9, deadline=time.monotonic())
     assert [trial.end and trial.end.kind for trial in found] == ["time"]
+
+
+@pytest.mark.parametrize(("budget", "tried"), [(9.9, [16]), (10.1, [16, 32]), (23.2, [16, 32]), (23.4, [16, 32, 64])])
+def test_no_trial_is_begun_that_would_end_after_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, budget: float, tried: list[int]
+) -> None:
+    """A trial of 16 takes 10/3 seconds, and each takes twice as long as the one before."""
+    now = 0.0
+    monkeypatch.setattr(batch_search, "monotonic", lambda: now)
+
+    def timed(steps: Steps, batch: int) -> float:
+        nonlocal now
+        now += batch / 16 * 10 / 3
+        return float(batch**2)
+
+    monkeypatch.setattr(batch_search, "speed_if_it_fits", timed)
+    found = list(find_batch(lambda batch, rate: iter(()), Sizes(16, 10**6, 10**6), Memory(0, lambda: 0, lambda: 1), budget))
+    assert [trial.batch for trial in found] == tried
+    assert found[-1].end is not None and found[-1].end.kind == "time" and now <= budget
 
 
 def test_trials_end_when_larger_batches_are_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
