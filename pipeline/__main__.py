@@ -62,12 +62,16 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def prepare(config: ConfigFile, overrides: Overrides = None) -> None:
+def prepare(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read each file again, also if it seems untouched.")] = False,
+) -> None:
     """Verify the raw data, split it and write the prepared folder."""
     from pipeline import config as configuration
     from pipeline.stages import prepare as stage
 
-    stage.prepare(configuration.load(config, overrides or ()), str(config), overrides or ())
+    stage.prepare(configuration.load(config, overrides or ()), str(config), overrides or (), verify)
 
 
 @app.command()

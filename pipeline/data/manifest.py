@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
@@ -14,6 +14,7 @@ REPEATED_SHOWN = 5  # of the test examples that were found in the training split
 FORMAT: Final = 1
 RULES: Final = 2  # for series; 1 knew no offsets, took the largest groups, and cut between series of one time
 Name = Literal["train", "valid", "test"]
+NAMES: tuple[Name, ...] = get_args(Name)
 
 
 def _later(default: Any) -> Any:
@@ -117,7 +118,6 @@ class Content:
     features: int
     value_range: tuple[int, int] | tuple[float, float]
     parts: dict[Name, PartInfo]
-    source_files: Mapping[str, str]
     statistics: Statistics
     repeated: Sequence[tuple[int, int]]  # row in the test split, row in the training split
     image: tuple[int, int] | None = None
@@ -126,8 +126,11 @@ class Content:
     left_out: int = 0
 
 
-def manifest_of(data: config.Data, settings: dict[str, str | int | float], content: Content) -> Manifest:
-    """The manifest of ``content``, which was made of ``data``; ``settings``: those that decided it."""
+def manifest_of(
+    data: config.Data, settings: dict[str, str | int | float], content: Content, source_files: Mapping[str, str]
+) -> Manifest:
+    """The manifest of ``content``, which was made of ``data``; ``settings``: those that decided it; ``source_files``: the raw
+    files, each with its SHA-256."""
     return Manifest(
         format=FORMAT,
         settings=settings,
@@ -139,7 +142,7 @@ def manifest_of(data: config.Data, settings: dict[str, str | int | float], conte
         order=content.order,
         value_range=content.value_range,
         parts=content.parts,
-        source_files=dict(content.source_files),
+        source_files=dict(source_files),
         **content.statistics._asdict(),
         repeated=len(content.repeated),
         repeated_rows=tuple(content.repeated[:REPEATED_SHOWN]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,9 +20,10 @@ from torch import Tensor
 
 from pipeline import config, files
 from pipeline.data import clean
-from pipeline.data.manifest import FORMAT, RULES, Manifest, Name
+from pipeline.data.manifest import FORMAT, NAMES, RULES, Manifest, Name
 from pipeline.data.series import offsets_of
 from pipeline.data.sources import catalog
+from pipeline.data.sources.checksums import Checksums
 from pipeline.errors import DataError
 
 COMMAND = "python -m pipeline prepare --config FILE"
@@ -58,12 +59,28 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A whole, verified prepared folder."""
+    """A whole prepared folder."""
 
     folder: Path
     manifest: Manifest
     digest: str  # SHA-256 of all it holds, wherever it lies and its raw files lay
     made: bool = False  # by this call
+
+    def verify(self, names: Collection[Name], known: Checksums | None = None) -> None:
+        """Raise DataError if a file of the parts ``names`` is not what it was when it was made. ``known``: what is known of
+        the files so far; if not given, what is kept in the folder. Parts that are not there are left out.
+        """
+        known = known or Checksums(self.folder)
+        remedy = f"delete {self.folder} and type: {COMMAND}"
+        for file in (file for name, info in self.manifest.parts.items() if name in names for file in info.files):
+            path = self.folder / file.file
+            try:
+                changed = known.of(path) != file.sha256
+            except OSError as error:
+                raise DataError(f"{path}: {error.strerror}; {remedy}") from error
+            if changed:
+                raise DataError(f"{path}: changed after it was made; {remedy}")
+        known.save()
 
     def part(self, name: Name) -> Part:
         """Raises DataError if there is no such part or its file cannot be read."""
@@ -160,8 +177,8 @@ def settings_of(data: config.Data) -> Settings:
     return settings
 
 
-def open_prepared(data: config.Data, verify: bool = True, trained_on: str = "") -> Prepared:
-    """The prepared folder of ``data``; with ``verify`` every file is compared with its checksum.
+def open_prepared(data: config.Data, verify: Collection[Name] = NAMES, trained_on: str = "") -> Prepared:
+    """The prepared folder of ``data``; the files of the parts ``verify`` are compared with their checksums.
 
     A folder made by former rules, by which ``data`` came out otherwise, is taken only if its digest is that of what a model was
     ``trained_on``. Raises DataError if the folder is missing, unreadable or was changed after it was made.
@@ -169,12 +186,14 @@ def open_prepared(data: config.Data, verify: bool = True, trained_on: str = "") 
     settings = settings_of(data)
     former = {key: value for key, value in settings.items() if key != "split_rules"}
     if trained_on and former != settings and folder_of(data, former).exists():
-        prepared = _open(folder_of(data, former), former, verify)
+        prepared = _open(folder_of(data, former), former)
         if prepared.digest == trained_on:
+            prepared.verify(verify)
             return prepared
-    prepared = _open(folder_of(data), settings, verify)
+    prepared = _open(folder_of(data), settings)
     if prepared.digest != trained_on:
         _refuse_coarse(prepared)
+    prepared.verify(verify)
     return prepared
 
 
@@ -194,16 +213,13 @@ def _refuse_coarse(prepared: Prepared) -> None:
             )
 
 
-def _open(folder: Path, settings: Settings, verify: bool) -> Prepared:
+def _open(folder: Path, settings: Settings) -> Prepared:
     remedy = f"delete {folder} and type: {COMMAND}"
     try:
         text = (folder / "manifest.json").read_bytes()
         manifest = Manifest.model_validate_json(text)
         if manifest.settings != settings:
             raise DataError(f"{folder / 'manifest.json'}: belongs to another configuration; {remedy}")
-        for file in (file for part in manifest.parts.values() for file in part.files if verify):
-            if files.sha256(folder / file.file) != file.sha256:
-                raise DataError(f"{folder / file.file}: changed after it was made; {remedy}")
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"])) or "the file"

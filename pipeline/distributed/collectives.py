@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +15,7 @@ from torch import distributed as dist
 from pipeline import errors
 
 T = TypeVar("T")
+BEAT = 1.0  # seconds between two words of processes that wait for each other, far below any run.timeout
 KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 
 
@@ -101,6 +104,28 @@ def _described(error: Exception | None) -> list[str] | None:
         return None
     kind = next((known.__name__ for known in type(error).__mro__ if known.__name__ in KINDS), "")
     return [kind, str(error) if kind else repr(error)]
+
+
+def patiently(action: Callable[[], T]) -> T:
+    """``together`` for what may take longer than ``run.timeout`` in some processes: the others wait for as long as it takes.
+
+    ``action``, which runs in a thread of its own, may not talk to other processes.
+    """
+    if not dist.is_initialized():
+        return action()
+    done: Future[T] = Future()
+    threading.Thread(target=_fulfil, args=(done, action), daemon=True).start()
+    while True:
+        wait([done], BEAT)
+        if all(gather(done.done())):
+            return together(done.result)
+
+
+def _fulfil(done: Future[T], action: Callable[[], T]) -> None:
+    try:
+        done.set_result(action())
+    except BaseException as error:
+        done.set_exception(error)
 
 
 def on_main(action: Callable[[], object]) -> None:

@@ -13,7 +13,7 @@ def check(settings: Config) -> None:
     """Print the resolved configuration and what it amounts to; nothing is written."""
     print(config.dump(settings))
     try:
-        prepared = open_prepared(settings.data, verify=False)
+        prepared = open_prepared(settings.data, verify=())
     except UserError as error:
         print(f"parameters, steps and memory are known once the data is prepared: {error}")
         return

@@ -37,6 +37,8 @@ def evaluate(folder: Path, split: str = "test") -> None:
         model, found, prepared = collectives.together(lambda: best_of(folder, settings))
         if split not in prepared.manifest.parts:
             raise RunError(f"--split {split}: expected one of {', '.join(prepared.manifest.parts)}")
+        verified = [split] if accelerator.is_local_main_process else []
+        collectives.patiently(lambda: prepared.verify(verified))
         part = prepared.part(split)
         store = Store(part, accelerator.device, settings.data.resident_limit_mb)
         rows = evaluation.evaluate(model.to(accelerator.device), store)

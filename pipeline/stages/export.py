@@ -24,6 +24,7 @@ def export(folder: Path) -> None:
     settings = settings_of(folder)
     with writer(folder):
         model, found, prepared = best_of(folder, settings)
+        prepared.verify(["test"])
         test, measured = prepared.part("test"), test_metrics(folder)
         own = Measured(**measured) if measured and measured["step"] == found.step else None  # of these weights
         facts = facts_of(settings, prepared.manifest, found.step, own)

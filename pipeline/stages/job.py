@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline import config, files
 from pipeline.config import Config
 from pipeline.data.batches import Batches
-from pipeline.data.manifest import Name
+from pipeline.data.manifest import NAMES, Name
 from pipeline.data.preparation.folder import prepare, refuse_changed
 from pipeline.data.prepared import Prepared, folder_of, open_prepared
 from pipeline.data.store import Store
@@ -55,8 +55,9 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     """
     folder = files.path(settings.run.dir)
     accelerator = stack.enter_context(world.world(settings.run, settings.train.precision, settings.train.accumulate == 1))
-    prepared = collectives.together(lambda: ready(settings.data, accelerator.is_local_main_process))
-    collectives.on_main(lambda: refuse_changed(settings.data, prepared))
+    prepared = collectives.together(lambda: ready(settings.data))
+    if_first = NAMES if accelerator.is_local_main_process else ()
+    collectives.patiently(lambda: refuse_changed(settings.data, prepared, if_first, raw=collectives.rank() == 0))
     chosen = settings.train.batch
     settings = fitted(settings, prepared, collectives.world_size())
     if settings.train.batch != chosen and collectives.rank() == 0:
@@ -85,13 +86,13 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     return Job(settings, folder, prepared, store, batches, state, found, finished, made_by, selection)
 
 
-def ready(data: config.Data, verify: bool) -> Prepared:
+def ready(data: config.Data) -> Prepared:
     """The prepared folder of ``data``, made if it is not there: by one process, while the others wait for it."""
     if not folder_of(data).exists():
         made = prepare(data)
         if made.made:
             print(f"{made.folder}: prepared")
-    return open_prepared(data, verify)
+    return open_prepared(data, verify=())
 
 
 def resume(folder: Path, state: State, prepared: Prepared) -> checkpoints.Checkpoint | None:

@@ -15,9 +15,12 @@ from pipeline.stages.assembly import draw_examples, steps_text
 SAMPLES = 40  # pictures in the grid
 
 
-def prepare(settings: Config, file: str, overrides: Sequence[str] = ()) -> None:
-    """Make the prepared folder if it is not there, draw samples.png beside the manifest, print shapes and counts."""
-    prepared = folder.prepare(settings.data)
+def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: bool = False) -> None:
+    """Make the prepared folder if it is not there, draw samples.png beside the manifest, print shapes and counts.
+
+    ``verify``: read each raw and prepared file again, also if it seems untouched since the last time.
+    """
+    prepared = folder.prepare(settings.data, verify)
     manifest = prepared.manifest
     print(f"{prepared.folder}: {'prepared' if prepared.made else 'prepared before, nothing to do'}")
     for name, info in manifest.parts.items():

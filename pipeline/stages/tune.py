@@ -51,7 +51,7 @@ def tune(settings: Config, file: str, budget: float) -> None:
     began = monotonic()
     with world.world(settings.run, settings.train.precision) as accelerator:
         device, batch = accelerator.device, settings.train.batch
-        prepared = open_prepared(settings.data)
+        prepared = open_prepared(settings.data, verify=["train"])
         store = Store(prepared.part("train"), device, settings.data.resident_limit_mb)
         steps = partial(training, settings, prepared, store, accelerator)
         floor = memory.peak(device)

@@ -122,7 +122,7 @@ def in_memory(part: Part) -> Part:
 
 def rate(settings: config.Config, steps: int) -> float:
     """Samples/s of the first ``steps`` training steps, in this process, on data that is held in memory."""
-    prepared = open_prepared(settings.data, verify=False)
+    prepared = open_prepared(settings.data, verify=())
     store = Store(in_memory(prepared.part("train")), torch.device("cpu"), 2**20)
     slices, mine = slices_of(settings.train, 0, 1)
     batches = Batches(store, settings.train.batch, slices, mine, settings.run.seed, bucket=settings.train.bucket)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from torch import distributed as dist
 
 from pipeline import errors
 from pipeline.distributed import collectives
@@ -56,3 +59,43 @@ def test_an_error_of_one_process_is_raised_in_all_with_its_kind_and_its_text() -
             other = "KeyError" if number == 1 else "RuntimeError"
             assert name == (kind if kind != "other" else other)
             assert kind in text and ("second line" in text)
+
+
+TIMEOUT = 5  # seconds
+
+
+def outlast(number: int) -> Any:
+    """Process 1 takes longer than the others wait for a word of it."""
+    if number == 1:
+        time.sleep(1.5 * TIMEOUT)
+    return number
+
+
+def fail_late(number: int) -> Any:
+    if outlast(number) == 1:
+        raise errors.DataError("changed")
+
+
+def have_little_patience() -> None:
+    """Now that all have started, however long that took."""
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=TIMEOUT), dist.group.WORLD)
+
+
+def wait_patiently(number: int) -> Any:
+    have_little_patience()
+    met = [collectives.patiently(lambda: outlast(number))]
+    try:
+        collectives.patiently(lambda: fail_late(number))
+    except errors.DataError as error:
+        met.append(str(error))
+    return met
+
+
+def test_the_others_wait_for_long_work_of_one_process_beyond_their_timeout_and_get_its_error() -> None:
+    assert everywhere(wait_patiently) == [[number, "changed"] for number in range(3)]
+    assert "imed out" in str(everywhere(wait)), "which is no matter of course"
+
+
+def wait(number: int) -> Any:
+    have_little_patience()
+    return collectives.together(lambda: outlast(number))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 
 from filelock import FileLock
 
 from pipeline import config, files
-from pipeline.data.manifest import manifest_of
+from pipeline.data.manifest import NAMES, Name, manifest_of
 from pipeline.data.preparation import image_parts, series_parts
 from pipeline.data.prepared import COMMAND, Prepared, folder_of, open_prepared, settings_of
 from pipeline.data.sources import catalog
+from pipeline.data.sources.checksums import Checksums
 from pipeline.errors import DataError
 
 
-def prepare(data: config.Data) -> Prepared:
+def prepare(data: config.Data, anew: bool = False) -> Prepared:
     """The prepared folder of ``data``, made if it is not there yet; of several callers at once, one makes it.
+
+    One that is there is compared with what it was made from and was made into; with ``anew`` each file is read for that, also
+    if it seems untouched since the last time.
 
     Raises DataError if the raw files are missing, wrong or not those it was made from, or if it was changed since;
     UserError if the disk cannot be written.
@@ -32,21 +37,30 @@ def prepare(data: config.Data) -> Prepared:
                     raw = None if data.series else catalog.read(data)
                     with files.whole_folder(folder) as partial:
                         content = image_parts.write(partial, data, raw) if raw else series_parts.write(partial, data)
-                        manifest = manifest_of(data, settings_of(data), content)
+                        known = Checksums(partial)
+                        sources = {name: checksum for name, (_, checksum) in catalog.checksums(data, known).items()}
+                        manifest = manifest_of(data, settings_of(data), content, sources)
                         files.write_json(partial / "manifest.json", manifest.model_dump(mode="json"))
-                    return replace(open_prepared(data, verify=False), made=True)
-    prepared = open_prepared(data)
-    refuse_changed(data, prepared)
+                        known.save()
+                    return replace(open_prepared(data, verify=()), made=True)
+    prepared = open_prepared(data, verify=())
+    refuse_changed(data, prepared, anew=anew)
     return prepared
 
 
-def refuse_changed(data: config.Data, prepared: Prepared) -> None:
-    """Raise DataError if raw data is there and is not what ``prepared`` was made from."""
-    own = data.series or data.source == "images"
-    for path, checksum in catalog.checksums(data).items():
-        if prepared.manifest.source_files.get(str(path) if own else path.name) != checksum:
+def refuse_changed(
+    data: config.Data, prepared: Prepared, parts: Collection[Name] = NAMES, raw: bool = True, anew: bool = False
+) -> None:
+    """Raise DataError if one of the prepared ``parts`` is not what it was, or, with ``raw``, if raw data is there and is not
+    what they were made from. ``anew``: read also the files that seem untouched since the last time.
+    """
+    known = Checksums(prepared.folder, anew)
+    prepared.verify(parts, known)
+    for name, (path, checksum) in (catalog.checksums(data, known) if raw else {}).items():
+        if prepared.manifest.source_files.get(name) != checksum:
             what = "is not the folder" if path.is_dir() else "is not the file"
             raise DataError(
                 f"{path}: {what} that {prepared.folder} was made from: something in it has changed; put the former one back, "
                 f"or delete the folder {prepared.folder} and type: {COMMAND}"
             )
+    known.save()

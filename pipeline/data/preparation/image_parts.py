@@ -94,7 +94,6 @@ def write(folder: Path, data: config.Data, raw: Raw) -> Content:
         features=features,
         value_range=raw.value_range,
         parts=parts,
-        source_files=raw.files,
         statistics=found,
         repeated=twins,
         image=(height, width),

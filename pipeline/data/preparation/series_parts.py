@@ -56,7 +56,6 @@ def write(folder: Path, data: config.Data) -> Content:
         features=len(cleaning.features),
         value_range=(float(found.low.min()), float(found.high.max())),
         parts=parts,
-        source_files={str(path): files.sha256(path) for path in paths},
         statistics=found.statistics,
         repeated=twins,
         series=SeriesInfo(

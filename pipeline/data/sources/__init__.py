@@ -3,6 +3,7 @@
 In the order of their imports:
 
     download      torchvision's download, from every mirror, with checksums
+    checksums     SHA-256 of files, computed anew only for what may have changed
     idx           the strict reader of idx files
     image_folder  images in a folder a class
     raw           raw examples, and where they come from

@@ -6,7 +6,6 @@ A new source is one function that returns a ``Source`` and one entry in ``SOURCE
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from pipeline import config, files
 from pipeline.data.sources import download, image_folder
+from pipeline.data.sources.checksums import Checksums
 from pipeline.data.sources.mnist_family import emnist, mnist, qmnist
 from pipeline.data.sources.raw import Raw, Source
 from pipeline.errors import DataError
@@ -29,17 +29,19 @@ def read(data: config.Data) -> Raw:
     if len(found) < len(source.names):
         with files.disk_errors("downloaded data", root), download.one_at_a_time(root):
             found = _complete(source, root, data)
-    raw = source.read(found)
-    return replace(raw, files={**raw.files, **{path.name: files.sha256(path) for path in found.values()}})
+    return source.read(found)
 
 
-def checksums(data: config.Data) -> dict[Path, str]:
-    """The SHA-256 of each raw file, or folder of images, that would be read now; those that are absent are left out."""
+def checksums(data: config.Data, known: Checksums) -> dict[str, tuple[Path, str]]:
+    """Each raw file, or folder of images, that would be read now, and its SHA-256, by the name that a manifest has for it:
+    its path if it is the user's own, else its name. Those that are absent are left out.
+    """
     if data.series:
-        return {path: files.sha256(path) for path in own_files(data) if path.is_file()}
+        return {str(path): (path, known.of(path)) for path in own_files(data) if path.is_file()}
     if data.source == "images":
-        return {folder: image_folder.checksum(folder) for folder in image_folder.folders(data) if folder.is_dir()}
-    return {path: files.sha256(path) for path in _find(SOURCES[data.source](data), root_of(data)).values()}
+        found = (folder for folder in image_folder.folders(data) if folder.is_dir())
+        return {str(folder): (folder, image_folder.checksum(folder, known)) for folder in found}
+    return {path.name: (path, known.of(path)) for path in _find(SOURCES[data.source](data), root_of(data)).values()}
 
 
 def own_files(data: config.Data) -> list[Path]:

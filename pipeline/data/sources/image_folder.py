@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from pipeline import config, files
 from pipeline.data import split
 from pipeline.data.series import Array, refuse_unfit
+from pipeline.data.sources.checksums import Checksums
 from pipeline.errors import DataError
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # PIL's modes that lose nothing but colour
@@ -37,9 +39,9 @@ def folders(data: config.Data) -> list[Path]:
     return inner
 
 
-def read(data: config.Data) -> tuple[Array, Array, Array, Array, tuple[str, ...], tuple[int, int], dict[str, str]]:
-    """Images (N, height, width) uint8 and labels (N) of the training split, then of the test split; class names; the range of
-    values; and the checksum of each folder. Where there is no folder of the test split, it is cut from the other.
+def read(data: config.Data) -> tuple[Array, Array, Array, Array, tuple[str, ...], tuple[int, int]]:
+    """Images (N, height, width) uint8 and labels (N) of the training split, then of the test split; class names; and the range
+    of values. Where there is no folder of the test split, it is cut from the other.
 
     Raises DataError, with the file, for an image that cannot be read, is not of 8 bits or of another size than the first.
     """
@@ -50,16 +52,15 @@ def read(data: config.Data) -> tuple[Array, Array, Array, Array, tuple[str, ...]
     if len(names) == 1:
         raise DataError(f"{found[0]}: holds one class, {names[0]!r}; a classifier needs two: a folder of images for each")
     labels = np.array([ranks[word] for word in words])
-    checksums = {str(folder): checksum(folder) for folder in found}
     if len(found) == 2:
         test, words = _images(found[1], values.shape[1:])
         for word in sorted(set(words) - set(names)):
             raise DataError(f"{found[1] / word}: {found[0]} has no such class; rename the folder, or add it there")
-        return values, labels, test, np.array([ranks[word] for word in words]), names, (0, 255), checksums
+        return values, labels, test, np.array([ranks[word] for word in words]), names, (0, 255)
     if not data.test:
         raise DataError(f"{found[0]}: there is no test split; set data.test_path, or data.test to a share or a count")
     kept, cut = split.cut(data, "test", labels, names)
-    return values[kept], labels[kept], values[cut], labels[cut], names, (0, 255), checksums
+    return values[kept], labels[kept], values[cut], labels[cut], names, (0, 255)
 
 
 def _images(folder: Path, size: tuple[int, ...] | None = None) -> tuple[Array, list[str]]:
@@ -81,12 +82,17 @@ def _images(folder: Path, size: tuple[int, ...] | None = None) -> tuple[Array, l
     return images, [path.relative_to(folder).parts[0] for path in paths]
 
 
-def checksum(folder: Path) -> str:
+def checksum(folder: Path, known: Checksums) -> str:
     """One SHA-256 of the names and the content of all images below ``folder``."""
-    total = hashlib.sha256()
-    for path in _files(folder):
-        total.update(f"{path.relative_to(folder).as_posix()}\0{files.sha256(path)}\n".encode())
-    return total.hexdigest()
+    images = _files(folder)
+
+    def compute() -> str:
+        total = hashlib.sha256()
+        for path in images:
+            total.update(os.fsencode(path.relative_to(folder)) + f"\0{files.sha256(path)}\n".encode())
+        return total.hexdigest()
+
+    return known.of_all(folder, images, compute)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.series import Array
@@ -20,7 +20,6 @@ class Raw:
     test_labels: Array
     class_names: tuple[str, ...]
     value_range: tuple[int, int]
-    files: Mapping[str, str] = field(default_factory=dict)  # name of a raw file -> sha256
 
 
 @dataclass(frozen=True)

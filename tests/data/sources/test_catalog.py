@@ -24,6 +24,7 @@ from pipeline import files
 from pipeline.config import Data
 from pipeline.config.data_section import SERIES
 from pipeline.data.sources import catalog, download, mnist_family
+from pipeline.data.sources.checksums import Checksums
 from pipeline.errors import DataError, UserError
 from tests.support.raw_files import MNIST, examples, idx, put, small_disk
 
@@ -68,8 +69,8 @@ def test_files_in_either_layout_plain_or_gzip_are_used_as_they_are(tmp_path, fol
     assert raw.train_labels.dtype == np.int64
     assert raw.class_names == tuple("0123456789")
     assert raw.value_range == (0, 255)
-    assert raw.files == {path.name: files.sha256(path) for path in paths}
-    assert catalog.checksums(data(tmp_path)) == {path: files.sha256(path) for path in paths}
+    found = catalog.checksums(data(tmp_path), Checksums(tmp_path))
+    assert found == {path.name: (path, files.sha256(path)) for path in paths}
     assert not (tmp_path / ".lock").exists(), "nothing is written where nothing is missing"
 
 
@@ -143,7 +144,7 @@ def test_the_embedded_digits_need_no_files_and_hold_out_the_same_stratified_fift
     np.testing.assert_array_equal(raw.test_values, again.test_values)
     every = {image.tobytes() for image in load_digits().images.astype(np.uint8)}
     assert {image.tobytes() for image in np.concatenate([raw.train_values, raw.test_values])} == every
-    assert not raw.files and not (tmp_path / "absent").exists()
+    assert not (tmp_path / "absent").exists()
 
 
 def header(*shape, code=0x08):

@@ -1,0 +1,111 @@
+"""SHA-256 of files, computed anew only for a file that may have changed since.
+
+A file is taken for unchanged if its size, times and inode are those that were seen when it was hashed. No program can set
+``ctime``, so that a change in place shows even where ``mtime`` was put back. What is written within a tick of the clock may
+show nothing, so a checksum is kept only if the file had rested before it was hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import time_ns
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import files
+
+RESTED = 2 * 10**9  # ns; the coarsest clock of a file system, that of FAT, ticks every 2 s
+LIMIT = 2**24  # bytes of the file that keeps them
+NAME = "checksums.json"
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Kept(BaseModel):
+    """What is known of a file, or of all files of a folder: ``stamp`` is a SHA-256 of their names, sizes, times and inodes."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    stamp: Digest
+    sha256: Digest
+
+
+class _Record(BaseModel):
+    """checksums.json: what is known of each path."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    format: Literal[1] = 1
+    files: dict[str, _Kept] = {}
+
+
+class Checksums:
+    """What is known of the files of the prepared ``folder`` and of those that it was made from: in a file in it or, where that
+    cannot be written, in the user's cache. With ``anew`` nothing is taken for known.
+
+    A file of checksums that is damaged, or that cannot be read or written, costs time and nothing else.
+    """
+
+    def __init__(self, folder: Path, anew: bool = False) -> None:
+        self._folder = folder
+        self._saved = {} if anew else _read(folder)
+        self._kept = dict(self._saved)
+
+    def of(self, path: Path) -> str:
+        """The SHA-256 of a file. Raises OSError if it cannot be read."""
+        return self.of_all(path, [path], lambda: files.sha256(path))
+
+    def of_all(self, path: Path, inner: Sequence[Path], compute: Callable[[], str]) -> str:
+        """What ``compute`` makes of the files ``inner`` of the folder ``path``, which depends on nothing else."""
+        key, now = str(path), time_ns()
+        stamp, changed = _stamp(inner)
+        if key in self._kept and self._kept[key].stamp == stamp:
+            return self._kept[key].sha256
+        self._kept.pop(key, None)
+        found = compute()
+        if changed + RESTED < now and _stamp(inner)[0] == stamp:
+            self._kept[key] = _Kept(stamp=stamp, sha256=found)
+        return found
+
+    def save(self) -> None:
+        """Keep what is known, if it is more than before."""
+        if self._kept == self._saved:
+            return
+        record = _Record(files=_read(self._folder) | self._kept)  # another machine may have been first
+        for place in _places(self._folder):
+            with suppress(OSError):
+                if place.parent != self._folder:
+                    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                files.write_json(place, record.model_dump())
+                break
+        self._saved = dict(self._kept)
+
+
+def _stamp(paths: Sequence[Path]) -> tuple[str, int]:
+    """What tells whether one of the files has changed, and when (ns) the last one of them did."""
+    total, changed = hashlib.sha256(), 0
+    for path in paths:
+        found = path.stat()
+        facts = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+        total.update(os.fsencode(path) + b"\0" + facts.encode() + b"\n")
+        changed = max(changed, found.st_ctime_ns)
+    return total.hexdigest(), changed
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    """Where the checksums for a prepared folder may lie."""
+    yield folder / NAME
+    with suppress(RuntimeError):  # a user without a home
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sequence-pipeline"
+        yield cache / f"checksums-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]}.json"
+
+
+def _read(folder: Path) -> dict[str, _Kept]:
+    for place in _places(folder):
+        with suppress(OSError, ValueError):
+            return files.read_json(place, _Record, LIMIT).files
+    return {}
