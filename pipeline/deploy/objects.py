@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
-from pipeline.data.readers import cells, parquet_table, table_layouts
+from pipeline.data.readers import cells
+from pipeline.data.readers.tables import layouts, parquet_table
 from pipeline.data.series import Array, Series, offsets_of, place
 from pipeline.deploy import inputs
 from pipeline.deploy.facts import Facts, SeriesFacts
@@ -36,7 +37,7 @@ def read(given: Any, facts: Facts, features: int, words: Mapping[str, str]) -> I
         if facts.series is None:
             raise UserError(f"{FRAME}: holds series, but this model was trained on images; give an array (N, height, width)")
         table = parquet_table.open_frame(FRAME, _polars(given).lazy())
-        found = table_layouts.read(table, inputs.columns_of("parquet", facts.series, words))
+        found = layouts.read(table, inputs.columns_of("parquet", facts.series, words))
         yield from inputs.of_series(found, facts, "channels" in words)
         return
     if words:

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from pipeline.data.readers import csv_table, formats, npz, parquet_table, table_layouts, ts
+from pipeline.data.readers import formats, npz, ts
+from pipeline.data.readers.tables import csv_lines, parquet_table, row_order
 from pipeline.data.series import Array, Columns, Series
 from pipeline.errors import HIDDEN
 from tests.properties.inputs import tried
@@ -169,9 +170,9 @@ def test_a_table_is_the_same_series_in_every_file_and_in_blocks_of_any_size(form
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = write(Path(folder) / "data", sheet)
         if size:
-            for module in (csv_table, parquet_table, npz):
+            for module in (csv_lines, parquet_table, npz):
                 stack.enter_context(patch.object(module, "BLOCK", size))
-            stack.enter_context(patch.object(table_layouts, "IN_MEMORY", 0))
+            stack.enter_context(patch.object(row_order, "IN_MEMORY", 0))
         blocks = read(source, path, layout=layout, group="groups" if source == "npz" else "group")
     event(f"blocks: {min(len(blocks), 3)}")
     assert_says(blocks, sheet, ends=layout == "long" and source != "npz")

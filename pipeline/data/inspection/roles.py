@@ -13,8 +13,8 @@ import polars as pl
 
 from pipeline import config
 from pipeline.data.inspection import names
-from pipeline.data.readers.csv_table import open_csv
-from pipeline.data.readers.parquet_table import open_parquet
+from pipeline.data.readers.tables.csv_table import open_csv
+from pipeline.data.readers.tables.parquet_table import open_parquet
 from pipeline.errors import DataError
 
 MOST_ROWS = 200_000  # that are looked at

@@ -34,7 +34,8 @@ def write(folder: Path, data: config.Data) -> Content:
     temporaries = [folder / f".spool{number}" for number in range(len(paths))]
     columns = Columns(**data.of(config.Columns))
     read = [
-        spool(formats.read(data.source, path, columns), temporary) for path, temporary in zip(paths, temporaries, strict=True)
+        spool(formats.read(data.source, path, columns, folder), temporary)
+        for path, temporary in zip(paths, temporaries, strict=True)
     ]
     train, test = read[0], read[-1]
     class_names, chosen = series_split.choose(read, data)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from pipeline.data.series import Array, Columns
 from pipeline.errors import DataError, some
 
+CACHED = 2**16  # numbers that a processor keeps at hand
+LARGEST = float(np.finfo(np.float32).max)
 NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
 
 
@@ -62,6 +64,24 @@ def first_infinite(values: Array) -> tuple[int, int] | None:
     with np.errstate(over="ignore"):
         infinite = np.isinf(values.astype(np.float32, copy=False))
     return divmod(int(infinite.argmax()), values.shape[1]) if infinite.any() else None
+
+
+def put_right(values: Array) -> tuple[int, int] | None:
+    """Give all that is missing in ``values`` (S, F), which is contiguous, one bit pattern, in place.
+
+    Step and channel of the first value that is infinite or beyond float32.
+    """
+    flat = values.reshape(-1)
+    for start in range(0, len(flat), CACHED):
+        piece = flat[start : start + CACHED]
+        low, high = piece.min(), piece.max()  # NaN if there is one
+        if low > -LARGEST and high < LARGEST:
+            continue
+        piece[np.isnan(piece)] = np.nan
+        if found := first_infinite(piece[:, np.newaxis]):
+            step, channel = divmod(start + found[0], values.shape[1])
+            return step, channel
+    return None
 
 
 INFINITE = "is infinite or beyond the largest float32 (3.4e38); put it right, or leave it empty if it is missing"

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.data.readers import arff, limits, npz, table_layouts, ts
-from pipeline.data.readers.csv_table import open_csv
-from pipeline.data.readers.parquet_table import open_parquet
+from pipeline.data.readers import arff, limits, npz, ts
+from pipeline.data.readers.tables import layouts
+from pipeline.data.readers.tables.csv_table import open_csv
+from pipeline.data.readers.tables.parquet_table import open_parquet
 from pipeline.data.series import Columns, Series, refuse_unfit
 from pipeline.errors import DataError
 
-FORMATS: dict[str, Callable[[Path, Columns], Iterator[Series]]] = {
-    "npz": npz.read,
-    "csv": lambda path, columns: table_layouts.read(open_csv(path), columns),
-    "parquet": lambda path, columns: table_layouts.read(open_parquet(path), columns),
-    "ts": ts.read,
-    "arff": arff.read,
+FORMATS: dict[str, Callable[[Path, Columns, Path | None], Iterator[Series]]] = {
+    "npz": lambda path, columns, folder: npz.read(path, columns),
+    "csv": lambda path, columns, folder: layouts.read(open_csv(path), columns, folder),
+    "parquet": lambda path, columns, folder: layouts.read(open_parquet(path), columns, folder),
+    "ts": lambda path, columns, folder: ts.read(path, columns),
+    "arff": lambda path, columns, folder: arff.read(path, columns),
 }
 
 
-def read(source: str, path: Path, columns: Columns) -> Iterator[Series]:
+def read(source: str, path: Path, columns: Columns, folder: Path | None = None) -> Iterator[Series]:
     """The series of a file of the format ``source``, in blocks and in the order of the file, at least one.
+
+    A table that is put in order on the disk has its temporary files in ``folder``, or in that of the system.
 
     Raises DataError, when the place is reached, that names the file and the line, row, column or array of what is wrong.
     Whatever sizes a file states, what is held of it at a time is bounded (``limits``).
@@ -33,7 +36,7 @@ def read(source: str, path: Path, columns: Columns) -> Iterator[Series]:
         if not path.stat().st_size:
             raise DataError(f"{path}: line 1: the file is empty; it needs at least one series")
         count = 0
-        for block in FORMATS[source](path, columns):
+        for block in FORMATS[source](path, columns, folder):
             count += len(block)
             if count > limits.SERIES:
                 raise DataError(

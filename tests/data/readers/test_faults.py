@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.data.readers import csv_table, limits, table_layouts
+from pipeline.data.readers import limits
+from pipeline.data.readers.tables import csv_lines, row_order
 from pipeline.errors import DataError
 from tests.support.series_files import csv, examples, long_frame, packed, parquet, read, ts
 
@@ -103,27 +104,31 @@ def test_names_in_the_configuration_that_a_table_lacks_are_refused(tmp_path):
     refused("csv", path, "no column 'name'", layout="wide", id="name")
 
 
-def test_in_a_large_table_a_series_in_two_places_is_refused(tmp_path, monkeypatch):
+def test_what_is_wrong_with_a_series_is_said_wherever_its_rows_stand(tmp_path, monkeypatch):
     path = tmp_path / "a.csv"
-    path.write_text(GOOD + "c,0,1,1,u\na,2,7,8,u\nd,0,1,1,u\n")
-    assert len(read("csv", path)[0]) == 4, "a small one is sorted in memory"
-    monkeypatch.setattr(table_layouts, "IN_MEMORY", 10)
-    refused("csv", path, "line 6, column 'id'", "'a' was there before", "sort it by id")
-    monkeypatch.setattr(csv_table, "BLOCK", 30)
-    refused("csv", path, "line 6, column 'id'", "'a' was there before", "sort it by id")
+    for size in (row_order.IN_MEMORY, 10):
+        monkeypatch.setattr(row_order, "IN_MEMORY", size)
+        path.write_text(GOOD + "c,0,1,1,u\na,1,7,8,u\nd,0,1,1,u\n")
+        refused("csv", path, "line 6, column 'time'", "series 'a' has this time already on line 3")
+        path.write_text(GOOD + "c,0,1,1,u\na,2,7,8,v\nd,0,1,1,u\n")
+        refused("csv", path, "line 6, column 'label'", "'v', but series 'a' has the label 'u'")
+        path.write_text(GOOD + "c,0,1,1,u\na,2,7,inf,u\nd,0,1,1,u\n")
+        refused("csv", path, "line 6, column 'y'", "is infinite")
+        path.write_text(GOOD + "c,0,1,1,u\na,,7,8,u\nd,0,1,1,u\n")
+        refused("csv", path, "line 6, column 'time'", "is empty")
 
 
 def test_lines_are_counted_over_blocks(tmp_path, monkeypatch):
     path = tmp_path / "a.csv"
     path.write_text(HEAD + "\n".join(f"a,{t},1,2,u" for t in range(50)) + "\n\na,50,1,x,u\n")
     for size in (7, 64, 1000):
-        monkeypatch.setattr(csv_table, "BLOCK", size)
+        monkeypatch.setattr(csv_lines, "BLOCK", size)
         refused("csv", path, "line 53, column 'y'")
 
 
 def test_a_line_without_an_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "LINE", 100)
-    monkeypatch.setattr(csv_table, "BLOCK", 10)
+    monkeypatch.setattr(csv_lines, "BLOCK", 10)
     (tmp_path / "a.csv").write_text(GOOD + "b" * 200)
     refused("csv", tmp_path / "a.csv", "line 5", "is longer than")
 

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from pipeline.config import SERIES
-from pipeline.data.readers import csv_table, formats, npz, parquet_table, table_layouts
+from pipeline.data.readers import formats, npz
 from pipeline.data.readers import ts as ts_reader
+from pipeline.data.readers.tables import csv_lines, parquet_table, row_order
 from pipeline.data.series import Columns, Series
 from tests.support.series_files import WORDS, WRITERS, csv, examples, long_frame, only, read, ts, wide_frame
 
@@ -64,8 +65,8 @@ def test_the_same_series_are_equal_bit_for_bit_in_every_format(tmp_path, form, c
 @pytest.mark.parametrize("form", WRITERS)
 def test_blocks_of_a_file_are_together_what_the_file_is_as_a_whole(tmp_path, monkeypatch, form):
     for module, name, size in (
-        *((csv_table, "BLOCK", 70), (parquet_table, "BLOCK", 8 * 3 * 4), (npz, "BLOCK", 64), (ts_reader, "BLOCK", 6)),
-        (table_layouts, "IN_MEMORY", 0),
+        *((csv_lines, "BLOCK", 70), (parquet_table, "BLOCK", 8 * 3 * 4), (npz, "BLOCK", 64), (ts_reader, "BLOCK", 6)),
+        (row_order, "IN_MEMORY", 0),
     ):
         monkeypatch.setattr(module, name, size)
     source, layout, write = WRITERS[form]

@@ -13,8 +13,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.data.readers import formats, limits, parquet_sizes, table_layouts
+from pipeline.data.readers import formats, limits
 from pipeline.data.readers import ts as ts_reader
+from pipeline.data.readers.tables import parquet_sizes, row_order
 from pipeline.data.series import Columns, refuse_unfit
 from pipeline.errors import HIDDEN, DataError, quoted, short, some
 from tests.support.series_files import WRITERS, examples, read
@@ -110,8 +111,8 @@ def test_a_file_of_more_series_than_the_limit_is_refused(tmp_path, monkeypatch, 
 
 def test_a_series_that_never_ends_is_refused_where_the_table_is_not_read_as_a_whole(tmp_path, monkeypatch):
     (tmp_path / "a.csv").write_text("id,time,x,label\n" + "".join(f"a,{t},1,u\n" for t in range(1000)))
-    monkeypatch.setattr(table_layouts, "IN_MEMORY", 10)
-    monkeypatch.setattr("pipeline.data.readers.csv_table.BLOCK", 1000)
+    monkeypatch.setattr(row_order, "IN_MEMORY", 10)
+    monkeypatch.setattr("pipeline.data.readers.tables.csv_lines.BLOCK", 1000)
     assert read("csv", tmp_path / "a.csv")[0].lengths.tolist() == [1000]
     monkeypatch.setattr(limits, "ONE", 4000)
     with pytest.raises(DataError, match=r"a\.csv: line 2, column 'id': series 'a' takes more than 4,000 bytes"):

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from pipeline.data.readers import cells
+from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.series import WORD, Array, Columns, place, refuse_unfit
 from pipeline.errors import DataError, quoted, some
 
@@ -23,21 +25,20 @@ class Wanted:
     roles: Mapping[str, int]
     numbers: tuple[int, ...]
 
+    @property
+    def words(self) -> dict[str, int]:
+        """The roles that are words: all but the time."""
+        return {role: column for role, column in self.roles.items() if role != "time"}
+
 
 @dataclass(frozen=True)
 class Table:
-    """A file's columns, and its rows as frames of bounded size.
-
-    A frame has the columns ``row`` (where the row stands in the file), one for each role, then "0" to "K - 1" with the numbers:
-    float64, or float32 as the file has them; null where a cell is empty and NaN where a value is called missing. Roles are
-    words without space around them, null where there is none; ``time`` is a number, a date or text.
-    """
+    """A file's columns, and its rows in blocks of bounded size."""
 
     path: Path
     names: tuple[str, ...]
     unit: str  # "line" from 1, "row" from 0
-    size: int  # bytes that its cells take
-    read: Callable[[Wanted], Iterator[pl.DataFrame]]
+    read: Callable[[Wanted], Iterator[Rows]]
 
     def fault(self, row: int, column: int, problem: str) -> DataError:
         """The error about one cell."""
@@ -61,16 +62,32 @@ def tidy(word: pl.Expr) -> pl.Expr:
     return pl.when(stripped != "").then(stripped)
 
 
-def refuse_long(table: Table, frame: pl.DataFrame, roles: Mapping[str, int]) -> None:
-    """Raise DataError for a word of ``roles`` that is too long, before it is copied as often as a small file may ask for."""
-    for role, column in roles.items():
-        kind = frame[role].dtype
-        if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
-            lengths = frame[role].str.len_bytes() if isinstance(kind, pl.String) else frame[role].cat.len_bytes()
-            if (lengths > WORD).any():
-                row = lengths.arg_max() or 0
-                problem = f"has {lengths[row]:,} bytes; the limit is {WORD:,}: shorten it, or choose another column"
-                raise table.fault(frame["row"][row], column, problem)
+def runs_of(cells: pl.DataFrame, count: int) -> pl.DataFrame:
+    """The first of each run of equal rows of ``cells``, which has ``count`` rows, with its number as ``first``."""
+    new = np.zeros(count, bool)
+    new[:1] = True
+    for column in cells:
+        new[1:] |= column[1:].ne_missing(column[:-1]).to_numpy()
+    first = np.flatnonzero(new)
+    heads = cells if len(first) == count else cells[first]
+    return pl.DataFrame([pl.Series("first", first, pl.Int64), *heads])
+
+
+def worded(table: Table, wanted: Wanted, heads: pl.DataFrame, places: Array) -> pl.DataFrame:
+    """Heads of rows at ``places`` (n) with the words of every role without space around them, null where nothing is left.
+
+    Raises DataError for one that is too long, before it is copied as often as a small file may ask for.
+    """
+    for role, column in wanted.words.items():
+        kind = heads[role].dtype
+        if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
+            continue
+        lengths = heads[role].str.len_bytes() if isinstance(kind, pl.String) else heads[role].cat.len_bytes()
+        if (lengths > WORD).any():
+            row = lengths.arg_max() or 0
+            problem = f"has {lengths[row]:,} bytes; the limit is {WORD:,}: shorten it, or choose another column"
+            raise table.fault(places[heads["first"][row]], column, problem)
+    return heads.with_columns(tidy(pl.col(role).cast(pl.String)) for role in wanted.words)
 
 
 def find_roles(table: Table, columns: Columns) -> dict[str, int]:
@@ -95,35 +112,40 @@ def find_roles(table: Table, columns: Columns) -> dict[str, int]:
     return found
 
 
-def frames(table: Table, wanted: Wanted) -> Iterator[pl.DataFrame]:
-    """The frames of a table with the time as float64 or as a date, and every role filled.
+def blocks(table: Table, wanted: Wanted) -> Iterator[Rows]:
+    """The rows of a table with the time as float64 or as a date, every role filled, and no infinite number.
 
-    Raises DataError for a table without rows, an empty id or time, and an empty label or group; these two become "" if
-    labels need not be there.
+    Raises DataError for a table without rows, an empty id or time, an empty label or group, and an infinite number. Labels
+    and groups become "" if labels need not be there.
     """
     labelled = wanted.columns.labelled
-    if not wanted.numbers:
-        other = wanted.columns.option("channels")
-        raise DataError(f"{table.path}: no column is left for channels; add one, or change {other}")
     kind: pl.DataType | None = None
     empty = True
-    for frame in table.read(wanted):
+    for rows in table.read(wanted):
+        heads, time = rows.heads, rows.time
         for role, column in wanted.roles.items():
-            missing = frame[role].is_null()
+            missing = (heads[role] if time is None or role != "time" else time).is_null()
             if missing.any() and (labelled or role in ("id", "time")):
+                first = missing.arg_max() or 0
                 problem = f"is empty; each row needs its {role}: fill it in, or leave the row out"
-                raise table.fault(frame["row"][missing.arg_max() or 0], column, problem)
-            frame = frame.with_columns(_time(table, frame, column, kind) if role == "time" else frame[role].fill_null(""))
-        kind = frame["time"].dtype if "time" in wanted.roles else None
-        yield frame
+                raise table.fault(rows.places[first if role == "time" else heads["first"][first]], column, problem)
+            if role == "time":
+                time = _time(table, rows, column, kind)
+                kind = time.dtype
+            elif missing.any():
+                heads = heads.with_columns(heads[role].fill_null(""))
+        if found := cells.put_right(rows.values):
+            raise table.fault(rows.places[found[0]], wanted.numbers[found[1]], cells.INFINITE)
+        yield Rows(rows.places, heads, time, rows.values, rows.empty)
         empty = False
     if empty:
         raise DataError(f"{table.path}: no rows; it needs at least one series")
 
 
-def _time(table: Table, frame: pl.DataFrame, column: int, kind: pl.DataType | None) -> pl.Series:
-    """Times as float64 or dates: all like the first, which is of ``kind`` if there were frames before."""
-    stored = time = frame["time"]
+def _time(table: Table, rows: Rows, column: int, kind: pl.DataType | None) -> pl.Series:
+    """Times as float64 or dates: all like the first, which is of ``kind`` if there were blocks before."""
+    assert rows.time is not None
+    stored = time = rows.time
     if stored.dtype == pl.String:
         time = stored.cast(pl.Float64, strict=False)
         if isinstance(kind, pl.Datetime) or (kind is None and time[0] is None):
@@ -135,19 +157,5 @@ def _time(table: Table, frame: pl.DataFrame, column: int, kind: pl.DataType | No
     if wrong.any():
         row = wrong.arg_max() or 0
         problem = f"{quoted(str(stored[row]))} is no time, or none like those before it"
-        raise table.fault(frame["row"][row], column, f"{problem}; write all as numbers, or all as YYYY-MM-DD HH:MM:SS")
-    return time.alias("time")
-
-
-def numbers(frame: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
-    """The columns "0" to "K - 1" of a frame."""
-    first = 1 + len(wanted.roles)
-    return frame[:, first : first + len(wanted.numbers)]
-
-
-def values(table: Table, frame: pl.DataFrame, wanted: Wanted) -> Array:
-    """The numbers of a frame, (rows, K), NaN where missing. Raises DataError for one that is infinite."""
-    made = cells.real(numbers(frame, wanted).to_numpy(order="c"))
-    if found := cells.first_infinite(made):
-        raise table.fault(frame["row"][found[0]], wanted.numbers[found[1]], cells.INFINITE)
-    return made
+        raise table.fault(rows.places[row], column, f"{problem}; write all as numbers, or all as YYYY-MM-DD HH:MM:SS")
+    return time

@@ -22,8 +22,11 @@ class Damaged(ValueError):
     """The file states what cannot be."""
 
 
-def check(path: Path) -> None:
-    """Raise Damaged if ``path`` is cut short, or if sizes or numbers of values contradict each other or are beyond reason."""
+def check(path: Path) -> list[int]:
+    """The rows of each row group of ``path``.
+
+    Raises Damaged if it is cut short, or if sizes or numbers of values contradict each other or are beyond reason.
+    """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         size = len(content)
         if size < 12 or content[-4:] != b"PAR1":
@@ -38,6 +41,7 @@ def check(path: Path) -> None:
                 raise Damaged("the row groups do not have the rows that the file has")
             for group in groups:
                 _check_group(content, group)
+            return [group[3] for group in groups]
         except (IndexError, KeyError, TypeError, AttributeError) as error:
             raise Damaged("its footer or the header of a page is damaged") from error
 

@@ -1,0 +1,134 @@
+"""CSV as a table: UTF-8, a header, one line a row, separated by commas, semicolons or tabs.
+
+A line is a row: a cell may stand in quotes, but not go on in the next line. So every message can name the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pipeline.data.readers.cells import NUMBERS
+from pipeline.data.readers.tables import csv_lines
+from pipeline.data.readers.tables.csv_lines import Header
+from pipeline.data.readers.tables.rows import Rows, dense
+from pipeline.data.readers.tables.table import Table, Wanted, runs_of, tidy, worded
+from pipeline.data.series import Array
+from pipeline.errors import DataError, quoted
+
+MISSING = ("NA", "?")  # besides NaN, which is a number to every parser
+Kind = type[pl.DataType]
+
+
+def open_csv(path: Path) -> Table:
+    """The table in a CSV file. Raises DataError, which names the line, for whatever is not as this module's docstring says."""
+    header = csv_lines.header_of(path)
+
+    def read(wanted: Wanted) -> Iterator[Rows]:
+        parser = _Parser(table, header, wanted)
+        for first, block in csv_lines.blocks(path):
+            if first == 1:
+                first, block = 2, block[block.index(b"\n") + 1 :]
+            if (rows := parser.parse(first, block)) is not None:
+                yield rows
+
+    table = Table(path, header.names, "line", read)
+    return table
+
+
+class _Parser:
+    """What makes rows of the blocks of one table."""
+
+    def __init__(self, table: Table, header: Header, wanted: Wanted) -> None:
+        self.table, self.header, self.wanted = table, header, wanted
+        self.time: Kind = pl.Float64  # until a block holds dates
+
+    def parse(self, first: int, block: bytes) -> Rows | None:
+        """The rows of a block of whole lines, of which ``first`` is the first; None if all lines are blank.
+
+        Raises DataError, which names the line.
+        """
+        count = csv_lines.even(block, self.header)
+        lines = np.arange(first, first + count)
+        read = None
+        if count:
+            with suppress(pl.exceptions.PolarsError):  # a line has more cells than columns; another has fewer
+                read = self._read(block)
+        if read is None or len(read) != count:
+            lines, block = csv_lines.rows(self.table.path, self.header, first, block)
+            if not len(lines):
+                return None
+            read = self._read(block)
+        assert len(read) == len(lines), f"{self.table.path}: {len(read)} rows in {len(lines)} lines"
+        numbers = read.select(map(str, self.wanted.numbers))
+        if numbers.width and numbers.dtypes[0] == pl.String:
+            numbers = pl.DataFrame([self._numbers(lines, place, numbers[:, k]) for k, place in enumerate(self.wanted.numbers)])
+        words = read.select(pl.col(str(place)).alias(role) for role, place in self.wanted.words.items())
+        heads = worded(self.table, self.wanted, runs_of(words, len(lines)), lines)
+        return Rows(lines, heads, self._time(read), *dense(numbers, self.wanted.columns.layout == "wide", len(lines)))
+
+    def _read(self, block: bytes) -> pl.DataFrame:
+        """The cells of a block, by the places of their columns: numbers as numbers if all are, else as text."""
+        try:
+            read = self._cells(block, pl.Float64, self.time)
+            time = self._time(read)
+            if time is None or time.dtype == pl.String or time.is_finite().fill_null(False).all():
+                return read
+        except pl.exceptions.PolarsError:  # a cell that is not just a number: NA, ?, spaces around it, a date, or a mistake
+            pass
+        try:
+            return self._cells(block, pl.Float64, pl.String)
+        except pl.exceptions.PolarsError:
+            return self._cells(block, pl.String, pl.String)
+
+    def _cells(self, block: bytes, numbers: Kind, time: Kind) -> pl.DataFrame:
+        wanted = self.wanted
+        kinds: dict[str, Kind] = dict.fromkeys(map(str, range(len(self.table.names))), pl.String)
+        kinds |= dict.fromkeys(map(str, wanted.numbers), numbers)
+        if "time" in wanted.roles:
+            kinds[str(wanted.roles["time"])] = time
+        return pl.read_csv(
+            block,
+            has_header=False,
+            separator=self.header.separator,
+            quote_char='"' if b'"' in block else None,
+            schema=kinds,
+            columns=sorted(
+                {*wanted.roles.values(), *wanted.numbers, len(kinds) - 1}
+            ),  # with the last, lines too long are refused
+        )
+
+    def _time(self, read: pl.DataFrame) -> pl.Series | None:
+        if "time" not in self.wanted.roles:
+            return None
+        time = read[str(self.wanted.roles["time"])]
+        if time.dtype == pl.String:
+            time = time.to_frame("time").select(tidy(pl.col("time"))).to_series()
+            if time.cast(pl.Float64, strict=False).null_count() > time.null_count():
+                self.time = pl.String
+        return time
+
+    def _numbers(self, lines: Array, column: int, cells: pl.Series) -> pl.Series:
+        number = cells.cast(pl.Float64, strict=False)
+        if number.null_count() == cells.null_count():
+            return number
+        frame = cells.to_frame("cell").select(tidy(pl.col("cell")))
+        frame = frame.with_columns(
+            number=pl.when(pl.col("cell").is_in(MISSING))
+            .then(float("nan"))
+            .otherwise(pl.col("cell").cast(pl.Float64, strict=False))
+        )
+        wrong = frame.select(pl.col("number").is_null() & pl.col("cell").is_not_null()).to_series()
+        if wrong.any():
+            row = wrong.arg_max() or 0
+            raise self._no_number(int(lines[row]), column, frame["cell"][row])
+        return frame["number"].alias(cells.name)
+
+    def _no_number(self, line: int, column: int, cell: str) -> DataError:
+        others = f"{self.wanted.columns.option('channels')}=[NAME, ...]"
+        problem = f"{quoted(cell)} is not a number; {NUMBERS}. If this column is no channel: {others}"
+        return self.table.fault(line, column, problem)

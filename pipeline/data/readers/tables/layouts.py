@@ -1,0 +1,171 @@
+"""Tables -> series. Long: a row per step, with the id of its series. Wide: a row per series, a column per step.
+
+In a long table, rows of a series are put in the order of their time, where there is a time; else they stay as they are.
+
+In a wide table, columns named ``NAME_0`` to ``NAME_k`` (or from 1) are the steps of channel NAME; several names are several
+channels. Columns with other names are the steps of one channel, in the order of the file. Cells that are empty in all
+channels at the end of a row end its series; NaN, NA and ? are missing values and do not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pipeline.data.readers import cells
+from pipeline.data.readers.tables.row_order import by_series
+from pipeline.data.readers.tables.rows import Rows
+from pipeline.data.readers.tables.table import Table, Wanted, blocks, find_roles
+from pipeline.data.series import Array, Columns, Series, offsets_of, place
+from pipeline.errors import DataError, quoted
+
+STEP = re.compile(r"(.+)_(\d{1,9})")
+
+
+def read(table: Table, columns: Columns, folder: Path | None = None) -> Iterator[Series]:
+    """The series of a table, in blocks; ``folder`` is for temporary files.
+
+    Raises DataError, which names line or row and column, for what is no such table.
+    """
+    roles = find_roles(table, columns)
+    others = {name: column for column, name in enumerate(table.names) if column not in roles.values()}
+    if not others:
+        raise DataError(f"{table.path}: no column is left for channels; add one, or change {columns.option('channels')}")
+    if columns.layout == "wide":
+        yield from _wide(table, columns, roles, others)
+    else:
+        names = tuple(others)
+        channels = tuple(names[number] for number in cells.choose(table.path, names, columns))
+        wanted = Wanted(columns, roles, tuple(others[name] for name in channels))
+        for rows in by_series(table, wanted, folder):
+            yield _group(table, rows, channels, wanted)
+
+
+def _group(table: Table, rows: Rows, channels: tuple[str, ...], wanted: Wanted) -> Series:
+    """The series of rows in which those of each stand together."""
+    new = rows.heads["id"].ne_missing(rows.heads["id"].shift()).to_numpy()
+    starts = rows.first[new]
+    order = _order_of_time(table, rows, starts, wanted) if rows.time is not None else None
+    for role in wanted.words:
+        if (rows.heads[role].ne_missing(rows.heads[role].shift()).to_numpy() & ~new).any():
+            _refuse_change(table, rows, starts, order, wanted, role)
+    values = rows.values if order is None else np.take(rows.values, order, axis=0)
+    time = None if rows.time is None else rows.time.to_numpy() if order is None else rows.time.to_numpy()[order]
+    offsets = np.append(starts, len(rows))
+    heads = rows.heads.filter(new)
+    times, ends = (None, None) if time is None else (time[starts], time[offsets[1:] - 1])
+    return replace(_series(table, heads, rows.places[starts], values, offsets, channels), times=times, ends=ends)
+
+
+def _order_of_time(table: Table, rows: Rows, starts: Array, wanted: Wanted) -> Array | None:
+    """(n) the rows of each series in the order of their time, of which no two are the same; None if they are so ordered."""
+    assert rows.time is not None
+    time, inside = rows.time.to_numpy(), np.ones(len(rows), bool)
+    inside[starts] = False
+    if not ((time[1:] <= time[:-1]) & inside[1:]).any():
+        return None
+    order = np.lexsort((time, np.cumsum(~inside)))
+    time = time[order]
+    twice = (time[1:] == time[:-1]) & inside[1:]
+    if twice.any():
+        row = int(twice.argmax())
+        first, second = sorted(rows.places[order[row : row + 2]].tolist())
+        name = quoted(rows.words("id")[row])
+        problem = f"series {name} has this time already on {place(table.unit, first)}; leave out one of the two"
+        raise table.fault(second, wanted.roles["time"], problem)
+    return order
+
+
+def _refuse_change(table: Table, rows: Rows, starts: Array, order: Array | None, wanted: Wanted, role: str) -> None:
+    """Raise DataError for the first row, in the order of time, whose word is not that of the row before in its series."""
+    words, places = rows.words(role), rows.places
+    words, places = (words, places) if order is None else (words[order], places[order])
+    changed = words.ne_missing(words.shift()).to_numpy().copy()
+    changed[starts] = False
+    row = int(changed.argmax())
+    said = (
+        f"{quoted(words[row])}, but series {quoted(rows.words('id')[row])} has the {role} {quoted(words[row - 1])} in another"
+    )
+    raise table.fault(places[row], wanted.roles[role], f"{said} in another row; give all its rows the same")
+
+
+def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[str, int]) -> Iterator[Series]:
+    channels, steps = _steps(table, others, columns)
+    wanted, width = Wanted(columns, roles, tuple(column for step in steps for column in step)), len(channels)
+    seen: set[str] = set()
+    count = 0
+    for rows in blocks(table, wanted):
+        n = len(rows)
+        stored = rows.values.reshape(n, len(steps), width)
+        lengths = np.full(n, len(steps))
+        if rows.empty is not None:
+            there: Array = np.any(~rows.empty.reshape(stored.shape), axis=2)  # (n, T)
+            lengths = np.where(there.any(1), len(steps) - there[:, ::-1].argmax(1), 0)
+        if (lengths == 0).any():
+            raise table.fault(
+                rows.places[lengths.argmin()], wanted.numbers[0], "all steps of this series are empty; leave the row out"
+            )
+        kept = rows.values if lengths.min() == len(steps) else stored[np.arange(len(steps)) < lengths[:, None]]
+        heads = pl.DataFrame({role: rows.words(role) for role in wanted.words})
+        if "id" not in roles:
+            heads = heads.with_columns(id=pl.Series(map(str, range(count, count + n))))
+        series = _series(table, heads, rows.places, kept.reshape(-1, width), offsets_of(lengths), channels)
+        series = replace(series, times=None if rows.time is None else rows.time.to_numpy())
+        if "id" in roles:
+            _refuse_repeated(table, series, seen, wanted)
+        yield series
+        count += n
+
+
+def _refuse_repeated(table: Table, series: Series, seen: set[str], wanted: Wanted) -> None:
+    """Raise DataError for an id that was there before; ``seen`` takes in those of ``series``."""
+    known = seen.copy() if not seen.isdisjoint(series.ids) else set()
+    for name, row in zip(series.ids, series.rows.tolist(), strict=True):
+        if name in known:
+            problem = f"the id {quoted(name)} was there before; give each series an id of its own"
+            raise table.fault(row, wanted.roles["id"], problem)
+        known.add(name)
+    seen.update(series.ids)
+
+
+def _steps(table: Table, others: dict[str, int], columns: Columns) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
+    """The channels (F), and for each step the places of their columns (F)."""
+    wanted = columns.channels
+    if wanted and all(name in others for name in wanted):
+        return cells.numbered(1), [(others[name],) for name in wanted]
+    found = {name: STEP.fullmatch(name) for name in others}
+    steps: dict[str, dict[int, int]] = {}
+    for name, match in found.items():
+        if match and steps.setdefault(match[1], {}).setdefault(int(match[2]), others[name]) != others[name]:
+            raise cells.fault(
+                table.path, f"column {quoted(name)}", f"step {int(match[2])} of {match[1]!r} stands there twice; rename one"
+            )
+    if not wanted and not steps:
+        return cells.numbered(1), [(column,) for column in others.values()]
+    odd = [name for name, match in found.items() if not match]
+    if odd and not wanted:
+        problem = f"is not named as a step (NAME_0, NAME_1, ...), but {next(iter(filter(None, found.values())))[0]!r} is"
+        remedy = f"rename one of them, or name the channels: {columns.option('channels')}=[NAME, ...]"
+        raise cells.fault(table.path, f"column {odd[0]!r}", f"{problem}; {remedy}")
+    names = tuple(steps)
+    channels = tuple(names[number] for number in cells.choose(table.path, names, columns))
+    known = [step for name in channels for step in steps[name]]
+    order = range(min(known) if min(known) < 2 else 0, max(known) + 1)
+    for step, name in ((step, name) for step in order for name in channels):
+        if step not in steps[name]:
+            raise DataError(
+                f"{table.path}: there is no column '{name}_{step}'; each channel needs the steps {order[0]} to {order[-1]}"
+            )
+    return channels, [tuple(steps[name][step] for name in channels) for step in order]
+
+
+def _series(table: Table, heads: pl.DataFrame, rows: Array, stored: Array, offsets: Array, channels: tuple[str, ...]) -> Series:
+    """Series whose words stand in ``heads``, a frame with a row for each of them."""
+    label, group = (tuple(heads[role].to_list()) if role in heads.columns else None for role in ("label", "group"))
+    ids = tuple(heads["id"].to_list())
+    return Series(table.path, stored, offsets.astype(np.int64), channels, ids, label, group, None, table.unit, rows)

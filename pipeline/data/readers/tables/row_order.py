@@ -1,0 +1,161 @@
+"""The rows of a long table with those of each series together, series in the order in which they first come.
+
+A table of up to IN_MEMORY bytes is put in order in memory. Of a larger one the ids are read first. If the rows of each series
+stand together, the table is then read as a stream. If not, its rows go to files of some series each, by the place of the
+series, and each file is put in order in memory. Shapes: n rows, N series, K numbers of a row.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from io import FileIO
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipeline import files
+from pipeline.data.readers import limits
+from pipeline.data.readers.tables.rows import Numbers, Rows, joined
+from pipeline.data.readers.tables.table import Table, Wanted, blocks
+from pipeline.data.series import Array, cuts, offsets_of
+from pipeline.errors import quoted
+
+IN_MEMORY = 256 * 2**20  # bytes of rows that are held as a whole
+MOST = 256  # files at a time
+
+
+def by_series(table: Table, wanted: Wanted, folder: Path | None) -> Iterator[Rows]:
+    """All rows of a table, in pieces of whole series. Temporary files lie in ``folder``, or in that of the system.
+
+    Raises DataError for a series of more than ``limits.ONE`` bytes that cannot be held as a whole, and UserError if the disk
+    of ``folder`` cannot be written.
+    """
+    rest = blocks(table, wanted)
+    held: list[Rows] = []
+    while sum(block.nbytes for block in held) <= IN_MEMORY:
+        if (block := next(rest, None)) is None:
+            yield _in_memory(joined(held))
+            return
+        held.append(block)
+    sizes = _survey(table, wanted)
+    every = chain(held, rest)
+    del held
+    yield from _stream(table, wanted, every) if sizes is None else _through_files(table, wanted, every, sizes, folder)
+
+
+def _in_memory(rows: Rows) -> Rows:
+    numbers = Numbers().of(rows.heads["id"])
+    return rows if (numbers[1:] >= numbers[:-1]).all() else rows.ordered(np.argsort(numbers, kind="stable"))
+
+
+def _survey(table: Table, wanted: Wanted) -> Array | None:
+    """(N) the rows of each series; None if the rows of each series stand together."""
+    ids, counts, last, together = Numbers(), np.zeros(0, np.int64), -1, True
+    for rows in blocks(table, Wanted(wanted.columns, {"id": wanted.roles["id"]}, ())):
+        numbers = ids.of(rows.heads["id"]).astype(np.int64)
+        together = together and bool((np.diff(numbers, prepend=last) >= 0).all())
+        last = int(numbers[-1])
+        counts = np.append(counts, np.zeros(len(ids) - len(counts), np.int64))
+        counts += np.bincount(numbers, rows.lengths, len(ids)).astype(np.int64)
+    return None if together else counts
+
+
+def _stream(table: Table, wanted: Wanted, every: Iterable[Rows]) -> Iterator[Rows]:
+    carried: Rows | None = None  # the rows of the last series, which may go on in the next block
+    for block in every:
+        rows = block if carried is None else joined([carried, block])
+        ids = rows.heads["id"]
+        same = (ids == ids[-1]).to_numpy()
+        last = int(rows.first[same.argmax()])
+        carried = rows.cut(last, len(rows))
+        _refuse_large(table, wanted, carried.nbytes, carried.heads["id"][0], carried.places[0])
+        if last:
+            yield rows.cut(0, last)
+    assert carried is not None
+    yield carried
+
+
+def _refuse_large(table: Table, wanted: Wanted, size: int, name: str, place: int) -> None:
+    if size > limits.ONE:
+        problem = f"series {quoted(name)} takes more than {limits.ONE:,} bytes, which is the limit; cut it"
+        raise table.fault(place, wanted.roles["id"], problem)
+
+
+def _through_files(table: Table, wanted: Wanted, every: Iterator[Rows], counts: Array, folder: Path | None) -> Iterator[Rows]:
+    """The rows by way of files that have no names, so that nothing can be left behind."""
+    first = next(every)
+    numbers = {role: Numbers() for role in wanted.words}
+    record = _record(first, wanted)
+    sizes = counts * record.itemsize
+    ends = np.array([piece.stop for piece in cuts(sizes, max(1, IN_MEMORY // 4, int(sizes.sum()) // MOST))])
+    what = f"the rows of {table.path.name} in the order of their series"
+    what += "" if folder else " (the variable TMPDIR names the folder)"
+    place = folder or Path(tempfile.gettempdir())
+    with ExitStack() as stack:
+        with files.disk_errors(what, place):
+            made = [stack.enter_context(tempfile.TemporaryFile(dir=place, buffering=0)) for _ in ends]
+        for rows in chain([first], every):
+            records = _records(rows, record, numbers)
+            large = sizes[records["id"]] > limits.ONE
+            if large.any():
+                row = int(large.argmax())
+                _refuse_large(table, wanted, int(sizes[records["id"][row]]), rows.words("id")[row], rows.places[row])
+            with files.disk_errors(what, place):
+                _write(records, ends, made)
+        words = {role: known.words() for role, known in numbers.items()}
+        time = None if first.time is None else first.time.dtype
+        for file in made:
+            file.seek(0)
+            records = np.fromfile(file, record)
+            file.close()
+            yield _rows(records, words, time)
+
+
+def _record(rows: Rows, wanted: Wanted) -> np.dtype[Any]:
+    """What is written of a row."""
+    words = [(role, "u4") for role in wanted.words]
+    time = [] if rows.time is None else [("time", "i8" if rows.time.dtype.is_temporal() else "f8")]
+    return np.dtype([*words, *time, ("place", "i8"), ("values", rows.values.dtype, rows.values.shape[1:])])
+
+
+def _records(rows: Rows, record: np.dtype[Any], numbers: Mapping[str, Numbers]) -> Array:
+    made = np.empty(len(rows), record)
+    for role, known in numbers.items():
+        made[role] = np.repeat(known.of(rows.heads[role]), rows.lengths)
+    if rows.time is not None:
+        made["time"] = rows.time.to_physical().to_numpy()
+    made["place"], made["values"] = rows.places, rows.values
+    return made
+
+
+def _write(records: Array, ends: Array, made: Sequence[FileIO]) -> None:
+    """Each of the records to the file of its series: file k has those before number ``ends[k]``."""
+    number = np.searchsorted(ends, records["id"], side="right").astype(np.uint16)
+    ordered = records[np.argsort(number, kind="stable")].view(np.uint8)
+    bounds = offsets_of(np.bincount(number, minlength=len(ends))) * records.itemsize
+    for file, start, end in zip(made, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        if end > start:
+            left = ordered[start:end].data
+            while left:
+                left = left[file.write(left) :]
+
+
+def _rows(records: Array, words: Mapping[str, pl.Series], time: pl.DataType | None) -> Rows:
+    """The rows of some series, in the order of the table, as rows of one series after the other."""
+    records = records[np.argsort(records["id"], kind="stable")]
+    new = np.ones(len(records), bool)
+    new[1:] = False
+    for role in words:
+        column = records[role]
+        new[1:] |= column[1:] != column[:-1]
+    first = np.flatnonzero(new)
+    heads = pl.DataFrame([pl.Series("first", first, pl.Int64)]).with_columns(
+        known[records[role][first]].alias(role) for role, known in words.items()
+    )
+    times = None if time is None else pl.Series(np.ascontiguousarray(records["time"])).cast(time)
+    return Rows(np.ascontiguousarray(records["place"]), heads, times, np.ascontiguousarray(records["values"]))

@@ -1,0 +1,121 @@
+"""Rows of a table as arrays: what all readers of tables hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from pipeline.data.series import Array, steps_of
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows (n) of a table.
+
+    Words change seldom from one row to the next: ``heads`` has a line for each run of rows of the same words (h of them), with
+    ``first``, the number of the first of these rows, and a column for each role but the time: words, null where there is none.
+    """
+
+    places: Array  # (n) int64, where each row stands in the file
+    heads: pl.DataFrame
+    time: pl.Series | None  # (n) numbers, dates or text
+    values: Array  # (n, K) float64, or float32 as the file has them; NaN where a value is missing
+    empty: Array | None = None  # (n, K) which cells are empty; None where none is
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        time = 0 if self.time is None else self.time.estimated_size()
+        return self.places.nbytes + self.values.nbytes + int(self.heads.estimated_size() + time)
+
+    @property
+    def first(self) -> Array:
+        """(h) the first row of each head."""
+        return self.heads["first"].to_numpy()
+
+    @property
+    def lengths(self) -> Array:
+        """(h) the rows of each head."""
+        lengths: Array = np.diff(self.first, append=len(self))
+        return lengths
+
+    def words(self, role: str) -> pl.Series:
+        """(n) the words of a role, row by row."""
+        return self.heads[role][np.repeat(np.arange(len(self.heads)), self.lengths)]
+
+    def cut(self, start: int, end: int) -> Rows:
+        """The rows from ``start``, the first of a head, to ``end``."""
+        low, high = np.searchsorted(self.first, (start, end)).tolist()
+        return Rows(
+            self.places[start:end],
+            self.heads[low:high].with_columns(pl.col("first") - start),
+            None if self.time is None else self.time[start:end],
+            self.values[start:end],
+            None if self.empty is None else self.empty[start:end],
+        )
+
+    def ordered(self, heads: Array) -> Rows:
+        """The rows of the ``heads``, in that order of theirs."""
+        lengths = self.lengths[heads]
+        rows = np.repeat(self.first[heads], lengths) + steps_of(lengths)
+        first = pl.Series("first", np.cumsum(lengths) - lengths)
+        return Rows(
+            self.places[rows],
+            self.heads[heads].with_columns(first),
+            None if self.time is None else self.time[rows],
+            np.take(self.values, rows, axis=0),
+        )
+
+
+def joined(blocks: Sequence[Rows]) -> Rows:
+    """Blocks one after the other, without ``empty``."""
+    if len(blocks) == 1:
+        return blocks[0]
+    starts = np.cumsum([0, *map(len, blocks)]).tolist()
+    heads = [block.heads.with_columns(pl.col("first") + start) for block, start in zip(blocks, starts, strict=False)]
+    times = [block.time for block in blocks if block.time is not None]
+    return Rows(
+        np.concatenate([block.places for block in blocks]),
+        pl.concat(heads),
+        pl.concat(times) if times else None,
+        np.concatenate([block.values for block in blocks]),
+    )
+
+
+def dense(numbers: pl.DataFrame, masked: bool, count: int) -> tuple[Array, Array | None]:
+    """``count`` rows of K columns of floating point as ``values`` and, if it is ``masked``, ``empty`` of ``Rows``."""
+    if not numbers.width:
+        return np.empty((count, 0)), None
+    values = numbers.to_numpy(order="c", writable=True)
+    absent = masked and any(column.null_count() for column in numbers)
+    return values, numbers.select(pl.all().is_null()).to_numpy() if absent else None
+
+
+class Numbers:
+    """Words as numbers from 0, in the order in which they first came."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(self, words: pl.Series) -> Array:
+        """(n) uint32, the number of each of ``words`` (n)."""
+        different = words.unique(maintain_order=True)
+        numbers = [self._known.setdefault(word, len(self._known)) for word in different.to_list()]
+        if len(different) == len(words):
+            return np.array(numbers, np.uint32)
+        local = words.cast(pl.Enum(different)).to_physical().to_numpy()
+        known: Array = np.array(numbers, np.uint32)[local]
+        return known
+
+    def words(self) -> pl.Series:
+        """The words, by their numbers."""
+        return pl.Series(list(self._known), dtype=pl.String)
