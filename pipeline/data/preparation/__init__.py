@@ -2,10 +2,11 @@
 
 In the order of their imports:
 
-    image_parts   images -> the parts of a prepared folder
+    twins         examples that stand in two splits
     spool         all series of a file, in a temporary file, to be used in any order
     moments       Mean and standard deviation of a stream of blocks
-    part_files    parts of series on disk, written as streams
+    part_files    parts on disk, written as streams
+    image_parts   images -> the parts of a prepared folder
     series_split  which series make which part, and of which class each is
     series_parts  series -> the parts of a prepared folder, in bounded memory
     report        what a prepared folder holds, in numbers

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.data.preparation import twins
 from pipeline.data.series import Array, Series, offsets_of
 from pipeline.errors import DataError
 
@@ -56,13 +56,9 @@ def repeated(
     train: Series, train_rows: Array, test: Series, test_rows: Array, rounded: Callable[[Array], Array]
 ) -> list[tuple[int, int]]:
     """Each of ``test_rows`` whose series, ``rounded``, equals one of ``train_rows`` byte for byte, with the first such row."""
-    hashes = _hashes(train, train_rows, rounded)
-    order = np.argsort(hashes, kind="stable")
-    wanted = _hashes(test, test_rows, rounded)
-    place = np.searchsorted(hashes[order], wanted).clip(max=len(order) - 1)
-    found = np.flatnonzero(hashes[order[place]] == wanted)
-    pairs = [(int(test_rows[number]), int(train_rows[order[place[number]]])) for number in found]
-    return [(row, twin) for row, twin in pairs if rounded(test.one(row)).tobytes() == rounded(train.one(twin)).tobytes()]
+    found = twins.pairs(_hashes(train, train_rows, rounded), _hashes(test, test_rows, rounded))
+    rows = [(int(test_rows[number]), int(train_rows[twin])) for number, twin in found]
+    return [(row, twin) for row, twin in rows if rounded(test.one(row)).tobytes() == rounded(train.one(twin)).tobytes()]
 
 
 def _hashes(series: Series, rows: Array, rounded: Callable[[Array], Array]) -> Array:
@@ -74,4 +70,4 @@ def _each_hash(series: Series, rows: Array, rounded: Callable[[Array], Array]) -
     for _, values, lengths in series.blocks(rows):
         content = rounded(values)
         for start, end in pairwise(offsets_of(lengths).tolist()):
-            yield int.from_bytes(blake2b(content[start:end].tobytes(), digest_size=8).digest())
+            yield twins.hash_of(content[start:end])

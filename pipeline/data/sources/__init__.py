@@ -4,9 +4,9 @@ In the order of their imports:
 
     download      torchvision's download, from every mirror, with checksums
     checksums     SHA-256 of files, computed anew only for what may have changed
+    raw           raw examples, and where they come from
     idx           the strict reader of idx files
     image_folder  images in a folder a class
-    raw           raw examples, and where they come from
     mnist_family  torchvision's MNIST family
     catalog       a name -> raw examples
 """

@@ -76,7 +76,7 @@ def _read_digits(found: Mapping[str, Path]) -> Raw:
 
 def _images(data: config.Data) -> Source:
     """Images of the user's own, in a folder a class."""
-    return Source(lambda found: Raw(*image_folder.read(data)))
+    return Source(lambda found: image_folder.read(data))
 
 
 SOURCES: dict[str, Callable[[config.Data], Source]] = {

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,13 @@ from pipeline import config, files
 from pipeline.data import split
 from pipeline.data.series import Array, refuse_unfit
 from pipeline.data.sources.checksums import Checksums
+from pipeline.data.sources.raw import Raw
 from pipeline.errors import DataError
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # PIL's modes that lose nothing but colour
 # PIL's names of the formats of SUFFIXES. It goes by a file's content and knows forty more, some of which run other programs.
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")
+RANGE = (0, 255)  # of their values
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's IMG_EXTENSIONS
 
 
@@ -39,63 +44,86 @@ def folders(data: config.Data) -> list[Path]:
     return inner
 
 
-def read(data: config.Data) -> tuple[Array, Array, Array, Array, tuple[str, ...], tuple[int, int]]:
-    """Images (N, height, width) uint8 and labels (N) of the training split, then of the test split; class names; and the range
-    of values. Where there is no folder of the test split, it is cut from the other.
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Images (N, height, width) uint8 in files, each of which is read when it is asked for: ``names`` (N), below ``folder``."""
 
-    Raises DataError, with the file, for an image that cannot be read, is not of 8 bits or of another size than the first.
+    folder: Path
+    names: Sequence[str]
+    size: tuple[int, int]  # height, width: those of the first of the training split
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """N, height, width."""
+        return len(self.names), *self.size
+
+    def __getitem__(self, rows: Array) -> Array:
+        """The images ``rows`` (n). Raises DataError, with the file, for one that cannot be read or is of another size."""
+        images = np.empty((len(rows), *self.size), np.uint8)
+        for number, row in enumerate(rows.tolist()):
+            path = self.folder / self.names[row]
+            image = grey(path)
+            if image.shape != self.size:
+                raise DataError(
+                    f"{path}: {image.shape[1]} x {image.shape[0]} pixels, but those before it have {self.size[1]} x "
+                    f"{self.size[0]}; bring all images to one size"
+                )
+            images[number] = image
+        return images
+
+    def of(self, rows: Array) -> ImageFiles:
+        """The images ``rows`` (n) alone."""
+        return replace(self, names=[self.names[row] for row in rows.tolist()])
+
+
+def read(data: config.Data) -> Raw:
+    """Images and labels of the training split, then of the test split. Where there is no folder of the test split, it is cut
+    from the other.
+
+    Raises DataError, with the file, for what is wrong with the folders. An image that is not readable, not of 8 bits or of
+    another size than the first raises it when it is asked for.
     """
     found = folders(data)
-    values, words = _images(found[0])
-    names = split.class_order(set(words))
-    ranks = {name: rank for rank, name in enumerate(names)}
+    train = _files(found[0])
+    names = split.class_order(train)
     if len(names) == 1:
         raise DataError(f"{found[0]}: holds one class, {names[0]!r}; a classifier needs two: a folder of images for each")
-    labels = np.array([ranks[word] for word in words])
+    first = next(iter(train.values()))[0]
+    height, width = grey(found[0] / first).shape
+    images, labels = ImageFiles(found[0], list(chain(*train.values())), (height, width)), _labels(train, names)
     if len(found) == 2:
-        test, words = _images(found[1], values.shape[1:])
-        for word in sorted(set(words) - set(names)):
+        test = _files(found[1])
+        for word in sorted(set(test) - set(names)):
             raise DataError(f"{found[1] / word}: {found[0]} has no such class; rename the folder, or add it there")
-        return values, labels, test, np.array([ranks[word] for word in words]), names, (0, 255)
+        other = ImageFiles(found[1], list(chain(*test.values())), images.size)
+        return Raw(images, labels, other, _labels(test, names), names, RANGE)
     if not data.test:
         raise DataError(f"{found[0]}: there is no test split; set data.test_path, or data.test to a share or a count")
     kept, cut = split.cut(data, "test", labels, names)
-    return values[kept], labels[kept], values[cut], labels[cut], names, (0, 255)
+    return Raw(images.of(kept), labels[kept], images.of(cut), labels[cut], names, RANGE)
 
 
-def _images(folder: Path, size: tuple[int, ...] | None = None) -> tuple[Array, list[str]]:
-    """The images (N, height, width) and the name of each one's class, in the order of their paths."""
-    paths = _files(folder)
-    images = np.empty(0, np.uint8)
-    for number, path in enumerate(paths):
-        image = grey(path)
-        if size is None:
-            size = image.shape
-        if image.shape != size:
-            raise DataError(
-                f"{path}: {image.shape[1]} x {image.shape[0]} pixels, but those before it have {size[1]} x {size[0]}; "
-                "bring all images to one size"
-            )
-        if not number:
-            images = np.empty((len(paths), *size), np.uint8)
-        images[number] = image
-    return images, [path.relative_to(folder).parts[0] for path in paths]
+def _labels(classes: Mapping[str, Sequence[str]], names: Sequence[str]) -> Array:
+    """(N) int64: the place in ``names`` of each file's class."""
+    return np.repeat([names.index(word) for word in classes], [len(found) for found in classes.values()])
 
 
 def checksum(folder: Path, known: Checksums) -> str:
     """One SHA-256 of the names and the content of all images below ``folder``."""
-    images = _files(folder)
+    names = list(chain(*_files(folder).values()))
 
     def compute() -> str:
         total = hashlib.sha256()
-        for path in images:
-            total.update(os.fsencode(path.relative_to(folder)) + f"\0{files.sha256(path)}\n".encode())
+        for name in names:
+            total.update(os.fsencode(name) + f"\0{files.sha256(folder / name)}\n".encode())
         return total.hexdigest()
 
-    return known.of_all(folder, images, compute)
+    return known.of_all(folder, names, compute)
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path) -> dict[str, list[str]]:
+    """The images of each class, in the order of their paths, which begin below ``folder``: words, since a million objects of
+    a path would take more memory than the images do."""
     try:
         classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
@@ -103,13 +131,21 @@ def _files(folder: Path) -> list[Path]:
     if not classes:
         raise DataError(f"{folder}: holds no folders; data.path must name a folder with a folder of images a class")
     refuse_unfit([entry.name for entry in classes], lambda _: f"{folder}: the name of folder")
-    found: list[Path] = []
+    found: dict[str, list[str]] = {}
     for entry in classes:
-        images = sorted(path for path in entry.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        if not images:
+        found[entry.name] = sorted(_below(folder, entry.name), key=lambda name: name.split("/"))
+        if not found[entry.name]:
             raise DataError(f"{entry}: holds no images ({', '.join(SUFFIXES)}); put some there, or remove the folder")
-        found += images
     return found
+
+
+def _below(folder: Path, name: str) -> Iterator[str]:
+    """The images below the folder ``name`` of ``folder``: their paths from there on."""
+    for place, _, names in os.walk(folder / name):
+        inner = Path(place).relative_to(folder).as_posix()
+        for file in names:  # by words alone: a path is an object with each of its parts
+            if os.path.splitext(file)[1].lower() in SUFFIXES and os.path.isfile(f"{place}/{file}"):  # noqa: PTH113, PTH122
+                yield f"{inner}/{file}"
 
 
 def grey(path: Path) -> Array:

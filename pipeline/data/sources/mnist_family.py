@@ -93,7 +93,7 @@ def _read_idx(
             "put the files of one dataset together"
         )
     if transposed:
-        train, test = (np.ascontiguousarray(values.swapaxes(1, 2)) for values in (train, test))
+        train, test = (values.swapaxes(1, 2) for values in (train, test))
     return Raw(train, arrays[1], test, arrays[3], class_names, (0, 255))
 
 

@@ -6,6 +6,7 @@ import io
 import os
 import random
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,18 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import pil_to_tensor
 
 from pipeline.config import Data
+from pipeline.data.preparation import image_parts, twins
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError
 
 
-def draw(folder: Path, words=("cat", "dog"), count: int = 10, mode: str = "L", seed: int = 0) -> None:
+def draw(folder: Path, words=("cat", "dog"), count: int = 10, mode: str = "L", seed: int = 0, size=(5, 7)) -> None:
     random = np.random.default_rng(seed)
     for word in words:
         (folder / word).mkdir(parents=True)
         for number in range(count):
-            shape = (5, 7, 3) if mode == "RGB" else (5, 7)
+            shape = (*size, 3) if mode == "RGB" else size
             Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8), mode).save(folder / word / f"{number}.png")
 
 
@@ -179,3 +181,49 @@ def test_mutated_images_are_read_or_refused_with_one_message(tmp_path: Path, nam
             assert image_folder.grey(path).dtype == np.uint8
         except DataError as error:
             assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("folders", [("",), ("train", "test")], ids=["cut", "test folder"])
+def test_the_memory_that_images_take_does_not_grow_with_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: tuple[str, ...]
+) -> None:
+    """By the arrays that there are while images are read: the prepared parts are mapped."""
+    monkeypatch.setattr(image_parts, "BLOCK", 2**18)
+    arrays = tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)
+    plain, held, peaks = twins.hash_of, [], []
+
+    def looked_at(image: np.ndarray) -> int:
+        held.append(0)
+        if len(held) % 50 == 0:
+            held[-1] = sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([arrays]).traces)
+        return plain(image)
+
+    monkeypatch.setattr(twins, "hash_of", looked_at)
+    for count in (200, 600):
+        for folder in folders:
+            draw(tmp_path / str(count) / folder, count=count, size=(60, 60))
+        tracemalloc.start()
+        prepared = prepare(data(tmp_path, str(count)))
+        tracemalloc.stop()
+        peaks.append(max(held))
+        held.clear()
+    pixels = sum(info.count for info in prepared.manifest.parts.values()) * 60 * 60
+    assert 2**18 < peaks[1] < peaks[0] + 2**18 < pixels, "800 more have 2.9 MB"
+
+
+def test_what_is_wrong_with_an_image_in_the_middle_is_said_with_its_file_and_leaves_no_folder(tmp_path: Path) -> None:
+    draw(tmp_path / "own")
+    Image.new("L", (7, 6)).save(tmp_path / "own/dog/5.png")
+    with pytest.raises(DataError, match=r"own/dog/5\.png: 7 x 6 pixels, but those before it have 7 x 5; bring all images"):
+        prepare(data(tmp_path, "own"))
+    (tmp_path / "own/dog/5.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"own/dog/5\.png: is not readable as an image"):
+        prepare(data(tmp_path, "own"))
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [".lock"]
+
+
+def test_images_whose_names_are_not_utf_8_are_read_and_noticed(tmp_path: Path) -> None:
+    draw(tmp_path / "own")
+    os.rename(tmp_path / "own/cat/0.png", os.fsencode(tmp_path / "own/cat/") + b"\xff.png")  # noqa: PTH104
+    prepare(data(tmp_path, "own"))
+    assert not prepare(data(tmp_path, "own")).made
