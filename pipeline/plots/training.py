@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import starmap
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,22 +16,80 @@ from pipeline.plots.canvas import BLUE, GREY, ORANGE, Array, new_figure, save
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+POINTS = 2000  # of a line; more than a picture has pixels
 
-def curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+
+class Line:
+    """The points of a line, which come in the order of their steps, as a picture shows them: all of up to POINTS, else the
+    lowest and the highest of each of at most POINTS / 2 spans of as many points. It takes as little memory, however many come.
+    """
+
+    def __init__(self) -> None:
+        self._spans: list[_Span] = []
+        self._each = 1
+
+    def add(self, step: float, value: float | None) -> None:
+        """Take in a point; nothing if it has no value, or one that is not finite."""
+        if value is None or not math.isfinite(value):
+            return
+        span = _Span((step, value), (step, value), step, value, 1)
+        if self._spans and self._spans[-1].number < self._each:
+            span = _joined(self._spans.pop(), span)
+        self._spans.append(span)
+        while len(self._spans) > (POINTS if self._each == 1 else POINTS // 2):
+            last = self._spans[len(self._spans) // 2 * 2 :]
+            self._spans = [*starmap(_joined, zip(self._spans[::2], self._spans[1::2], strict=False)), *last]
+            self._each *= 2
+
+    @property
+    def points(self) -> tuple[Array, Array]:
+        """Steps and values of what is shown."""
+        shown = [point for span in self._spans for point in sorted({span.low, span.high})]
+        steps, values = np.array(shown, dtype=np.float64).reshape(-1, 2).T
+        return steps, values
+
+    @property
+    def means(self) -> tuple[Array, Array]:
+        """Of each span, the mean of its steps and of its values."""
+        means = [(span.steps / span.number, span.values / span.number) for span in self._spans]
+        steps, values = np.array(means, dtype=np.float64).reshape(-1, 2).T
+        return steps, values
+
+
+class _Span(NamedTuple):
+    """Points that follow each other: the lowest and the highest, the first of equals, the sums and their number."""
+
+    low: tuple[float, float]
+    high: tuple[float, float]
+    steps: float
+    values: float
+    number: int
+
+
+def _joined(one: _Span, other: _Span) -> _Span:
+    low, high = min(one.low, other.low, key=itemgetter(1)), max(one.high, other.high, key=itemgetter(1))
+    return _Span(low, high, one.steps + other.steps, one.values + other.values, one.number + other.number)
+
+
+def curves(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """A run over its steps, from the records of metrics.jsonl: losses, validation accuracy, learning rate.
 
     The training loss is drawn twice: as it was, faint, and as a running mean. Its panel has a logarithmic
     scale when it spans more than one order of magnitude. Missing values and null are left out.
     """
-    panels = [name for name in ("loss", "valid/accuracy", "train/lr") if name == "loss" or len(_points(records, name)[0])]
+    lines = {name: Line() for name in ("train/loss", "valid/loss", "valid/accuracy", "train/lr")}
+    for record in records:
+        for name, line in lines.items():
+            line.add(record["step"], record.get(name))
+    panels = [name for name in ("loss", "valid/accuracy", "train/lr") if name == "loss" or len(lines[name].points[0])]
     figure = new_figure(7.5, 1.2 + 1.5 * len(panels))
     ratios = [{"loss": 2.2, "valid/accuracy": 1.4, "train/lr": 0.8}[name] for name in panels]
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios).ravel()
     for axes, name in zip(grid, panels, strict=True):
         if name == "loss":
-            _losses(axes, records)
+            _losses(axes, lines["train/loss"], lines["valid/loss"])
         else:
-            steps, values = _points(records, name)
+            steps, values = lines[name].points
             color = ORANGE if name == "valid/accuracy" else GREY
             axes.plot(steps, values, color=color, marker=_marker(values), markersize=3.5, linewidth=1.5)
             if name == "valid/accuracy":
@@ -44,14 +105,15 @@ def curves(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
     save(figure, path)
 
 
-def _losses(axes: Axes, records: Sequence[Mapping[str, Any]]) -> None:
+def _losses(axes: Axes, train: Line, validation: Line) -> None:
     from matplotlib.ticker import LogLocator
 
-    steps, losses = _points(records, "train/loss")
-    smooth = _running_mean(losses, max(1, len(losses) // 40))
+    steps, losses = train.points
+    middles, means = train.means
+    smooth = _running_mean(means, max(1, len(means) // 40))
     axes.plot(steps, losses, color=BLUE, alpha=0.3, marker=_marker(losses), markersize=3.5, linewidth=0.8)
-    axes.plot(steps, smooth, color=BLUE, linewidth=1.8, label="training (running mean)")
-    valid_steps, valid = _points(records, "valid/loss")
+    axes.plot(middles, smooth, color=BLUE, linewidth=1.8, label="training (running mean)")
+    valid_steps, valid = validation.points
     if len(valid):
         axes.plot(valid_steps, valid, color=ORANGE, marker=_marker(valid), markersize=3.5, linewidth=1.5, label="validation")
     both = np.concatenate([smooth, valid])
@@ -65,14 +127,6 @@ def _losses(axes: Axes, records: Sequence[Mapping[str, Any]]) -> None:
 
 def _marker(values: Array) -> str:
     return "o" if len(values) <= 60 else ""
-
-
-def _points(records: Sequence[Mapping[str, Any]], key: str) -> tuple[Array, Array]:
-    """The steps where ``key`` has a value, and the values."""
-    points = [(record["step"], record[key]) for record in records if record.get(key) is not None]
-    steps, values = np.array(points, dtype=np.float64).reshape(-1, 2).T
-    finite = np.isfinite(values)
-    return steps[finite], values[finite]
 
 
 def _running_mean(values: Array, reach: int) -> Array:

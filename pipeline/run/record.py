@@ -77,23 +77,16 @@ def read(path: Path) -> list[dict[str, Any]]:
 
     Raises RunError that names the line if another one is no record.
     """
-    return sample(path, None)
+    return list(each(path))
 
 
-def sample(path: Path, most: int | None = 2000) -> list[dict[str, Any]]:
-    """``read``, but of the steps of training no more than ``most``, evenly spread: enough for a picture of any run."""
-    every = 1 if most is None else -(-sum(b'"train/loss"' in line for line in _lines(path)) // most)
-    found, steps = [], 0
+def each(path: Path) -> Iterator[dict[str, Any]]:
+    """``read``, one record at a time: a long run has more of them than memory should hold."""
     for number, line in enumerate(_lines(path), 1):
-        if b'"train/loss"' in line:
-            steps += 1
-            if steps % every:
-                continue
         values = _parse(line)
         if values is None:
             raise _damage(path, number)
-        found.append(values)
-    return found
+        yield values
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

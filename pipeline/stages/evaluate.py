@@ -99,7 +99,7 @@ def draw(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Par
         confusion(pictures["confusion"], np.array(summary["confusion_matrix"]), classes)
     if (folder / "metrics.jsonl").exists():  # not if it was stopped before its first record
         with canvas.attempt(pictures["curves"]):
-            curves(pictures["curves"], record.read(folder / "metrics.jsonl"))
+            curves(pictures["curves"], record.each(folder / "metrics.jsonl"))
     with canvas.attempt(pictures["reliability"]):
         reliability(pictures["reliability"], **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
     wrong = np.flatnonzero(rows.labels != rows.predictions)

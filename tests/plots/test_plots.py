@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 from pipeline.errors import UserError
 from pipeline.plots.data import sample_grid
 from pipeline.plots.evaluation import confusion
-from pipeline.plots.training import _running_mean, curves
+from pipeline.plots.training import POINTS, Line, _running_mean, curves
 from tests.plots.drawing import PICTURES, draw_confusion, matrix
 
 DPI = 105
@@ -100,3 +101,38 @@ def test_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
         confusion(tmp_path / "confusion.png", matrix(3), ["a", "b", "c"])
     assert [path.name for path in tmp_path.iterdir()] == ["confusion.png"]
     assert (tmp_path / "confusion.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("count", [1, 1999, 2000, 2001, 4000, 4001, 123_457])
+def test_a_line_of_any_length_has_its_extremes_its_mean_and_at_most_2000_points(count: int) -> None:
+    random = np.random.default_rng(count)
+    steps, values = np.arange(count) * 5.0, random.normal(size=count)
+    values[random.integers(count)] = values.min() - 1  # one peak that a sample would miss, and the first of two equals
+    best = sorted(random.choice(count, min(2, count), replace=False))
+    values[best] = 10.0
+    line = Line()
+    for step, value in zip(steps.tolist(), values.tolist(), strict=True):
+        line.add(step, value)
+    line.add(count * 5.0, None)
+    line.add(count * 5.0, float("nan"))
+    shown_steps, shown = line.points
+    known = dict(zip(steps.tolist(), values.tolist(), strict=True))
+    assert [known[step] for step in shown_steps.tolist()] == shown.tolist(), "each is one of the points"
+    assert np.all(np.diff(shown_steps) > 0) and min(count, POINTS // 4) <= len(shown) <= POINTS
+    assert shown.min() == values.min() and shown_steps[shown.argmax()] == steps[best[0]]
+    if count <= POINTS:
+        assert shown.tolist() == values.tolist() == line.means[1].tolist()
+    middles, means = line.means
+    whole = len(means) - 1  # the last span may be shorter
+    each = count if not whole else round((middles[1] - middles[0]) / 5)
+    assert means[0] == pytest.approx(values[:each].mean()) and middles[0] == pytest.approx(steps[:each].mean())
+
+
+def test_curves_of_a_long_run_take_little_memory(tmp_path: Path) -> None:
+    peaks = []
+    for count in (3_000, 30_000):
+        tracemalloc.start()
+        curves(tmp_path / "curves.png", ({"step": step, "train/loss": 1 / (1 + step % 77)} for step in range(count)))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from pipeline.errors import RunError
 from pipeline.run import record
-from pipeline.run.record import Record, read, sample
+from pipeline.run.record import Record, each, read
 
 
 def train(step: int) -> dict[str, Any]:
@@ -102,21 +103,22 @@ BAD = [
 def test_damage_inside_the_record_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
-    for reading in (read, sample, lambda path: Record(path).resume(2)):
+    for reading in (read, lambda path: Record(path).resume(2)):
         with pytest.raises(RunError, match=r"metrics\.jsonl:2: not a record; delete this line to go on") as caught:
             reading(path)
         assert len(str(caught.value)) < 500
 
 
-def test_a_long_record_is_drawn_from_a_sample_with_every_evaluation(tmp_path: Path) -> None:
+def test_each_record_comes_before_the_next_one_is_read(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    made = [train(step) if step % 100 else valid(step) for step in range(1, 5001)]
-    written(path, *made)
-    found = sample(path, 300)
-    shown = [values["step"] for values in found if "train/loss" in values]
-    assert 250 <= len(shown) <= 300 and max(np.diff(shown)) - min(np.diff(shown)) <= 2
-    assert [values for values in found if "valid/loss" in values] == [values for values in made if "valid/loss" in values]
-    assert sample(path, 5000) == made == read(path)
+    path.write_text("".join(json.dumps(train(step)) + "\n" for step in range(1, 20_001)) + "damage\n")
+    records = each(path)
+    tracemalloc.start()
+    assert [next(records)["step"] for _ in range(20_000)] == list(range(1, 20_001))
+    assert tracemalloc.get_traced_memory()[1] < path.stat().st_size
+    tracemalloc.stop()
+    with pytest.raises(RunError, match=r"metrics\.jsonl:20001: not a record"):
+        next(records)
 
 
 def test_what_is_recorded_is_on_the_disk_after_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
