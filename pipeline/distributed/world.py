@@ -95,7 +95,7 @@ def _join(backend: str, timeout: timedelta) -> None:
         dist.init_process_group(backend, store=own, rank=rank, world_size=number, timeout=timeout)
     except (RuntimeError, OSError) as error:
         raise LostContactError(
-            f"process {os.environ['RANK']} did not find the others within run.timeout = {timeout.seconds} s "
+            f"process {os.environ['RANK']} did not find the others within run.timeout = {timeout.total_seconds():.0f} s "
             f"({' '.join(str(error).split())[:200]}); start the same command again"
         ) from error
 
