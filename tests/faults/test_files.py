@@ -117,11 +117,13 @@ def child(action: Callable[[], None]) -> tuple[multiprocessing.process.BaseProce
     """A process that waits until it is traced with SHOWS, does ``action``, and says how it ended.
 
     That a tracer is there (TracerPid) is not enough: until it has stopped the process for the first time, system calls
-    go by unseen.
+    go by unseen. Nor may it be there too early: multiprocessing opens /dev/null before it begins ``main``, and strace would
+    take that for the first call of ``action``.
     """
     mine, its = os.pipe()
 
     def main() -> None:
+        os.write(its, b"?")
         said = b"done"
         try:
             wait_until(lambda: os.getppid() == TRACED, "strace to handle system calls")
@@ -136,6 +138,7 @@ def child(action: Callable[[], None]) -> tuple[multiprocessing.process.BaseProce
     process = multiprocessing.get_context("fork").Process(target=main)
     process.start()
     os.close(its)
+    assert os.read(mine, 1) == b"?", "the process has begun"
 
     def answer() -> bytes:
         said = os.read(mine, 65536)

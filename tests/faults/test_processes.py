@@ -10,7 +10,20 @@ from pathlib import Path
 import pytest
 
 from pipeline.distributed.stop_signal import StopSignal
-from tests.support.launching import ROOT, Job, end, launch, losses, numbers, reached, run, succeed, wait_until, weights
+from tests.support.launching import (
+    ROOT,
+    Job,
+    end,
+    free_port,
+    launch,
+    losses,
+    numbers,
+    reached,
+    run,
+    succeed,
+    wait_until,
+    weights,
+)
 
 SMOKE = str(ROOT / "configs/smoke.yaml")
 LONG = ("train.epochs=20", "train.checkpoint_every=20", "train.evaluate_every=33", "optim.schedule=cosine", "run.timeout=20")
@@ -196,7 +209,7 @@ def test_one_run_folder_has_one_writer_and_a_dead_one_leaves_no_lock(folder: Pat
 def test_processes_with_other_settings_are_refused_before_the_first_step(folder: Path) -> None:
     """Rank 1 is given another configuration, as a second machine with an old checkout has."""
     jobs = []
-    with_rank = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533"}
+    with_rank = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     for rank, lr in enumerate(("0.01", "0.02")):
         variables = with_rank | {"RANK": str(rank), "LOCAL_RANK": "0", "ACCELERATE_USE_CPU": "true"}
         jobs.append(Job(*arguments("mixed", f"optim.lr={lr}"), cwd=folder, **variables))

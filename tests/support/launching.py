@@ -35,6 +35,13 @@ def environment(**more: str) -> dict[str, str]:
     return clean | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
 
 
+def free_port() -> str:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
 class Job:
     """``python -m pipeline ARGUMENTS`` as ``processes`` processes over gloo, or as a single one if that is 0."""
 
@@ -42,9 +49,7 @@ class Job:
         self, *arguments: str, cwd: Path, processes: int = 0, paths: dict[int, str] | None = None, **more: str
     ) -> None:
         self._output = Path(tempfile.mkstemp(dir=cwd, prefix=".output")[1])
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
+        port = free_port()
         self.processes = []
         for rank in range(max(1, processes)):
             variables = environment(**more)
