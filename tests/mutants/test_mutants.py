@@ -31,7 +31,7 @@ def test_a_mutant_stands_at_one_place_and_its_tests_are_there(mutant: Mutant) ->
     for test in mutant.tests:
         file, _, name = test.partition("::")
         path = ROOT / "tests" / file
-        assert path.exists() and (not name or f"def {name}(" in path.read_text()), f"there is no {test}"
+        assert path.is_file() and (not name or f"def {name}(" in path.read_text()), f"there is no {test}"
 
 
 def test_a_text_that_is_not_there_once_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -110,6 +111,10 @@ class Archive:
             raise self.fault(
                 name, f"its header announces {header.shape} of {header.dtype}, which is not what it holds; save it again"
             )
+        if header.dtype.kind == "U":  # numpy fails only when such a word is taken out
+            letters = np.frombuffer(body, np.dtype("u4").newbyteorder(header.dtype.byteorder))
+            if (most := int(letters.max(initial=0))) > sys.maxunicode:
+                raise self.fault(name, f"holds the number {most:,}, which is no character; save it again")
         return np.frombuffer(body, header.dtype).reshape(shape, order="F" if header.fortran else "C")
 
     @contextmanager

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,9 +15,9 @@ import polars as pl
 import pytest
 
 from pipeline.data.readers import limits
-from pipeline.data.readers.tables import csv_lines, row_order
+from pipeline.data.readers.tables import csv_lines, panics, row_order
 from pipeline.errors import DataError
-from tests.support.series_files import csv, examples, long_frame, packed, parquet, read, ts
+from tests.support.series_files import csv, examples, long_frame, npz, only, packed, parquet, read, ts
 
 
 def refused(source: str, path: Path, *said: str, **columns: object) -> str:
@@ -179,6 +180,33 @@ def test_a_damaged_parquet_ends_in_a_message_or_in_the_numbers_it_holds(tmp_path
     assert refusals > 10
 
 
+PANICS = Path(__file__).parents[2] / "fuzz/corpus/parquet-validity-that-ends-too-early.parquet"
+
+
+def test_a_fault_of_the_decoder_of_parquet_says_nothing_on_the_screen_but_our_message(capfd):
+    refused("parquet", PANICS, "not a whole Parquet file (a part of it cannot be decoded)")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_others_write_while_a_file_is_read_comes_to_the_screen(capfd):
+    with pytest.raises(KeyError), panics.held():
+        os.write(2, b"first\n")
+        with ThreadPoolExecutor(2) as threads:  # which come and go while the first one reads
+            list(threads.map(lambda _: hold(), range(20)))
+        raise KeyError
+    os.write(2, b"last\n")
+    assert capfd.readouterr().err == "first\n" + "inner\n" * 20 + "last\n"
+    with pytest.raises(pl.exceptions.PanicException), panics.held():
+        os.write(2, b"thread panicked\n")
+        raise pl.exceptions.PanicException
+    assert capfd.readouterr().err == ""
+
+
+def hold() -> None:
+    with panics.held():
+        os.write(2, b"inner\n")
+
+
 VALUES = np.arange(12.0).reshape(3, 4)
 PACKED = np.arange(9.0).reshape(9, 1)
 ARCHIVES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
@@ -332,6 +360,18 @@ def test_an_array_of_a_hostile_type_is_refused(tmp_path, kind):
         made.writestr("labels.npy", member("(3,)", VALUES.tobytes(), kind=kind))
         made.writestr("values.npy", member("(3, 4)", VALUES.tobytes()))
     refused("npz", tmp_path / "a.npz", "array 'labels'")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("name", ["labels", "ids", "channels"])
+def test_words_of_what_is_no_character_are_refused(tmp_path, name, order):
+    words = np.array(["a"] if name == "channels" else ["a", "b", "c"])
+    arrays = {"values": VALUES[..., None], "labels": np.arange(3)} | {name: words}
+    path = npz(tmp_path / "good.npz", **arrays)
+    assert len(only("npz", path)) == 3
+    wrong = np.full(len(arrays[name]), 0x110000, "u4").astype(f"{order}u4")
+    arrays[name] = wrong.view(f"{order}U1")
+    refused("npz", npz(tmp_path / "a.npz", **arrays), f"array '{name}'", "1,114,112, which is no character")
 
 
 def test_what_must_be_in_memory_as_a_whole_has_a_limit(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import polars as pl
 
 from pipeline.data.readers.cells import fault
 from pipeline.data.readers.tables import parquet_sizes
+from pipeline.data.readers.tables.panics import held
 from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.readers.tables.table import Table, Wanted, check_names, runs_of, tidy, worded
 from pipeline.data.series import Array
@@ -112,8 +113,11 @@ def _time(roles: dict[str, pl.Expr], told: pl.DataFrame) -> pl.Series | None:
 @contextmanager
 def _faults(path: Path) -> Iterator[None]:
     try:
-        yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        with held():
+            yield
+    except pl.exceptions.PanicException:
+        raise _damaged(path, "a part of it cannot be decoded") from None
+    except pl.exceptions.PolarsError as error:
         said = (str(error).splitlines() or [repr(error)])[0]
         raise _damaged(path, said) from None
 
