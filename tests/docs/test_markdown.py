@@ -115,6 +115,8 @@ def test_wandb_has_the_command(page: Page, line: list[str]) -> None:
 @pytest.mark.parametrize(("page", "line"), each(programs_of_the_tests))
 def test_a_program_of_the_tests_exists_and_has_the_options(page: Page, line: list[str]) -> None:
     found = find_spec(line[0])
+    if found and found.submodule_search_locations:  # a package, whose program is __main__
+        found = find_spec(f"{line[0]}.__main__")
     assert found and found.origin
     source = Path(found.origin).read_text()
     assert not [word for word in line[1:] if word.startswith("--") and f'"{word}"' not in source]
