@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from tempfile import TemporaryFile
 from threading import Lock
 from typing import IO
 
@@ -41,7 +41,7 @@ class _Screen:
     def _begin(self) -> None:
         self._panicked = False
         with suppress(OSError):  # without a screen, or without room for a file, nothing is held back
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as somebody reads
+            self._file = TemporaryFile()  # noqa: SIM115  # open for as long as somebody reads
             self._former = os.dup(2)
             os.dup2(self._file.fileno(), 2)
 
