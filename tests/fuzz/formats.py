@@ -20,7 +20,7 @@ from pipeline import config
 from pipeline.config import strict_yaml
 from pipeline.data.readers import formats
 from pipeline.data.series import Columns, Series
-from pipeline.data.sources import catalog, image_folder
+from pipeline.data.sources import catalog
 from tests.fuzz import valid
 from tests.fuzz.damage import Random
 from tests.support.raw_files import idx, put
@@ -94,8 +94,9 @@ def image_data(folder: Path, made: Any) -> config.Data:
 
 
 def read_images(folder: Path, made: Any) -> Any:
-    train, labels, test, test_labels, *_ = image_folder.read(image_data(folder, made))
-    return np.concatenate([train, test]), [*labels, *test_labels]
+    raw = catalog.read(image_data(folder, made))
+    values = [images[np.arange(images.shape[0])] for images in (raw.train_values, raw.test_values)]
+    return np.concatenate(values), [*raw.train_labels, *raw.test_labels]
 
 
 def same_images(made: Any, found: Any) -> None:
