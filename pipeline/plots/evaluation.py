@@ -49,6 +49,19 @@ def confusion(path: Path, matrix: Array, class_names: Sequence[str]) -> None:
     save(figure, path)
 
 
+def frequent_mistakes(path: Path, cells: Array, class_names: Sequence[str]) -> None:
+    """Of more classes than a matrix can show: bars of the counts of mistakes, (K, 3) label, prediction and count."""
+    names = [f"{class_names[label]} → {class_names[guess]}" for label, guess, _ in cells]
+    figure = new_figure(7.5, 1.2 + 0.22 * len(cells))
+    axes = figure.subplots()
+    axes.barh(np.arange(len(cells)), cells[:, 2], color=ORANGE)
+    name_ticks(axes.yaxis, names, fontsize=8)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set(xlabel="examples", title="most frequent mistakes: label → prediction" if len(cells) else "no mistake")
+    save(figure, path)
+
+
 def reliability(path: Path, confidence: Array, accuracy: Array, counts: Array) -> None:
     """A reliability diagram (Guo et al., On Calibration of Modern Neural Networks, 2017) of equal-width bins.
 

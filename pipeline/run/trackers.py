@@ -19,9 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.config import Track
 from pipeline.distributed.collectives import rank
+from pipeline.training import metrics
+
+Cells = NDArray[np.int64]
+MISTAKES = 200  # rows of the table for many classes: of a long one wandb drops the end
 
 
 class Tracker:
@@ -38,11 +43,11 @@ class Tracker:
             view.submit("log", dict(values), step)
 
     def log_evaluation(
-        self, summary: Mapping[str, Any], matrix: Any, class_names: Sequence[str], pictures: Mapping[str, Path]
+        self, summary: Mapping[str, Any], cells: Cells, class_names: Sequence[str], pictures: Mapping[str, Path]
     ) -> None:
-        """The final metrics (``test/accuracy``, ...), the confusion matrix (C, C) of counts, and PNG files by name."""
+        """The final metrics (``test/accuracy``, ...), the ``metrics.confusion_cells``, and PNG files by name."""
         for view in self._views:
-            view.submit("log_evaluation", dict(summary), np.array(matrix), list(class_names), dict(pictures))
+            view.submit("log_evaluation", dict(summary), cells, list(class_names), dict(pictures))
 
     def finish(self, exit_code: int = 0, timeout: float = 30.0) -> None:
         """Close the views, within ``timeout`` seconds for all of them together."""
@@ -168,15 +173,18 @@ class _WandB(_View):
     def log(self, values: dict[str, Any], step: int) -> None:
         self.tracker.log({"step": step} | values)
 
-    def log_evaluation(self, summary: dict[str, Any], matrix: Any, names: list[str], pictures: dict[str, Path]) -> None:
+    def log_evaluation(self, summary: dict[str, Any], cells: Cells, names: list[str], pictures: dict[str, Path]) -> None:
         import wandb
 
         columns = ["Actual", "Predicted", "nPredictions"]
-        cells = [[names[i], names[j], int(count)] for (i, j), count in np.ndenumerate(matrix)]
-        table = wandb.Table(columns=columns, data=cells)
-        chart = wandb.plot_table("wandb/confusion_matrix/v1", table, dict(zip(columns, columns, strict=True)))
+        whole = len(names) <= metrics.MOST_DENSE
+        # its chart draws the cells that it is given, so those that are 0 too
+        rows = metrics.all_cells(cells, len(names)) if whole else metrics.mistakes(cells, MISTAKES)
+        table = wandb.Table(columns=columns, data=[[names[one], names[other], count] for one, other, count in rows.tolist()])
         images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
-        self.tracker.log({"confusion_matrix": chart} | images)
+        fields = dict(zip(columns, columns, strict=True))
+        chart = {"confusion_matrix": wandb.plot_table("wandb/confusion_matrix/v1", table, fields)} if whole else None
+        self.tracker.log(images | (chart or {"frequent_mistakes": table}))
         self.tracker.run.summary.update(summary)
 
     def close(self, exit_code: int) -> None:
@@ -218,7 +226,7 @@ class _TensorBoard(_View):
     def log(self, values: dict[str, Any], step: int) -> None:
         self.tracker.log(values, step=step)
 
-    def log_evaluation(self, summary: dict[str, Any], matrix: Any, names: list[str], pictures: dict[str, Path]) -> None:
+    def log_evaluation(self, summary: dict[str, Any], cells: Cells, names: list[str], pictures: dict[str, Path]) -> None:
         from matplotlib.image import imread
 
         self.tracker.log(summary, step=summary.get("step"))

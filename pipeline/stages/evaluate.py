@@ -17,7 +17,7 @@ from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
 from pipeline.errors import RunError
 from pipeline.plots import canvas
-from pipeline.plots.evaluation import confusion, reliability
+from pipeline.plots.evaluation import confusion, frequent_mistakes, reliability
 from pipeline.plots.training import curves
 from pipeline.run import advice, record, trackers
 from pipeline.run.folder import settings_of, writer
@@ -26,6 +26,7 @@ from pipeline.training import evaluation, metrics
 
 SHOWN = 10  # examples printed at the end
 MISTAKES = 25  # pictures of confident mistakes
+KINDS = 30  # of mistakes, by label and prediction, drawn where the classes are too many for a matrix
 
 
 def evaluate(folder: Path, split: str = "test") -> None:
@@ -50,10 +51,11 @@ def evaluate(folder: Path, split: str = "test") -> None:
         write(folder, summary, rows, part, prepared)
         show(rows, names)
         print(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
-        pictures = draw(folder, summary, rows, part, prepared)
+        cells = metrics.confusion_cells(rows.labels, rows.predictions, len(names))
+        pictures = draw(folder, summary, rows, cells, part, prepared)
         tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "evaluate")
         scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
-        tracker.log_evaluation(scores | {"step": found.step}, summary["confusion_matrix"], names, pictures)
+        tracker.log_evaluation(scores | {"step": found.step}, cells, names, pictures)
         tracker.finish()
         print(f"written: {place(folder, split)}\nnext: {advice.of_run('export', folder)}")
 
@@ -86,8 +88,11 @@ def write(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Pa
             results_csv.writerow([time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), *(summary[column] for column in columns)])
 
 
-def draw(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Part, prepared: Prepared) -> dict[str, Path]:
-    """The pictures of an evaluation, by name. One that fails is a warning, and what another evaluation drew is removed."""
+def draw(
+    folder: Path, summary: dict[str, Any], rows: evaluation.Rows, cells: Any, part: Part, prepared: Prepared
+) -> dict[str, Path]:
+    """The pictures of an evaluation, by name, with its ``metrics.confusion_cells``. One that fails is a warning, and what
+    another evaluation drew is removed."""
     target = place(folder, summary["split"])
     classes = prepared.manifest.class_names
     pictures = {name: target / f"{name}.png" for name in ("confusion", "curves", "reliability", "mistakes")}
@@ -96,7 +101,10 @@ def draw(folder: Path, summary: dict[str, Any], rows: evaluation.Rows, part: Par
             if not path.is_dir():
                 path.unlink(missing_ok=True)
     with canvas.attempt(pictures["confusion"]):
-        confusion(pictures["confusion"], np.array(summary["confusion_matrix"]), classes)
+        if "confusion_matrix" in summary:
+            confusion(pictures["confusion"], np.array(summary["confusion_matrix"]), classes)
+        else:
+            frequent_mistakes(pictures["confusion"], metrics.mistakes(cells, KINDS), classes)
     if (folder / "metrics.jsonl").exists():  # not if it was stopped before its first record
         with canvas.attempt(pictures["curves"]):
             curves(pictures["curves"], record.each(folder / "metrics.jsonl"))

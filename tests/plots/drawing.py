@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from pipeline.plots.data import data_report, sample_grid
-from pipeline.plots.evaluation import confusion, reliability
+from pipeline.plots.evaluation import confusion, frequent_mistakes, reliability
 from pipeline.plots.training import curves, rate_range
 
 Drawn = list[Figure]
@@ -78,6 +78,12 @@ def draw_confusion(path: Path, names: Sequence[str]) -> None:
     confusion(path, matrix(len(names)), list(names))
 
 
+def draw_mistakes(path: Path, names: Sequence[str]) -> None:
+    """Each class taken for the next one."""
+    count = len(names)
+    frequent_mistakes(path, np.array([[n, (n + 1) % count, count - n] for n in range(count)]), list(names))
+
+
 @dataclass(frozen=True)
 class Picture:
     """How a picture is drawn with ``names`` in it, if it has any: ``draw(path, names)``."""
@@ -94,4 +100,5 @@ PICTURES = {
     "reliability": Picture(draw_reliability, names=False),
     "curves": Picture(lambda path, names: curves(path, records(300)), names=False),
     "confusion of 3": Picture(draw_confusion),
+    "frequent mistakes": Picture(draw_mistakes),
 }

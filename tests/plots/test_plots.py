@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.errors import UserError
 from pipeline.plots.data import sample_grid
-from pipeline.plots.evaluation import confusion
+from pipeline.plots.evaluation import confusion, frequent_mistakes
 from pipeline.plots.training import POINTS, Line, _running_mean, curves
 from tests.plots.drawing import PICTURES, draw_confusion, matrix
 
@@ -37,6 +37,7 @@ SIZES = {  # inches
     "reliability": (4.6, 5.4),
     "curves": (7.5, 5.7),
     "confusion of 3": (4.7, 3.9),
+    "frequent mistakes": (7.5, 2.08),
 }
 CONFUSIONS = {2: (4.7, 3.9), 20: (10.2, 9.4), 62: (10.2, 9.4)}
 
@@ -79,6 +80,11 @@ def test_curves_draw_a_run_that_has_hardly_begun_or_diverged(few: list[dict[str,
 
 def test_confusion_draws_a_class_without_examples(tmp_path: Path) -> None:
     confusion(tmp_path / "confusion.png", np.array([[3, 0], [0, 0]]), ["seen", "unseen"])
+    written(tmp_path / "confusion.png")
+
+
+def test_many_classes_without_a_mistake_have_a_picture_that_says_so(tmp_path: Path) -> None:
+    frequent_mistakes(tmp_path / "confusion.png", np.empty((0, 3), np.int64), [str(n) for n in range(300)])
     written(tmp_path / "confusion.png")
 
 

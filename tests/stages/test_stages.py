@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ def test_offline_wandb_run_shows_the_final_metrics(folder: Path) -> None:
     assert summary["test/accuracy"] == pytest.approx(measured["accuracy"])
     assert summary["test/loss"] == pytest.approx(measured["loss"])
     assert "confusion" in summary
+    (path,) = (folder / "runs/smoke/wandb").rglob("confusion_matrix*.table.json")
+    table = json.loads(path.read_text())
+    cells = {(label, guess): count for label, guess, count in table["data"]}
+    with (folder / "runs/smoke/eval/predictions.csv").open() as file:
+        said = Counter((row["label"], row["prediction"]) for row in csv.DictReader(file))
+    assert table["columns"] == ["Actual", "Predicted", "nPredictions"]
+    assert {place: count for place, count in cells.items() if count} == said
+    matrix = np.array(measured["confusion_matrix"])
+    assert (matrix != matrix.T).any(), "or it would not show which are its rows"
+    assert matrix.ravel().tolist() == list(cells.values())
 
 
 def test_evaluation_of_10007_rows_is_the_same_on_1_and_3_processes(tmp_path: Path) -> None:

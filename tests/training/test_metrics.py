@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -78,6 +79,45 @@ def test_counts_of_parts_add_up_to_those_of_the_whole() -> None:
     parts = [metrics.confusion_matrix(labels[a:b], guesses[a:b], CLASSES) for a, b in pairwise(cuts)]
     np.testing.assert_array_equal(sum(parts), whole)
     assert whole.sum() == 500 and whole.dtype == np.int64
+
+
+def test_cells_are_those_of_the_matrix_that_are_not_0_in_its_order() -> None:
+    labels, guesses, *_ = example(4)
+    matrix = metrics.confusion_matrix(labels, guesses, CLASSES)
+    found = metrics.confusion_cells(labels, guesses, CLASSES)
+    assert found.tolist() == [[*place, matrix[tuple(place)]] for place in np.argwhere(matrix).tolist()]
+    assert metrics.all_cells(found, CLASSES).tolist() == [[*place, count] for place, count in np.ndenumerate(matrix)]
+    assert metrics.confusion_cells(labels[:0], guesses[:0], CLASSES).shape == (0, 3)
+
+
+def test_the_most_frequent_mistakes_come_first_and_those_that_are_as_frequent_in_order() -> None:
+    cells = np.array([[0, 0, 9], [0, 2, 3], [1, 0, 5], [1, 1, 1], [2, 0, 5], [2, 1, 4]])
+    assert metrics.mistakes(cells, 3).tolist() == [[1, 0, 5], [2, 0, 5], [2, 1, 4]]
+    assert metrics.mistakes(cells, 10)[:, 2].tolist() == [5, 5, 4, 3]
+
+
+def test_many_classes_cost_what_they_are_and_not_their_square() -> None:
+    classes, count = 20_000, 30_000
+    random = np.random.default_rng(0)
+    labels, guesses = random.integers(0, classes, (2, count))
+    names = [str(number) for number in range(classes)]
+    tracemalloc.start()
+    summary = metrics.summary(labels, guesses, np.ones(count), np.ones(count), names)
+    text = json.dumps(summary, indent=2)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 200 * 2**20 and len(text) < 10 * 2**20, "the matrix would be 3 GB"
+    cells = summary["confusion_cells"]
+    assert sum(cells["count"]) == count and set(zip(cells["label"], cells["prediction"], strict=True)) == set(
+        zip(labels.tolist(), guesses.tolist(), strict=True)
+    )
+
+
+def test_a_matrix_is_whole_up_to_200_classes() -> None:
+    numbers = np.array([0, 1])
+    for classes, there, absent in ((200, "confusion_matrix", "confusion_cells"), (201, "confusion_cells", "confusion_matrix")):
+        summary = metrics.summary(numbers, numbers, np.ones(2), np.ones(2), [str(number) for number in range(classes)])
+        assert there in summary and absent not in summary
 
 
 def test_rows_are_labels_and_columns_predictions() -> None:
