@@ -124,8 +124,16 @@ class Series:
 
     def blocks(self, rows: Array) -> Iterator[tuple[Array, Array, Array]]:
         """The series ``rows``, in that order, in blocks of about BLOCK bytes: rows (n), values (S', F), lengths (n)."""
-        lengths = self.lengths[rows]
-        for piece in cuts(lengths * self.width, BLOCK):
-            chosen, steps = rows[piece], lengths[piece]
-            begins = np.repeat(self.offsets[chosen], steps)
-            yield chosen, self.values[begins + steps_of(steps)], steps
+        lengths = self.lengths
+        equal = len(lengths) > 0 and bool((lengths == lengths[0]).all())
+        values: Array = np.asarray(self.values)
+        for piece in cuts(lengths[rows] * self.width, BLOCK):
+            chosen, steps = rows[piece], lengths[rows[piece]]
+            if (np.diff(chosen) == 1).all():
+                yield chosen, values[self.offsets[chosen[0]] : self.offsets[chosen[-1] + 1]], steps
+            elif equal:
+                whole = values.reshape(len(lengths), -1)  # a series after the other is copied, not a step
+                yield chosen, np.take(whole, chosen, axis=0).reshape(-1, values.shape[1]), steps
+            else:
+                begins = np.repeat(self.offsets[chosen], steps)
+                yield chosen, np.take(values, begins + steps_of(steps), axis=0), steps

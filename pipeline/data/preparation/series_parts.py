@@ -16,7 +16,7 @@ from pipeline.data import clean
 from pipeline.data.clean import Cleaning
 from pipeline.data.manifest import Channels, Content, Name, PartFile, PartInfo, SeriesInfo
 from pipeline.data.preparation import part_files, series_split
-from pipeline.data.preparation.moments import Moments
+from pipeline.data.preparation.moments import Moments, folded
 from pipeline.data.preparation.series_split import Part
 from pipeline.data.preparation.spool import repeated, spool
 from pipeline.data.readers import formats
@@ -76,7 +76,7 @@ def _learn(train: Series, rows: Array, cleaning: Cleaning) -> Cleaning:
         where = _where(train, numbers)
         values, lengths = cleaning.cut(values, lengths, where)
         cleaning.refuse_missing(np.isnan(values), lengths, where)
-        low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
+        low, high = np.fmin(low, folded(np.fmin, values)), np.fmax(high, folded(np.fmax, values))
         moments.add(cleaning.rounded(values))
     empty = [train.channels[number] for number in np.flatnonzero(moments.count == 0)]
     if empty:
@@ -97,7 +97,7 @@ def _where(series: Series, rows: Array) -> Where:
 
 
 def _write(folder: Path, name: Name, part: Part, cleaning: Cleaning, classes: int, limit_mb: int) -> tuple[PartInfo, Moments]:
-    """Clean and write one part, and return what the manifest says of it and the statistics of its features."""
+    """Clean and write one part, and return what the manifest says of it and, of the training split, its statistics."""
     series, rows, labels = part.series, part.rows, part.labels
     lengths = np.minimum(series.lengths[rows], cleaning.max_length or series.lengths.max())
     lengths = np.full_like(lengths, cleaning.resample) if cleaning.resample else lengths
@@ -107,8 +107,11 @@ def _write(folder: Path, name: Name, part: Part, cleaning: Cleaning, classes: in
     def blocks(chosen: Array) -> Iterator[Array]:
         for numbers, raw, steps in series.blocks(chosen):
             values, _ = cleaning.apply(raw, steps, _where(series, numbers))
-            np.add(missing, np.isnan(raw).sum(0), out=missing)
-            moments.add(values)
+            absent = np.isnan(raw)
+            if absent.any():
+                np.add(missing, absent.sum(0), out=missing)
+            if name == "train":
+                moments.add(values)
             yield values
 
     written: list[PartFile] = []

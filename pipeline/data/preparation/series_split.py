@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -91,7 +92,7 @@ def _labels(series: Series, train: Series, class_names: tuple[str, ...]) -> Arra
     """(N) the class of each series. Raises DataError for one that the training file does not have."""
     assert series.labels is not None
     ranks = {word: rank for rank, word in enumerate(class_names)}
-    labels = np.array([ranks.get(word, -1) for word in series.labels], np.int64)
+    labels = np.fromiter(map(ranks.get, series.labels, repeat(-1)), np.int64, len(series))
     if (labels < 0).any():
         row = int(labels.argmin())
         raise DataError(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +29,9 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
             if not block.lengths.all():
                 raise DataError(f"{block.place(int(block.lengths.argmin()))}: the series has no steps; leave it out")
             file.write(np.ascontiguousarray(block.values).data)
-            labels += (known.setdefault(word, word) for word in block.labels or ())
-            groups += (known.setdefault(word, word) for word in block.groups or ())
+            known |= {word: word for word in {*(block.labels or ()), *(block.groups or ())} if word not in known}
+            labels += map(known.__getitem__, block.labels or ())
+            groups += map(known.__getitem__, block.groups or ())
             lengths.append(block.lengths)
             rows.append(block.rows)
             if block.times is not None:
@@ -63,11 +63,5 @@ def repeated(
 
 def _hashes(series: Series, rows: Array, rounded: Callable[[Array], Array]) -> Array:
     """(n) uint64: of the bytes of each of the series ``rows``."""
-    return np.fromiter(_each_hash(series, rows, rounded), np.uint64, len(rows))
-
-
-def _each_hash(series: Series, rows: Array, rounded: Callable[[Array], Array]) -> Iterator[int]:
-    for _, values, lengths in series.blocks(rows):
-        content = rounded(values)
-        for start, end in pairwise(offsets_of(lengths).tolist()):
-            yield twins.hash_of(content[start:end])
+    blocks = (twins.hashes_of(rounded(values), lengths) for _, values, lengths in series.blocks(rows))
+    return np.concatenate([np.zeros(0, np.uint64), *blocks])

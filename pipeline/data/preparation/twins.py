@@ -7,12 +7,28 @@ from hashlib import blake2b
 
 import numpy as np
 
-from pipeline.data.series import Array
+from pipeline.data.series import Array, offsets_of, steps_of
 
 
 def hash_of(example: Array) -> int:
     """64 bits of the bytes of an example."""
     return int.from_bytes(blake2b(np.ascontiguousarray(example).data, digest_size=8).digest())
+
+
+def hashes_of(values: Array, lengths: Array) -> Array:
+    """(n) uint64, 64 bits of each of n series (S, F) float32 of so many steps, end to end.
+
+    They are the sum of what SplitMix64 (Steele, Lea and Flood, 2014) makes of each value and its place in its series.
+    """
+    width = values.shape[1]
+    mixed = np.ascontiguousarray(values).view(np.uint32).astype(np.uint64)
+    places = steps_of(lengths)[:, np.newaxis] * width + np.arange(width)
+    mixed += places.astype(np.uint64) << np.uint64(32)
+    for factor, shift in ((0x9E3779B97F4A7C15, 30), (0xBF58476D1CE4E5B9, 27), (0x94D049BB133111EB, 31)):
+        mixed *= np.uint64(factor)
+        mixed ^= mixed >> np.uint64(shift)
+    sums: Array = np.add.reduceat(mixed.reshape(-1), offsets_of(lengths)[:-1] * width)
+    return sums
 
 
 def pairs(known: Array, wanted: Array) -> Iterator[tuple[int, int]]:

@@ -52,4 +52,12 @@ def _refuse_unfit(block: Series) -> None:
     """Raise DataError for a word of a block that is too long or holds what nobody sees."""
     refuse_unfit(block.channels, lambda _: f"{block.source}: the name of channel")
     for role, words in (("id", block.ids), ("label", block.labels), ("group", block.groups)):
-        refuse_unfit(words or (), lambda number, role=role: f"{block.place(number)}: the {role}")  # type: ignore[misc]
+
+        def where(number: int, role: str = role) -> str:
+            return f"{block.place(number)}: the {role}"
+
+        if words:
+            try:
+                refuse_unfit(words if role == "id" else [*{*words}], where)  # labels and groups are few
+            except DataError:
+                refuse_unfit(words, where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,11 +14,12 @@ from safetensors.numpy import load_file
 
 from pipeline.config import Data
 from pipeline.data import series as series_module
-from pipeline.data.preparation import part_files, series_parts
+from pipeline.data.preparation import part_files, series_parts, twins
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.preparation.moments import Moments
 from pipeline.data.preparation.report import report
 from pipeline.data.prepared import open_prepared
+from pipeline.data.series import Series
 from pipeline.data.store import Store
 from pipeline.errors import DataError
 from tests.support.series_files import WRITERS, csv, long_frame, npz, parquet, ts
@@ -95,6 +97,35 @@ def test_statistics_are_those_of_the_training_part_alone_and_a_constant_channel_
     np.testing.assert_allclose(prepared.normalization("global")[0], train.mean(), rtol=1e-6)
     np.testing.assert_allclose(1 / prepared.normalization("global")[1], train.std(), rtol=1e-6)
     assert prepared.manifest.value_range == (train.min(), train.max())
+
+
+@pytest.mark.parametrize("features", [1, 2, 3, 7, 8, 9, 40])
+@pytest.mark.parametrize("kind", ["plain", "missing", "zeros"])
+def test_moments_have_the_bits_of_sums_step_after_step(features, kind):
+    """Manifests hold them with all digits, and what a prepared folder says of itself does not change."""
+    random = np.random.default_rng(features)
+    moments, mean, squares, count = Moments(features), np.zeros(features), np.zeros(features), np.zeros(features, np.int64)
+    low, high = np.full(features, np.inf), np.full(features, -np.inf)
+    for steps in (1, 5, 700, 5000):
+        values = (random.normal(size=(steps, features)) * 10.0 ** random.integers(-3, 4, features)).astype(np.float32)
+        if kind == "missing":
+            values[random.random(values.shape) < 0.2] = np.nan
+        if kind == "zeros":
+            values = np.maximum(values, 0) * random.choice([-1, 1], values.shape).astype(np.float32)
+        moments.add(values)
+        there = ~np.isnan(values)
+        own, exact = there.sum(0), np.where(there, values, 0).astype(np.float64)
+        block = exact.sum(0) / np.maximum(own, 1)
+        total, shift = np.maximum(count + own, 1), block - mean
+        squares += ((exact - block) ** 2).sum(0, where=there) + shift**2 * (count * own / total)
+        mean += shift * own / total
+        count += own
+        low = np.minimum(low, values.min(0, where=there, initial=np.inf))
+        high = np.maximum(high, values.max(0, where=there, initial=-np.inf))
+    std = np.where(low < high, np.sqrt(squares / np.maximum(count, 1)), 0.0)
+    for found, wanted in ((moments.mean, mean), (moments.std, std), (moments.low, low), (moments.high, high)):
+        assert found.tobytes() == wanted.tobytes()
+    assert moments.count.tolist() == count.tolist() and moments.missing.tolist() == (5706 - count).tolist()
 
 
 @pytest.mark.parametrize("cuts", [[], [7], [1, 2, 50, 99]])
@@ -328,3 +359,28 @@ def test_the_same_series_prepare_to_the_same_bytes_from_every_format(tmp_path, c
     assert len(digests) >= 7
     for form, parts in digests.items():
         assert parts == digests["ts"], form
+
+
+def test_hashes_of_series_tell_apart_what_differs_in_a_value_a_place_or_the_length():
+    made = [[1, 2, 3], [1, 2, 4], [2, 1, 3], [1, 2, 3, 0], [0, 1, 2, 3], [-0.0, 1, 2, 3], [1, 2, 3]]
+    lengths = np.array([len(one) for one in made])
+    values = np.concatenate([np.array(one, np.float32) for one in made])[:, None]
+    found = twins.hashes_of(values, lengths)
+    assert found[0] == found[-1] and len(set(found[:-1].tolist())) == len(made) - 1
+    alone = [twins.hashes_of(np.array(one, np.float32)[:, None], np.array([len(one)])).item() for one in made]
+    assert alone == found.tolist(), "whatever stands before a series"
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 4], [0, 2, 3, 9], [9, 2], []])
+@pytest.mark.parametrize("lengths", [(4, 4), (2, 9)])
+def test_some_series_are_given_in_the_order_that_was_asked_for(monkeypatch, rows, lengths):
+    series, words, _ = examples(10, lengths=lengths)
+    monkeypatch.setattr(series_module, "BLOCK", 200)
+    steps = [len(one) for one in series]
+    offsets, numbers = series_module.offsets_of(np.array(steps)), np.arange(10)
+    names = ("a", "b", "c")
+    whole = Series(Path("a"), np.concatenate(series), offsets, names, (), tuple(words), None, None, "line", numbers)
+    blocks = list(whole.blocks(np.array(rows, np.int64)))
+    assert [row for chosen, _, _ in blocks for row in chosen] == rows
+    assert [step for _, _, own in blocks for step in own] == [steps[row] for row in rows]
+    assert b"".join(values.tobytes() for _, values, _ in blocks) == b"".join(series[row].tobytes() for row in rows)

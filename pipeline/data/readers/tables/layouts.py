@@ -19,7 +19,7 @@ import polars as pl
 
 from pipeline.data.readers import cells
 from pipeline.data.readers.tables.row_order import by_series
-from pipeline.data.readers.tables.rows import Rows
+from pipeline.data.readers.tables.rows import Rows, shared
 from pipeline.data.readers.tables.table import Table, Wanted, blocks, find_roles
 from pipeline.data.series import Array, Columns, Series, offsets_of, place
 from pipeline.errors import DataError, quoted
@@ -166,6 +166,6 @@ def _steps(table: Table, others: dict[str, int], columns: Columns) -> tuple[tupl
 
 def _series(table: Table, heads: pl.DataFrame, rows: Array, stored: Array, offsets: Array, channels: tuple[str, ...]) -> Series:
     """Series whose words stand in ``heads``, a frame with a row for each of them."""
-    label, group = (tuple(heads[role].to_list()) if role in heads.columns else None for role in ("label", "group"))
+    label, group = (shared(heads[role]) if role in heads.columns else None for role in ("label", "group"))
     ids = tuple(heads["id"].to_list())
     return Series(table.path, stored, offsets.astype(np.int64), channels, ids, label, group, None, table.unit, rows)

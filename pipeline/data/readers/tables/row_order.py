@@ -37,32 +37,46 @@ def by_series(table: Table, wanted: Wanted, folder: Path | None) -> Iterator[Row
     """
     rest = blocks(table, wanted)
     held: list[Rows] = []
-    while sum(block.nbytes for block in held) <= IN_MEMORY:
-        if (block := next(rest, None)) is None:
-            yield _in_memory(joined(held))
-            return
+    size = 0
+    for block in rest:
         held.append(block)
-    sizes = _survey(table, wanted)
+        size += block.nbytes
+        if size > IN_MEMORY:
+            break
+    else:
+        if _together(held):
+            yield from held if len(held) == 1 else _stream(table, wanted, held)
+        else:
+            rows = joined(held)
+            yield rows.ordered(np.argsort(Numbers().of(rows.heads["id"]), kind="stable"))
+        return
+    ids = Wanted(wanted.columns, {"id": wanted.roles["id"]}, ())
+    together = _together(held) and _together(blocks(table, ids))
     every = chain(held, rest)
     del held
-    yield from _stream(table, wanted, every) if sizes is None else _through_files(table, wanted, every, sizes, folder)
+    yield from _stream(table, wanted, every) if together else _through_files(table, wanted, every, _counts(table, ids), folder)
 
 
-def _in_memory(rows: Rows) -> Rows:
-    numbers = Numbers().of(rows.heads["id"])
-    return rows if (numbers[1:] >= numbers[:-1]).all() else rows.ordered(np.argsort(numbers, kind="stable"))
+def _together(parts: Iterable[Rows]) -> bool:
+    """Whether the rows of each series stand together; False, too, if two ids have the same hash."""
+    hashes: list[pl.Series] = []
+    last: str | None = None
+    for rows in parts:
+        ids = rows.heads["id"]
+        hashes.append(ids.filter(ids.ne_missing(ids.shift(fill_value=last))).hash())
+        last = ids[-1]
+    every = pl.concat(hashes)
+    return every.n_unique() == len(every)
 
 
-def _survey(table: Table, wanted: Wanted) -> Array | None:
-    """(N) the rows of each series; None if the rows of each series stand together."""
-    ids, counts, last, together = Numbers(), np.zeros(0, np.int64), -1, True
-    for rows in blocks(table, Wanted(wanted.columns, {"id": wanted.roles["id"]}, ())):
-        numbers = ids.of(rows.heads["id"]).astype(np.int64)
-        together = together and bool((np.diff(numbers, prepend=last) >= 0).all())
-        last = int(numbers[-1])
-        counts = np.append(counts, np.zeros(len(ids) - len(counts), np.int64))
-        counts += np.bincount(numbers, rows.lengths, len(ids)).astype(np.int64)
-    return None if together else counts
+def _counts(table: Table, ids: Wanted) -> Array:
+    """(N) the rows of each series."""
+    known, counts = Numbers(), np.zeros(0, np.int64)
+    for rows in blocks(table, ids):
+        numbers = known.of(rows.heads["id"])
+        counts = np.append(counts, np.zeros(len(known) - len(counts), np.int64))
+        counts += np.bincount(numbers, rows.lengths, len(known)).astype(np.int64)
+    return counts
 
 
 def _stream(table: Table, wanted: Wanted, every: Iterable[Rows]) -> Iterator[Rows]:

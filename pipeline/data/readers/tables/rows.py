@@ -97,6 +97,13 @@ def dense(numbers: pl.DataFrame, masked: bool, count: int) -> tuple[Array, Array
     return values, numbers.select(pl.all().is_null()).to_numpy() if absent else None
 
 
+def shared(words: pl.Series) -> tuple[str, ...]:
+    """Words as those of Python, of which equal ones are the same object: a million labels take the memory of a few."""
+    numbers = Numbers()
+    made = numbers.of(words).tolist()
+    return tuple(map(numbers.words().to_list().__getitem__, made))
+
+
 class Numbers:
     """Words as numbers from 0, in the order in which they first came."""
 
