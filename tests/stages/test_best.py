@@ -50,13 +50,16 @@ def test_the_best_weights_are_evaluated_and_exported_the_averaged_ones_where_the
     checkpoints = run_folder / "checkpoints"
     seen = {record["step"]: record for record in records(run_folder) if "valid/loss" in record}
     step = sorted(seen)[2]
+    succeed("evaluate", "--run", "averaged", cwd=folder)
+    assert json.loads((run_folder / "eval/metrics.json").read_text())["step"] != step
     (checkpoints / "best.json").write_text(json.dumps({"step": step}))  # which is not the newest
     measured = evaluated(folder, "averaged", "--split", "valid")
     assert measured["step"] == step
     for name in ("loss", "accuracy"):
         assert measured[name] == pytest.approx(seen[step][f"valid/{name}"], rel=1e-9)
     succeed("export", "--run", "averaged", cwd=folder)
-    assert json.loads((run_folder / "export/config.json").read_text())["facts"]["step"] == step
+    facts = json.loads((run_folder / "export/config.json").read_text())["facts"]
+    assert facts["step"] == step and facts["test"] is None, "an evaluation of other weights says nothing of these"
     exported = load_file(run_folder / "export/model.safetensors")
     averaged, plain = (load_file(checkpoints / f"step_{step:08d}/{name}.safetensors") for name in ("ema", "model"))
     assert all(exported[name].equal(value) for name, value in averaged.items())

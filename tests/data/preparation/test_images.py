@@ -270,6 +270,16 @@ def test_data_that_is_not_prepared_says_what_to_type(mnist):
         open_prepared(mnist())
 
 
+def test_a_test_image_that_is_a_validation_image_is_counted_as_one_that_is_a_training_image(mnist, tmp_path):
+    made, arrays = prepare(mnist()), examples()
+    rows = [int(made.part(name).index[3]) for name in ("train", "valid")]
+    for twin, row in enumerate(rows):
+        arrays[2][twin] = arrays[0][row]
+    put(tmp_path / "twins", arrays)
+    twins = prepare(mnist().model_copy(update={"root": str(tmp_path / "twins")})).manifest
+    assert made.manifest.repeated == 0 and twins.repeated_rows == ((0, rows[0]), (1, rows[1]))
+
+
 @pytest.mark.parametrize("name", ["train", "valid", "test"])
 def test_a_prepared_file_that_was_changed_is_named(mnist, name):
     path = prepare(mnist()).folder / f"{name}.safetensors"
