@@ -53,9 +53,13 @@ def path(text: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """The hexadecimal SHA-256 of a file's bytes."""
-    with _opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The hexadecimal SHA-256 of a file's bytes. Raises OSError with its name."""
+    try:
+        with _opened(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:  # of reading, which has no name
+        error.filename = error.filename or str(path)
+        raise
 
 
 def read(path: Path, limit: int) -> bytes:

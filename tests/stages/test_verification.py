@@ -80,7 +80,9 @@ def parts(settings: Config, *names: str) -> list[Path]:
     return [folder_of(settings.data) / f"{name}.safetensors" for name in names]
 
 
-def test_each_file_is_hashed_at_the_first_start_that_reads_it_and_at_no_other(settings: Config, tmp_path: Path) -> None:
+def test_each_file_is_hashed_at_the_first_start_that_reads_it_and_at_no_other(
+    settings: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     prepare(settings.data)
     with files_hashed(tmp_path) as found:
         start(settings, "one")
@@ -95,6 +97,7 @@ def test_each_file_is_hashed_at_the_first_start_that_reads_it_and_at_no_other(se
     with files_hashed(tmp_path) as found:
         stage.prepare(settings, "own.yaml", verify=True)
     assert sorted(found) == sorted([*raw_files(settings), *parts(settings, *PARTS)])
+    assert "prepared before, and every file is what it was" in capsys.readouterr().out
 
 
 def test_evaluate_and_export_hash_the_part_that_they_read(settings: Config, tmp_path: Path) -> None:
@@ -164,3 +167,13 @@ def test_asked_to_verify_prepare_believes_no_checksum_that_is_kept(settings: Con
     prepare(settings.data)
     with pytest.raises(DataError, match="changed after it was made"):
         stage.prepare(settings, "own.yaml", verify=True)
+
+
+def test_a_raw_file_that_cannot_be_read_is_one_message_with_its_name(tmp_path: Path) -> None:
+    data = config.Data(**idx_files(tmp_path / "raw"), prepared=str(tmp_path / "prepared"))
+    prepare(data)
+    path = sorted((tmp_path / "raw").iterdir())[0]
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # a regular file, whose first byte is an I/O error
+    with pytest.raises(DataError, match=rf"{path}: cannot be read \(Input/output error\); put"):
+        prepare(data)

@@ -56,7 +56,14 @@ def refuse_changed(
     """
     known = Checksums(prepared.folder, anew)
     prepared.verify(parts, known)
-    for name, (path, checksum) in (catalog.checksums(data, known) if raw else {}).items():
+    try:
+        found = catalog.checksums(data, known) if raw else {}
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: cannot be read ({error.strerror}); put a good copy there, or move it away: "
+            f"{prepared.folder} is used without it"
+        ) from error
+    for name, (path, checksum) in found.items():
         if prepared.manifest.source_files.get(name) != checksum:
             what = "is not the folder" if path.is_dir() else "is not the file"
             raise DataError(
