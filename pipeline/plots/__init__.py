@@ -3,7 +3,8 @@
 In the order of their imports:
 
     canvas      what all pictures share
-    data        sample examples, the report on a prepared folder
+    series      examples of series
+    data        examples of images, the report on a prepared folder
     training    curves, the range test
     evaluation  confusion, reliability
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import files
-from pipeline.errors import UserError, printable
+from pipeline.errors import UserError, printable, short
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 MOST_COUNTED = 20  # classes; numbers in the cells of more would be too small to read
+MOST_NAMED = 60  # classes; of more, some are named
+NAMED = 20  # of those
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 
 
@@ -39,8 +41,24 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def name_ticks(axis: Axis, names: Sequence[str], first: float = 0.0, **style: Any) -> None:
-    """Write ``names`` beside an axis, one a unit from ``first``."""
-    axis.set_ticks((np.arange(len(names)) + first).tolist(), [printable(name) for name in names], **style)
+    """Write ``names`` beside an axis, one per unit from ``first``."""
+    axis.set_ticks((np.arange(len(names)) + first).tolist(), [short(name) for name in names], **style)
+
+
+def name_some(axis: Axis, names: Sequence[str], first: float = 0.0, **style: Any) -> None:
+    """``name_ticks``, but of more than MOST_NAMED names only NAMED, evenly spread: a name costs more than all else."""
+    if len(names) <= MOST_NAMED:
+        name_ticks(axis, names, first, **style)
+        return
+    places = np.unique(np.linspace(0, len(names) - 1, NAMED).astype(np.int64))
+    axis.set_ticks((places + first).tolist(), [short(names[place]) for place in places], **style)
+
+
+def few_ticks(axis: Axis, count: int, whole: bool = False) -> None:
+    """At most about ``count`` ticks on a linear axis; ``whole``: at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(count, integer=whole))
 
 
 def save(figure: Figure, path: Path) -> None:

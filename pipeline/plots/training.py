@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.plots.canvas import BLUE, GREY, ORANGE, Array, new_figure, save
+from pipeline.plots.canvas import BLUE, GREEN, GREY, ORANGE, Array, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 POINTS = 2000  # of a line; more than a picture has pixels
+PANELS = {"loss": 2.2, "accuracy": 1.4, "learning rate": 0.8}  # and their share of the height
+FEW = 80  # records; a mean over the neighbours of fewer would say more of them than of the run
 
 
 class Line:
@@ -71,32 +73,34 @@ def _joined(one: _Span, other: _Span) -> _Span:
     return _Span(low, high, one.steps + other.steps, one.values + other.values, one.number + other.number)
 
 
-def curves(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """A run over its steps, from the records of metrics.jsonl: losses, validation accuracy, learning rate.
+def curves(path: Path, records: Iterable[Mapping[str, Any]], chosen: int | None = None) -> None:
+    """A run over its steps, from the records of metrics.jsonl: losses, accuracies, learning rate.
 
-    The training loss is drawn twice: as it was, faint, and as a running mean. Its panel has a logarithmic
-    scale when it spans more than one order of magnitude. Missing values and null are left out.
+    What many training batches gave is drawn twice: as it was, faint, and as a running mean. The losses have a logarithmic
+    scale when they span more than one order of magnitude. Missing values and null are left out.
+    ``chosen``: the step whose checkpoint was evaluated, which is marked in each panel.
     """
-    lines = {name: Line() for name in ("train/loss", "valid/loss", "valid/accuracy", "train/lr")}
+    lines = {name: Line() for name in ("train/loss", "valid/loss", "train/accuracy", "valid/accuracy", "train/lr")}
     for record in records:
         for name, line in lines.items():
             line.add(record["step"], record.get(name))
-    panels = [name for name in ("loss", "valid/accuracy", "train/lr") if name == "loss" or len(lines[name].points[0])]
+    shows = {"loss": "train/loss", "accuracy": "valid/accuracy", "learning rate": "train/lr"}
+    panels = [name for name in PANELS if name == "loss" or len(lines[shows[name]].points[0])]
     figure = new_figure(7.5, 1.2 + 1.5 * len(panels))
-    ratios = [{"loss": 2.2, "valid/accuracy": 1.4, "train/lr": 0.8}[name] for name in panels]
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios).ravel()
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=[PANELS[name] for name in panels]).ravel()
     for axes, name in zip(grid, panels, strict=True):
-        if name == "loss":
-            _losses(axes, lines["train/loss"], lines["valid/loss"])
+        if name == "learning rate":
+            steps, rates = lines["train/lr"].points
+            axes.plot(steps, rates, color=GREY, marker=_marker(rates), markersize=3.5, linewidth=1.5)
+            axes.set_ylim(0, 1.1 * rates.max() or 1)
         else:
-            steps, values = lines[name].points
-            color = ORANGE if name == "valid/accuracy" else GREY
-            axes.plot(steps, values, color=color, marker=_marker(values), markersize=3.5, linewidth=1.5)
-            if name == "valid/accuracy":
-                best = int(values.argmax())
-                text = f"best {values[best]:.4f} at step {steps[best]:,.0f}"
-                axes.annotate(text, (0.985, 0.08), xycoords="axes fraction", ha="right", fontsize=9, color=color)
-        axes.set_ylabel({"loss": "loss", "valid/accuracy": "validation\naccuracy", "train/lr": "learning\nrate"}[name])
+            drawn = _both_splits(axes, lines[f"train/{name}"], lines[f"valid/{name}"], name)
+        if chosen is not None:
+            axes.axvline(chosen, color=GREEN, linewidth=1.2, linestyle=":", label=f"evaluated: step {chosen:,}")
+        if name == "loss":
+            _logarithmic_if_wide(axes, drawn)
+            axes.legend(frameon=False, fontsize=9)
+        axes.set_ylabel(name.replace(" ", "\n"))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     grid[-1].set_xlabel("step")
@@ -105,24 +109,34 @@ def curves(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     save(figure, path)
 
 
-def _losses(axes: Axes, train: Line, validation: Line) -> None:
-    from matplotlib.ticker import LogLocator
-
-    steps, losses = train.points
-    middles, means = train.means
-    smooth = _running_mean(means, max(1, len(means) // 40))
-    axes.plot(steps, losses, color=BLUE, alpha=0.3, marker=_marker(losses), markersize=3.5, linewidth=0.8)
-    axes.plot(middles, smooth, color=BLUE, linewidth=1.8, label="training (running mean)")
+def _both_splits(axes: Axes, train: Line, validation: Line, what: str) -> Array:
+    """The loss or the accuracy of the training batches, and of the validation split with its best value marked: all values
+    of the lines that are not faint."""
+    (steps, values), name = train.points, "training batches"
+    if len(values) >= FEW:
+        axes.plot(steps, values, color=BLUE, alpha=0.3, linewidth=0.8)
+        steps, means = train.means
+        values, name = _running_mean(means, len(means) // 40), f"{name} (running mean)"
+    axes.plot(steps, values, color=BLUE, linewidth=1.5, marker=_marker(values), markersize=3.5, label=name)
     valid_steps, valid = validation.points
     if len(valid):
+        best = int(valid.argmin() if what == "loss" else valid.argmax())
         axes.plot(valid_steps, valid, color=ORANGE, marker=_marker(valid), markersize=3.5, linewidth=1.5, label="validation")
-    both = np.concatenate([smooth, valid])
-    if len(both) and both.min() > 0 and both.max() > 10 * both.min():
+        axes.plot(valid_steps[best], valid[best], "*", color=ORANGE, markersize=11)
+        if what == "accuracy":
+            text = f"best {valid[best]:.4f} at step {valid_steps[best]:,.0f}"
+            axes.annotate(text, (0.985, 0.08), xycoords="axes fraction", ha="right", fontsize=9, color=ORANGE)
+    return np.concatenate([values, valid])
+
+
+def _logarithmic_if_wide(axes: Axes, values: Array) -> None:
+    from matplotlib.ticker import LogLocator
+
+    if len(values) and values.min() > 0 and values.max() > 10 * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-    axes.legend(frameon=False, fontsize=9)
 
 
 def _marker(values: Array) -> str:

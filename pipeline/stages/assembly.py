@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import config, files
@@ -19,7 +21,8 @@ from pipeline.data.prepared import Part, Prepared, open_prepared
 from pipeline.data.store import Store
 from pipeline.errors import RunError, UserError
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.plots.data import sample_grid
+from pipeline.plots.data import image_grid
+from pipeline.plots.series import CHANNELS, series_grid
 from pipeline.run import advice, checkpoints
 from pipeline.run.checkpoints import Checkpoint
 from pipeline.training import optim
@@ -82,18 +85,43 @@ def best_of(folder: Path, settings: Config) -> tuple[RecurrentClassifier, Checkp
     return model.eval(), found, prepared
 
 
-def draw_examples(path: Path, prepared: Prepared, part: Part, rows: Sequence[int], titles: Sequence[str]) -> None:
-    """Draw the examples ``rows`` of a part: as the images that they were made from, or as lines over the steps."""
-    values, _, lengths = Store(part, torch.device("cpu"), 0).take(torch.tensor(rows, dtype=torch.int64))
-    manifest = prepared.manifest
-    if manifest.image is None:
-        mean, scale = prepared.normalization("feature")
-        values = (values - mean) * scale  # or the channel of the widest range would hide the others
-        steps = [values.shape[1]] * len(values) if lengths is None else lengths.tolist()
-        sample_grid(path, [x[:most].numpy() for x, most in zip(values, steps, strict=True)], titles, lines=True)
+def draw_examples(path: Path, prepared: Prepared, part: Part, rows: Sequence[int], titles: Sequence[str], caption: str) -> None:
+    """Draw the examples ``rows`` of a part: as the images that they were made from, or as lines over the steps.
+
+    Of many channels those that vary most over the train split are drawn, which the picture says below ``caption``.
+    """
+    store, manifest = Store(part, torch.device("cpu"), 0), prepared.manifest
+    if manifest.image is not None:
+        values, _, _ = store.take(torch.tensor(rows, dtype=torch.int64))
+        flat = values.reshape(len(values), -1)[:, places(manifest)]
+        image_grid(path, flat.reshape(-1, *manifest.image).numpy(), titles, caption)
         return
-    flat = values.reshape(len(values), -1)[:, places(manifest)]
-    sample_grid(path, flat.reshape(-1, *manifest.image).numpy(), titles)
+    assert manifest.series
+    names = manifest.series.channels
+    spread = np.array(manifest.std[: len(names)])
+    drawn = sorted(np.argsort(-spread, kind="stable")[:CHANNELS].tolist())
+    if len(drawn) < len(names):
+        caption += f"\n{len(drawn)} of {len(names):,} channels, those of the largest standard deviation in the train split"
+    mean, scale = (numbers.numpy() for numbers in prepared.normalization("feature"))
+    alone = len(names) == 1  # or the channel of the widest range would hide the others
+    shift, factor = (-np.array(manifest.series.offsets), 1.0) if alone else (mean, scale)
+
+    def series() -> Iterator[NDArray[Any]]:
+        for row in rows:
+            values = store.take(torch.tensor([row]))[0][0].numpy().astype(np.float64)  # (T, F)
+            one = (values - shift) * factor
+            for place, channel in enumerate(manifest.series.masked if manifest.series else ()):
+                one[values[:, len(names) + place] > 0, channel] = np.nan  # it was missing, and filled
+            yield one[:, drawn]
+
+    series_grid(
+        path,
+        series(),
+        titles,
+        [names[number] for number in drawn],
+        caption,
+        "value" if alone else "standard deviations from the mean",
+    )
 
 
 def fitted(settings: Config, prepared: Prepared, processes: int) -> Config:

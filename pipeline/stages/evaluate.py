@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from pipeline import files
 from pipeline.data.prepared import Part, Prepared
 from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
-from pipeline.errors import RunError
+from pipeline.errors import RunError, short
 from pipeline.plots import canvas
-from pipeline.plots.evaluation import confusion, frequent_mistakes, reliability
+from pipeline.plots.evaluation import confusion, reliability
 from pipeline.plots.training import curves
 from pipeline.run import advice, record, trackers
 from pipeline.run.folder import settings_of, writer
@@ -25,8 +26,7 @@ from pipeline.stages.assembly import best_of, draw_examples
 from pipeline.training import evaluation, metrics
 
 SHOWN = 10  # examples printed at the end
-MISTAKES = 25  # pictures of confident mistakes
-KINDS = 30  # of mistakes, by label and prediction, drawn where the classes are too many for a matrix
+MISTAKES = 24  # pictures of confident mistakes
 
 
 def evaluate(folder: Path, split: str = "test") -> None:
@@ -100,23 +100,31 @@ def draw(
         for path in pictures.values():
             if not path.is_dir():
                 path.unlink(missing_ok=True)
+    of = f"{summary['split']} split: accuracy {summary['accuracy']:.2%}, {summary['count']:,} examples"
     with canvas.attempt(pictures["confusion"]):
-        if "confusion_matrix" in summary:
-            confusion(pictures["confusion"], np.array(summary["confusion_matrix"]), classes)
-        else:
-            frequent_mistakes(pictures["confusion"], metrics.mistakes(cells, KINDS), classes)
+        confusion(pictures["confusion"], cells, classes, of)
     if (folder / "metrics.jsonl").exists():  # not if it was stopped before its first record
         with canvas.attempt(pictures["curves"]):
-            curves(pictures["curves"], record.each(folder / "metrics.jsonl"))
+            curves(pictures["curves"], record.each(folder / "metrics.jsonl"), summary["step"])
     with canvas.attempt(pictures["reliability"]):
-        reliability(pictures["reliability"], **metrics.calibration(rows.labels == rows.predictions, rows.confidence))
+        reliability(pictures["reliability"], **metrics.calibration(rows.labels == rows.predictions, rows.confidence), title=of)
     wrong = np.flatnonzero(rows.labels != rows.predictions)
+    count = len(wrong)
     wrong = wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:MISTAKES]
-    titles = [f"{classes[rows.labels[row]]} -> {classes[rows.predictions[row]]}  {rows.confidence[row]:.0%}" for row in wrong]
-    if len(wrong):
+    if count:
+        caption = (
+            f"{len(wrong)} of {count:,} mistakes in the {summary['split']} split, the most confident first\n"
+            "label → prediction, its probability (that of the label), index in predictions.csv"
+        )
         with canvas.attempt(pictures["mistakes"]):
-            draw_examples(pictures["mistakes"], prepared, part, wrong.tolist(), titles)
+            titles = [_mistake(rows, row, classes, int(part.index[row])) for row in wrong.tolist()]
+            draw_examples(pictures["mistakes"], prepared, part, wrong.tolist(), titles, caption)
     return {name: path for name, path in pictures.items() if path.is_file()}
+
+
+def _mistake(rows: evaluation.Rows, row: int, classes: Sequence[str], index: int) -> str:
+    label, guess = (short(classes[number], 20) for number in (rows.labels[row], rows.predictions[row]))
+    return f"{label} → {guess}\n{rows.confidence[row]:.0%} ({np.exp(-rows.losses[row]):.0%})  #{index}"
 
 
 def show(rows: evaluation.Rows, names: list[str]) -> None:

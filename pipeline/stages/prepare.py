@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pipeline import files
 from pipeline.config import Config
 from pipeline.data.preparation import folder, report
+from pipeline.errors import short
 from pipeline.plots import canvas
 from pipeline.plots.data import data_report
 from pipeline.run import advice
 from pipeline.stages.assembly import draw_examples, steps_text
 
-SAMPLES = 40  # pictures in the grid
+SAMPLES = 40  # images in the grid
+SERIES = 20  # series in it, each with axes
 
 
 def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: bool = False) -> None:
@@ -53,10 +55,10 @@ def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: 
         if not picture.exists():
             part = prepared.part("train")
             count = len(part.labels)
-            apart = max(1, count // SAMPLES) if manifest.series else 1  # files of series are often sorted by class
-            rows = range(0, count, apart)[:SAMPLES]
-            titles = [manifest.class_names[int(part.labels[row])] for row in rows]
+            apart = max(1, count // SERIES) if manifest.series else 1  # files of series are often sorted by class
+            rows = range(0, count, apart)[: SERIES if manifest.series else SAMPLES]
+            titles = [short(manifest.class_names[int(part.labels[row])]) for row in rows]
             with canvas.attempt(picture):
-                draw_examples(picture, prepared, part, rows, titles)
+                draw_examples(picture, prepared, part, rows, titles, f"{len(rows)} of {count:,} training examples")
     print(f"samples: {picture}\nreport: {prepared.folder / 'report.json'} and report.png")
     print(f"next: {advice.configured('train', file, overrides)}")

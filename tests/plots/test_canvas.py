@@ -34,6 +34,28 @@ def test_no_text_of_a_picture_is_read_as_mathematics(name: str, tmp_path: Path, 
     assert not any("\\mathdefault" in text or "$" in text for text in texts(figure)), "numbers of a logarithmic scale"
 
 
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("names", [["loose", "normal", "worn"], [f"a class of a long name, {n}" for n in range(12)]])
+def test_no_text_of_a_picture_is_cut_off(name: str, names: list[str], tmp_path: Path, drawn: Drawn) -> None:
+    from matplotlib.text import Text
+
+    PICTURES[name].draw(tmp_path / "picture.png", names)
+    (figure,) = drawn
+    beyond = set()  # labels of ticks that are not drawn
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        drawn_ticks = [tick for tick in ticks if axis.axes.axison and low <= tick.get_loc() <= high]
+        beyond |= {label for tick in {*ticks} - {*drawn_ticks} for label in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        shown = all(artist.get_visible() for artist in (text, text.axes) if artist)
+        if text.get_text() and shown and text not in beyond:
+            box = text.get_window_extent()
+            inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1
+            assert inside, (text.get_text(), box)
+
+
 @pytest.mark.parametrize(
     "error", [ValueError("Image size of 900000x5 pixels is too large"), MemoryError(), RuntimeError("a\nb")]
 )

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import UserError
-from pipeline.plots.data import sample_grid
-from pipeline.plots.evaluation import confusion, frequent_mistakes
+from pipeline.plots.data import image_grid
+from pipeline.plots.evaluation import confusion
 from pipeline.plots.training import POINTS, Line, _running_mean, curves
-from tests.plots.drawing import PICTURES, draw_confusion, matrix
+from tests.plots.drawing import PICTURES, Drawn, cells, draw_confusion, texts
 
 DPI = 105
 
@@ -30,16 +30,15 @@ def written(path: Path) -> tuple[int, int]:
 
 NAMES = [f"class {n}" for n in range(4)]
 SIZES = {  # inches
-    "samples": (11.5, 5.54),
-    "report": (7.5, 7.78),
-    "lines": (11.4, 2.82),
+    "samples": (11.5, 5.84),
+    "report": (7.5, 6.5),
+    "series": (11.4, 5.2),
     "rates": (7.5, 4.2),
-    "reliability": (4.6, 5.4),
+    "reliability": (4.8, 5.6),
     "curves": (7.5, 5.7),
-    "confusion of 3": (4.7, 3.9),
-    "frequent mistakes": (7.5, 2.08),
+    "confusion of 3": (5.86, 4.26),
 }
-CONFUSIONS = {2: (4.7, 3.9), 20: (10.2, 9.4), 62: (10.2, 9.4)}
+CONFUSIONS = {2: (5.86, 4.26), 20: (11.84, 10.24), 62: (12.24, 8.24)}
 
 
 @pytest.mark.parametrize("name", [*PICTURES, *CONFUSIONS])
@@ -59,8 +58,8 @@ def test_picture_decodes_with_its_size_and_repeats_byte_for_byte(name: str | int
 def test_long_titles_get_the_room_they_need(tmp_path: Path) -> None:
     images = np.zeros((10, 8, 8))
     images[:, 2:4] = 1
-    sample_grid(tmp_path / "short.png", images, ["4 → 9  98 %"] * 10)
-    sample_grid(tmp_path / "long.png", images, ["Ankle boot → T-shirt/top  98 %"] * 10)
+    image_grid(tmp_path / "short.png", images, ["4 → 9  98 %"] * 10)
+    image_grid(tmp_path / "long.png", images, ["Ankle boot → T-shirt/top  98 %"] * 10)
     short, long = written(tmp_path / "short.png"), written(tmp_path / "long.png")
     assert short[0] > short[1] and long[0] <= 12 * DPI and long[1] > short[1]
 
@@ -79,13 +78,14 @@ def test_curves_draw_a_run_that_has_hardly_begun_or_diverged(few: list[dict[str,
 
 
 def test_confusion_draws_a_class_without_examples(tmp_path: Path) -> None:
-    confusion(tmp_path / "confusion.png", np.array([[3, 0], [0, 0]]), ["seen", "unseen"])
+    confusion(tmp_path / "confusion.png", np.array([[0, 0, 3]]), ["seen", "unseen"])
     written(tmp_path / "confusion.png")
 
 
-def test_many_classes_without_a_mistake_have_a_picture_that_says_so(tmp_path: Path) -> None:
-    frequent_mistakes(tmp_path / "confusion.png", np.empty((0, 3), np.int64), [str(n) for n in range(300)])
-    written(tmp_path / "confusion.png")
+def test_many_classes_without_a_mistake_are_drawn_and_said(tmp_path: Path, drawn: Drawn) -> None:
+    right = np.array([[n, n, 3] for n in range(300)])
+    confusion(tmp_path / "confusion.png", right, [str(n) for n in range(300)])
+    assert "no mistake" in texts(drawn[0])
 
 
 def test_running_mean_neither_lags_nor_reaches_over_the_ends() -> None:
@@ -96,7 +96,7 @@ def test_running_mean_neither_lags_nor_reaches_over_the_ends() -> None:
 
 
 def test_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    confusion(tmp_path / "confusion.png", matrix(2), ["no", "yes"])
+    confusion(tmp_path / "confusion.png", cells(2), ["no", "yes"])
     before = (tmp_path / "confusion.png").read_bytes()
 
     def full(*_: object) -> None:
@@ -104,7 +104,7 @@ def test_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monke
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(UserError, match=r"confusion\.png: cannot write a picture: the disk is full"):
-        confusion(tmp_path / "confusion.png", matrix(3), ["a", "b", "c"])
+        confusion(tmp_path / "confusion.png", cells(3), ["a", "b", "c"])
     assert [path.name for path in tmp_path.iterdir()] == ["confusion.png"]
     assert (tmp_path / "confusion.png").read_bytes() == before
 
