@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline import config, fit
 from pipeline.config import Config
+from pipeline.data.preparation import image_parts, series_parts
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.prepared import folder_of
 from pipeline.data.sources import checksums
@@ -177,3 +178,24 @@ def test_a_raw_file_that_cannot_be_read_is_one_message_with_its_name(tmp_path: P
     path.symlink_to("/proc/self/mem")  # a regular file, whose first byte is an I/O error
     with pytest.raises(DataError, match=rf"{path}: cannot be read \(Input/output error\); put"):
         prepare(data)
+
+
+def test_raw_data_that_changes_while_it_is_prepared_is_refused_and_leaves_no_folder(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes to it once it was read, as a copy that is not at its end does."""
+    path = raw_files(settings)[-1]
+    for module in (image_parts, series_parts):
+
+        def write(*arguments: Any, plain: Callable[..., Any] = module.write) -> Any:
+            content = plain(*arguments)
+            flip(path)
+            return content
+
+        monkeypatch.setattr(module, "write", write)
+    with pytest.raises(DataError, match="changed while it was read; once nobody writes to it any more, type: "):
+        prepare(settings.data)
+    assert not folder_of(settings.data).exists()
+    monkeypatch.undo()
+    flip(path)
+    assert prepare(settings.data).made

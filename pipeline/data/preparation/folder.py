@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -13,7 +14,7 @@ from pipeline.data.manifest import NAMES, Name, manifest_of
 from pipeline.data.preparation import image_parts, series_parts
 from pipeline.data.prepared import COMMAND, Prepared, folder_of, open_prepared, settings_of
 from pipeline.data.sources import catalog
-from pipeline.data.sources.checksums import Checksums
+from pipeline.data.sources.checksums import Checksums, Stamps
 from pipeline.errors import DataError
 
 
@@ -34,11 +35,13 @@ def prepare(data: config.Data, anew: bool = False) -> Prepared:
                 if not folder.exists():
                     for stale in folder.parent.glob(f".{folder.name}.*"):
                         shutil.rmtree(stale, ignore_errors=True)
+                    before = catalog.checksums(data, Stamps())
                     raw = None if data.series else catalog.read(data)
                     with files.whole_folder(folder) as partial:
                         content = image_parts.write(partial, data, raw) if raw else series_parts.write(partial, data)
                         known = Checksums(partial)
-                        sources = {name: checksum for name, (_, checksum) in catalog.checksums(data, known).items()}
+                        sources = {name: checksum for name, (_, checksum) in _checksums(data, known, "").items()}
+                        _refuse_moving(data, before)
                         manifest = manifest_of(data, settings_of(data), content, sources)
                         files.write_json(partial / "manifest.json", manifest.model_dump(mode="json"))
                         known.save()
@@ -46,6 +49,22 @@ def prepare(data: config.Data, anew: bool = False) -> Prepared:
     prepared = open_prepared(data, verify=())
     refuse_changed(data, prepared, anew=anew)
     return prepared
+
+
+def _refuse_moving(data: config.Data, before: dict[str, tuple[Path, str]]) -> None:
+    """Raise DataError for a raw file that is not what it was ``before`` it was read: its checksum is of what nobody read."""
+    now = catalog.checksums(data, Stamps())
+    for name, (path, stamp) in before.items():
+        if now.get(name) != (path, stamp):
+            raise DataError(f"{path}: changed while it was read; once nobody writes to it any more, type: {COMMAND}")
+
+
+def _checksums(data: config.Data, known: Checksums, instead: str) -> dict[str, tuple[Path, str]]:
+    """``catalog.checksums``. Raises DataError for a file that cannot be read; ``instead``: what else can be done."""
+    try:
+        return catalog.checksums(data, known)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror}); put a good copy there{instead}") from error
 
 
 def refuse_changed(
@@ -56,13 +75,7 @@ def refuse_changed(
     """
     known = Checksums(prepared.folder, anew)
     prepared.verify(parts, known)
-    try:
-        found = catalog.checksums(data, known) if raw else {}
-    except OSError as error:
-        raise DataError(
-            f"{error.filename}: cannot be read ({error.strerror}); put a good copy there, or move it away: "
-            f"{prepared.folder} is used without it"
-        ) from error
+    found = _checksums(data, known, f", or move it away: {prepared.folder} is used without it") if raw else {}
     for name, (path, checksum) in found.items():
         if prepared.manifest.source_files.get(name) != checksum:
             what = "is not the folder" if path.is_dir() else "is not the file"

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline import config, files
 from pipeline.data.sources import download, image_folder
-from pipeline.data.sources.checksums import Checksums
+from pipeline.data.sources.checksums import Digests
 from pipeline.data.sources.mnist_family import emnist, mnist, qmnist
 from pipeline.data.sources.raw import Raw, Source
 from pipeline.errors import DataError
@@ -32,9 +32,9 @@ def read(data: config.Data) -> Raw:
     return source.read(found)
 
 
-def checksums(data: config.Data, known: Checksums) -> dict[str, tuple[Path, str]]:
-    """Each raw file, or folder of images, that would be read now, and its SHA-256, by the name that a manifest has for it:
-    its path if it is the user's own, else its name. Those that are absent are left out.
+def checksums(data: config.Data, known: Digests) -> dict[str, tuple[Path, str]]:
+    """Each raw file, or folder of images, that would be read now, and the word that ``known`` has for it, by the name that a
+    manifest gives it: its path if it is the user's own, else its name. Those that are absent are left out.
     """
     if data.series:
         return {str(path): (path, known.of(path)) for path in own_files(data) if path.is_file()}

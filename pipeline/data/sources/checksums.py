@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import time_ns
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,6 +41,28 @@ class _Record(BaseModel):
 
     format: Literal[1] = 1
     files: dict[str, _Kept] = {}
+
+
+class Digests(Protocol):
+    """What tells of files whether they are what they were."""
+
+    def of(self, path: Path, /) -> str:
+        """A word for a file. Raises OSError if it cannot be read."""
+
+    def of_all(self, path: Path, inner: Sequence[str], compute: Callable[[], str], /) -> str:
+        """A word for the files ``inner`` below the folder ``path``, for whose content ``compute`` has one."""
+
+
+class Stamps:
+    """Words that tell whether files were touched, for which none is read."""
+
+    def of(self, path: Path) -> str:
+        """The stamp of a file."""
+        return _stamp(path, [])[0]
+
+    def of_all(self, path: Path, inner: Sequence[str], compute: Callable[[], str]) -> str:
+        """The stamp of the files ``inner`` below the folder ``path``."""
+        return _stamp(path, inner)[0]
 
 
 class Checksums:

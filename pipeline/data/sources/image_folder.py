@@ -15,7 +15,7 @@ import numpy as np
 from pipeline import config, files
 from pipeline.data import split
 from pipeline.data.series import Array, refuse_unfit
-from pipeline.data.sources.checksums import Checksums
+from pipeline.data.sources.checksums import Digests
 from pipeline.data.sources.raw import Raw
 from pipeline.errors import DataError
 
@@ -108,7 +108,7 @@ def _labels(classes: Mapping[str, Sequence[str]], names: Sequence[str]) -> Array
     return np.repeat([names.index(word) for word in classes], [len(found) for found in classes.values()])
 
 
-def checksum(folder: Path, known: Checksums) -> str:
+def checksum(folder: Path, known: Digests) -> str:
     """One SHA-256 of the names and the content of all images below ``folder``."""
     names = list(chain(*_files(folder).values()))
 
