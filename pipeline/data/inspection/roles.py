@@ -6,6 +6,7 @@ each series, what alone decides the class. A usual name counts beside that, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import polars as pl
 
 from pipeline import config
 from pipeline.data.inspection import names
-from pipeline.data.readers.tables.csv_table import open_csv
+from pipeline.data.readers.tables import csv_lines
 from pipeline.data.readers.tables.parquet_table import open_parquet
 from pipeline.errors import DataError
 
@@ -29,6 +30,24 @@ class Found:
     columns: config.Columns
     reasons: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)  # what its owner should look at
+
+
+class _Frame:
+    """The first rows of a table: its columns under their names, which polars does not see, since it takes some for patterns."""
+
+    def __init__(self, frame: pl.DataFrame, names: Sequence[str]) -> None:
+        self._columns = {name: frame[:, place].alias("column") for place, name in enumerate(names)}
+        self._rows = len(frame)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._columns)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, name: str) -> pl.Series:
+        return self._columns[name]
 
 
 def find(source: str, path: Path) -> Found:
@@ -60,18 +79,15 @@ def find(source: str, path: Path) -> Found:
     return Found(wanted, reasons, doubts)
 
 
-def _frame(source: str, path: Path) -> pl.DataFrame:
+def _frame(source: str, path: Path) -> _Frame:
     """The first rows of a table, with numbers, dates and words as what they are."""
     if source == "parquet":
-        open_parquet(path)
-        return pl.scan_parquet(path, glob=False).head(MOST_ROWS).collect()
-    table = open_csv(path)
-    with path.open("rb") as file:
-        header = file.readline()
-    separator = max((",", ";", "\t"), key=lambda mark: header.count(mark.encode()))
+        table = open_parquet(path)
+        return _Frame(pl.scan_parquet(path, glob=False).head(MOST_ROWS).collect(), table.names)
+    header = csv_lines.header_of(path)
     frame = pl.read_csv(
         path,
-        separator=separator,
+        separator=header.separator,
         n_rows=MOST_ROWS,
         infer_schema_length=MOST_ROWS,
         null_values=["", "NA", "?", "nan", "NaN"],
@@ -79,14 +95,20 @@ def _frame(source: str, path: Path) -> pl.DataFrame:
         truncate_ragged_lines=True,
         glob=False,
     )
-    return frame.rename(dict(zip(frame.columns, table.names, strict=False)))
+    return _Frame(frame, header.names)
+
+
+def _most_within(frame: _Frame, of: str, by: str) -> int:
+    """The most different values of the column ``of`` in rows of one value of ``by``."""
+    pairs = pl.DataFrame({"of": frame[of], "by": frame[by]})
+    return int(pairs.group_by("by").agg(pl.col("of").n_unique())["of"].max())  # type: ignore[arg-type]
 
 
 def _counts_rows(values: pl.Series) -> bool:
     return values.dtype.is_integer() and len(values) > 1 and bool((values.diff().drop_nulls() == 1).all())
 
 
-def _label(frame: pl.DataFrame, path: Path, rows: list[str]) -> str:
+def _label(frame: _Frame, path: Path, rows: list[str]) -> str:
     """The column of the class: few values that come again, by a usual name, or as words, or as the last column."""
     scores: dict[str, float] = {}
     for place, name in enumerate(frame.columns):
@@ -106,12 +128,12 @@ def _label(frame: pl.DataFrame, path: Path, rows: list[str]) -> str:
     return max(scores, key=lambda name: scores[name])
 
 
-def _is_wide(frame: pl.DataFrame, left: list[str]) -> bool:
+def _is_wide(frame: _Frame, left: list[str]) -> bool:
     stems = [names.stem(name) for name in left if frame[name].dtype.is_numeric()]
     return max((stems.count(one) for one in {*stems} - {None}), default=0) >= WIDE
 
 
-def _id(frame: pl.DataFrame, left: list[str], label: str) -> str | None:
+def _id(frame: _Frame, left: list[str], label: str) -> str | None:
     """The column whose values come again, in rows that stand together and are of one class; None for a wide table."""
     best, score, mixed = None, 0.0, None
     for name in left:
@@ -119,7 +141,7 @@ def _id(frame: pl.DataFrame, left: list[str], label: str) -> str | None:
         distinct = values.n_unique()
         if values.dtype.is_float() or values.null_count() or not 1 < distinct <= len(frame) / 1.5:
             continue
-        one_class = frame.group_by(name).agg(pl.col(label).n_unique())[label].max() == 1
+        one_class = _most_within(frame, label, name) == 1
         together = int((values != values.shift()).fill_null(True).sum()) == distinct
         own: float = (4 * names.means(name, names.ID) + 3 * together + 3 * one_class) - 2 * names.means(name, names.TIME)
         own -= 2 * (names.means(name, names.GROUP) and not names.means(name, names.ID))
@@ -136,27 +158,28 @@ def _id(frame: pl.DataFrame, left: list[str], label: str) -> str | None:
     return best if score >= 4 else None
 
 
-def _time(frame: pl.DataFrame, left: list[str], id_: str) -> str | None:
+def _time(frame: _Frame, left: list[str], id_: str) -> str | None:
     """The column that grows within each series, by a usual name or as dates; a channel may grow too."""
     for name in sorted(left, key=lambda name: not frame[name].dtype.is_temporal()):
         if not (frame[name].dtype.is_numeric() or frame[name].dtype.is_temporal()) or frame[name].null_count():
             continue
         named = names.means(name, names.TIME) or frame[name].dtype.is_temporal()
-        if named and frame.select((pl.col(name) != pl.col(name).shift().over(id_)).mean()).item() > 0.9:
+        steps = pl.DataFrame({"time": frame[name], "id": frame[id_]})
+        if named and steps.select((pl.col("time") != pl.col("time").shift().over("id")).mean()).item() > 0.9:
             return name
     return None
 
 
-def _group(frame: pl.DataFrame, left: list[str], id_: str) -> str | None:
+def _group(frame: _Frame, left: list[str], id_: str) -> str | None:
     for name in left:
         if names.means(name, names.GROUP) and not frame[name].dtype.is_float():
-            within = frame.group_by(id_).agg(pl.col(name).n_unique())[name].max()
+            within = _most_within(frame, name, id_)
             if within == 1 and 1 < frame[name].n_unique() < frame[id_].n_unique():
                 return name
     return None
 
 
-def _channels(frame: pl.DataFrame, left: list[str], id_: str, label: str) -> tuple[list[str], list[str]]:
+def _channels(frame: _Frame, left: list[str], id_: str, label: str) -> tuple[list[str], list[str]]:
     """The columns of measurements, and what is said of the others."""
     channels, said = [], []
     for name in left:
@@ -164,7 +187,7 @@ def _channels(frame: pl.DataFrame, left: list[str], id_: str, label: str) -> tup
         if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
             said.append(f"{name!r} holds words and is left out")
             continue
-        varies = frame.group_by(id_).agg(pl.col(name).n_unique())[name].max()
+        varies = _most_within(frame, name, id_)
         if values.n_unique() == 1:
             said.append(f"{name!r} is the same in all rows and is left out")
         elif varies == 1:
@@ -178,15 +201,15 @@ def _channels(frame: pl.DataFrame, left: list[str], id_: str, label: str) -> tup
     return channels, said
 
 
-def _decides(frame: pl.DataFrame, name: str, label: str) -> bool:
+def _decides(frame: _Frame, name: str, label: str) -> bool:
     """Whether each value of a column with few of them belongs to one class only."""
     distinct = frame[name].n_unique()
     if not 1 < distinct <= max(MOST_CLASSES, frame[label].n_unique()):
         return False
-    return frame.group_by(name).agg(pl.col(label).n_unique())[label].max() == 1
+    return _most_within(frame, label, name) == 1
 
 
-def _wide(frame: pl.DataFrame, left: list[str], label: str, rows: list[str]) -> tuple[config.Columns, list[str]]:
+def _wide(frame: _Frame, left: list[str], label: str, rows: list[str]) -> tuple[config.Columns, list[str]]:
     ids = [name for name in left if frame[name].n_unique() == len(frame) and not frame[name].dtype.is_float()]
     id_ = next((name for name in ids if names.means(name, names.ID) or not frame[name].dtype.is_numeric()), None)
     group = next((name for name in left if names.means(name, names.GROUP) and name != id_), None)

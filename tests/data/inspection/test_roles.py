@@ -5,6 +5,8 @@ import polars as pl
 import pytest
 
 from pipeline.data.inspection import roles
+from pipeline.data.readers import formats
+from pipeline.data.series import Columns
 from pipeline.errors import DataError
 
 STEPS = 8
@@ -87,3 +89,20 @@ def test_rows_of_one_id_with_several_classes_are_refused_with_what_to_do(tmp_pat
 def test_a_table_without_a_class_is_refused(tmp_path):
     with pytest.raises(DataError, match="no column can be the class"):
         found(tmp_path, pl.DataFrame({"x": np.arange(9) / 7, "y": np.arange(9) / 3}))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_name_that_polars_would_take_for_a_pattern_is_a_name(tmp_path, kind):
+    odd = {"seconds": "^time.*$", "record": "^id.*$", "patient": "^group.*$", "outcome": "^label.*$", "pulse": "^pu.*$"}
+    wanted = found(tmp_path, long_table().rename(odd | {"pressure": "^.*$"}), kind).columns
+    assert (wanted.layout, wanted.id, wanted.time, wanted.label) == ("long", "^id.*$", "^time.*$", "^label.*$")
+    assert (wanted.group, wanted.channels) == ("^group.*$", ("^pu.*$", "^.*$"))
+    (series,) = formats.read(kind, tmp_path / f"table.{kind}", Columns(**wanted.model_dump()))
+    assert series.channels == ("^pu.*$", "^.*$") and len(series) == 20
+    assert series.values[:, 0].tolist() == long_table()["pulse"].to_list()
+
+
+def test_a_csv_of_any_separator_is_looked_at_as_it_is_read(tmp_path):
+    path = tmp_path / "table.csv"
+    long_table().rename({"pulse": "pulse,1,2,3"}).write_csv(path, separator="\t")
+    assert roles.find("csv", path).columns.channels == ("pulse,1,2,3", "pressure")
