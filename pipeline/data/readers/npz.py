@@ -12,7 +12,7 @@ channels. The configuration may name the first four otherwise. The usual names a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from pipeline.data.readers.npz_archive import Archive
 from pipeline.data.series import WORD, Array, Columns, Series, cuts, offsets_of, place
 from pipeline.errors import DataError, quoted, some
 
-BLOCK = 64 * 2**20  # bytes of values read at a time
+BLOCK = 64 * 2**20  # bytes of values and words read at a time
+WORDS = 200  # bytes that the words of a series take, about
 ROLES = ("label", "id", "group", "time")
 
 
@@ -61,7 +62,7 @@ class _Facts:
     keys: tuple[str, ...]  # ids where there is no array of them; () for the numbers of the series
     channels: tuple[str, ...]  # (F) the names of those asked for
     chosen: list[int]  # (F) their numbers among all
-    seen: set[str]  # ids of the blocks before
+    hashes: list[Array]  # of the ids of the blocks before: equal ids have equal ones
 
     def words(self, role: str, piece: slice) -> tuple[str, ...] | None:
         """The words of some of the series; None if there are none of this role."""
@@ -78,16 +79,23 @@ class _Facts:
         return found
 
     def ids(self, piece: slice) -> tuple[str, ...]:
-        """The ids of some of the series, which no series before has."""
+        """The ids of some of the series."""
         found = self.words("id", piece)
         if found is None:
             return self.keys[piece] or tuple(map(str, range(piece.start, piece.stop)))
-        for number, name in enumerate(found, piece.start):
-            if name in self.seen:
-                problem = f"{place('series', number)}: the id {quoted(name)} was there before; give each its own"
-                raise self.archive.fault(self.roles["id"], problem)
-            self.seen.add(name)
+        self.hashes.append(np.fromiter(map(hash, found), np.int64, len(found)))
         return found
+
+    def refuse_repeated(self, pieces: Iterable[slice]) -> None:
+        """Raise DataError for an id that came before, after all ``pieces`` were read."""
+        every = np.concatenate([np.zeros(0, np.int64), *self.hashes])
+        seen: set[str] = set()
+        for piece in pieces if len(np.unique(every)) < len(every) else ():
+            for number, name in enumerate(self.words("id", piece) or (), piece.start):
+                if name in seen:
+                    problem = f"{place('series', number)}: the id {quoted(name)} was there before; give each its own"
+                    raise self.archive.fault(self.roles["id"], problem)
+                seen.add(name)
 
 
 def _facts(
@@ -104,7 +112,7 @@ def _facts(
         arrays[role] = archive.array(name)
     times = _times(archive, roles["time"], arrays.pop("time")) if "time" in arrays else None
     channels, chosen = _channels(archive, columns, width)
-    return _Facts(archive, columns, roles, arrays, times, keys, channels, chosen, set())
+    return _Facts(archive, columns, roles, arrays, times, keys, channels, chosen, [])
 
 
 def _times(archive: Archive, name: str, stored: Array) -> Array:
@@ -139,13 +147,14 @@ def _stacked(archive: Archive, columns: Columns, roles: dict[str, str]) -> Itera
         raise archive.fault("values", f"{problem}: cut it")
     before_channels = 1 if packed else 2  # dimensions: (S, F) or (N, T, F)
     facts = _facts(archive, columns, roles, len(lengths), shape[-1] if len(shape) > before_channels else 1)
-    pieces = list(cuts(rows * row, BLOCK))
+    pieces = list(cuts(rows * row + WORDS, BLOCK))
     blocks = archive.blocks("values", (int(rows[piece].sum()) for piece in pieces))
     for piece, block in zip(pieces, blocks, strict=True):
         own = lengths[piece]
         if not packed and (own < shape[1]).any():
             block = block[np.arange(shape[1]) < own[:, None]]
         yield _series(block, own, piece, facts)
+    facts.refuse_repeated(pieces)
 
 
 def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterator[Series]:
@@ -168,10 +177,12 @@ def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterato
             )
     facts = _facts(archive, columns, roles, len(keys), width, keys)
     kind = cells.kind_of(*(header.dtype for header in headers))
-    for piece in cuts(np.array([header.size for header in headers]), BLOCK):
+    pieces = list(cuts(np.array([header.size for header in headers]) + WORDS, BLOCK))
+    for piece in pieces:
         stored = [cells.real(archive.array(key).reshape(-1, width), kind) for key in keys[piece]]
         lengths = np.array([len(series) for series in stored])
         yield _series(np.concatenate(stored), lengths, piece, facts)
+    facts.refuse_repeated(pieces)
 
 
 def _series(block: Array, lengths: Array, piece: slice, facts: _Facts) -> Series:

@@ -16,6 +16,7 @@ from pipeline.data.readers import formats, npz
 from pipeline.data.readers import ts as ts_reader
 from pipeline.data.readers.tables import csv_lines, parquet_table, row_order
 from pipeline.data.series import Columns, Series
+from pipeline.errors import DataError
 from tests.support.series_files import WORDS, WRITERS, csv, examples, long_frame, only, read, ts, wide_frame
 
 
@@ -267,6 +268,29 @@ def test_a_large_archive_is_read_in_bounded_memory(tmp_path, monkeypatch):
     tracemalloc.stop()
     assert count == 2000
     assert peak < 2**20
+
+
+def test_the_words_of_an_archive_are_made_block_by_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz, "BLOCK", 2**20)
+    count = 200_000
+    ids = np.char.add("series ", np.arange(count).astype("U6"))
+    stored = {"values": np.zeros((count, 1, 1), np.float32), "ids": ids, "labels": np.arange(count) % 3}
+    np.savez(tmp_path / "a.npz", **stored)
+    tracemalloc.start()
+    series = sum(len(block) for block in formats.read("npz", tmp_path / "a.npz", Columns()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert series == count
+    arrays = sum(array.nbytes for array in stored.values())
+    assert peak < arrays + 16 * 2**20, f"{peak >> 20} MB, of which the arrays are {arrays >> 20}"
+
+
+@pytest.mark.parametrize("size", [2**20, 300])
+def test_an_id_that_comes_again_is_named_in_whatever_block_it_stands(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(npz, "BLOCK", size)
+    np.savez(tmp_path / "a.npz", values=np.ones((9, 2)), labels=np.arange(9) % 2, ids=[*"abcdefg", "c", "i"])
+    with pytest.raises(DataError, match=r"array 'ids': series 7 \(from 0\): the id 'c' was there before"):
+        read("npz", tmp_path / "a.npz")
 
 
 def test_archives_may_be_padded_or_end_to_end(tmp_path):
