@@ -7,7 +7,9 @@ from hashlib import blake2b
 
 import numpy as np
 
-from pipeline.data.series import Array, offsets_of, steps_of
+from pipeline.data.series import Array, cuts, offsets_of, steps_of
+
+CACHED = 2**15  # values that a processor keeps at hand
 
 
 def hash_of(example: Array) -> int:
@@ -21,14 +23,18 @@ def hashes_of(values: Array, lengths: Array) -> Array:
     They are the sum of what SplitMix64 (Steele, Lea and Flood, 2014) makes of each value and its place in its series.
     """
     width = values.shape[1]
-    mixed = np.ascontiguousarray(values).view(np.uint32).astype(np.uint64)
-    places = steps_of(lengths)[:, np.newaxis] * width + np.arange(width)
-    mixed += places.astype(np.uint64) << np.uint64(32)
-    for factor, shift in ((0x9E3779B97F4A7C15, 30), (0xBF58476D1CE4E5B9, 27), (0x94D049BB133111EB, 31)):
-        mixed *= np.uint64(factor)
-        mixed ^= mixed >> np.uint64(shift)
-    sums: Array = np.add.reduceat(mixed.reshape(-1), offsets_of(lengths)[:-1] * width)
-    return sums
+    words, offsets = np.ascontiguousarray(values).view(np.uint32), offsets_of(lengths)
+    found = np.empty(len(lengths), np.uint64)
+    for piece in cuts(lengths * width, CACHED):
+        steps = steps_of(lengths[piece]).astype(np.uint64) * np.uint64(width)
+        mixed = words[offsets[piece.start] : offsets[piece.stop]].astype(np.uint64)
+        mixed += (steps << np.uint64(32))[:, np.newaxis] + (np.arange(width, dtype=np.uint64) << np.uint64(32))
+        for factor, shift in ((0x9E3779B97F4A7C15, 30), (0xBF58476D1CE4E5B9, 27), (0x94D049BB133111EB, 31)):
+            mixed *= np.uint64(factor)
+            mixed ^= mixed >> np.uint64(shift)
+        begins = (offsets[piece.start : piece.stop] - offsets[piece.start]) * width
+        found[piece] = np.add.reduceat(mixed.reshape(-1), begins)
+    return found
 
 
 def pairs(known: Array, wanted: Array) -> Iterator[tuple[int, int]]:

@@ -194,3 +194,13 @@ def test_a_table_many_times_the_limit_is_read_in_bounded_memory(tmp_path, kind):
     steps, peak = json.loads(child.stdout)
     assert steps == count
     assert peak < 40, f"{peak:.0f} MB, and the rows take 40"
+
+
+def test_a_line_too_long_beside_one_too_short_is_named_whatever_is_read_of_them(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    for head, lines in (("id,time,x,label", "a,0,1,u\na,1,2,u,9\nb,0,3\n"), ("x,time,label,id", "1,0,u,a\n1,1,u,a,9\n1,0,u\n")):
+        path.write_text(f"{head}\n{lines}" + lines.splitlines()[0].replace("0", "7") + "\n")
+        for limit in (0, 2**20):
+            monkeypatch.setattr(row_order, "IN_MEMORY", limit)
+            with pytest.raises(UserError, match=r"a\.csv: line 3: 5 cells, but the header names 4 columns"):
+                read("csv", path)

@@ -56,7 +56,7 @@ def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
             if end:
                 block = _text(path, line, b"".join((rest, memoryview(chunk)[:end])))
                 yield line, block
-                count = block.count(b"\n")
+                count = _count(block, "\n")
                 line += count
                 rest = chunk[end:]
                 size = max(BLOCK, min(len(block) // count * TALL, LARGE * BLOCK))
@@ -81,11 +81,14 @@ def _text(path: Path, line: int, block: bytes) -> bytes:
 
 def even(block: bytes, header: Header) -> int:
     """How many lines a block has if it has no quotes and the separators of so many rows; else 0."""
-    text = np.frombuffer(block, np.uint8)
-    count = int(np.count_nonzero(text == ord("\n")))
-    breaks = int(np.count_nonzero(text == ord(header.separator)))
-    cells = len(header.names)
+    count, cells = _count(block, "\n"), len(header.names)
+    breaks = _count(block, header.separator)
     return count if breaks == count * (cells - 1) and cells > 1 and b'"' not in block else 0
+
+
+def _count(block: bytes, mark: str) -> int:
+    """How often a character of ASCII stands in a block; for one that is frequent, faster than ``bytes.count``."""
+    return int(np.count_nonzero(np.frombuffer(block, np.uint8) == ord(mark)))
 
 
 def rows(path: Path, header: Header, first: int, block: bytes) -> tuple[Array, bytes]:

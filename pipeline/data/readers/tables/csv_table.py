@@ -58,7 +58,7 @@ class _Parser:
         if count:
             with suppress(pl.exceptions.PolarsError):  # a line has more cells than columns; another has fewer
                 read = self._read(block)
-        if read is None or len(read) != count:
+        if read is None or len(read) != count or (not self.wanted.numbers and any(cells.null_count() for cells in read)):
             lines, block = csv_lines.rows(self.table.path, self.header, first, block)
             if not len(lines):
                 return None
@@ -86,6 +86,7 @@ class _Parser:
             return self._cells(block, pl.String, pl.String)
 
     def _cells(self, block: bytes, numbers: Kind, time: Kind) -> pl.DataFrame:
+        """With the last column, a line of more cells is an error; where only words are read, lines are read again anyway."""
         wanted = self.wanted
         kinds: dict[str, Kind] = dict.fromkeys(map(str, range(len(self.table.names))), pl.String)
         kinds |= dict.fromkeys(map(str, wanted.numbers), numbers)
@@ -97,9 +98,7 @@ class _Parser:
             separator=self.header.separator,
             quote_char='"' if b'"' in block else None,
             schema=kinds,
-            columns=sorted(
-                {*wanted.roles.values(), *wanted.numbers, len(kinds) - 1}
-            ),  # with the last, lines too long are refused
+            columns=sorted({*wanted.roles.values(), *wanted.numbers} | ({len(kinds) - 1} if wanted.numbers else set())),
         )
 
     def _time(self, read: pl.DataFrame) -> pl.Series | None:
