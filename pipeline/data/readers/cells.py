@@ -54,8 +54,10 @@ def kind_of(*stored: npt.DTypeLike) -> np.dtype[Any]:
 
 def real(values: Array, kind: np.dtype[Any] | None = None) -> Array:
     """Numbers, booleans too, as ``kind`` or as ``kind_of`` their own, with one bit pattern for all that are missing."""
-    made = values.astype(kind or kind_of(values.dtype))
-    made[np.isnan(made)] = np.nan
+    made = values.astype(kind or kind_of(values.dtype), copy=False)
+    missing = np.isnan(made)
+    if missing.any():
+        made = np.where(missing, made.dtype.type(np.nan), made)
     return made
 
 
