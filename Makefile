@@ -26,7 +26,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep tune train eval export all summary test test-quick faults soak mutants lint audit lock bench bench-full clean
+.PHONY: help setup init check prep tune train eval export all summary test test-quick faults soak mutants lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -109,6 +109,9 @@ bench: setup ## time the training loop against a bare one
 
 bench-full: .venv-bench/installed ## half an hour: beside its peers, with MNIST in DATA; writes docs/bench*
 	@.venv-bench/bin/python -m tests.benchmarks.full --data $(DATA) --json docs/bench.json --plot docs/bench.png --page docs/benchmarks.md $(ARGS)
+
+bench-scale: setup ## how the cost of each stage grows with rows, columns, channels, classes, steps and more; ARGS="--only WORD"
+	@$(BIN)/python -m tests.benchmarks.scale $(ARGS)
 
 clean: ## remove caches and prepared data; runs/, data/, .venv and .venv-bench stay
 	rm -rf prepared .mutants .mypy_cache .ruff_cache .pytest_cache
