@@ -188,8 +188,7 @@ def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterato
 def _series(block: Array, lengths: Array, piece: slice, facts: _Facts) -> Series:
     """The series numbered ``piece``, whose steps ``block`` holds end to end."""
     stored = block.reshape(lengths.sum(), -1)
-    every = facts.chosen == list(range(stored.shape[1]))
-    values = cells.real(stored if every else stored[:, facts.chosen])
+    values = cells.real(stored if facts.chosen == [*range(stored.shape[1])] else stored[:, facts.chosen])
     offsets, source = offsets_of(lengths), facts.archive.path
     if found := cells.first_infinite(values):
         number = int(np.searchsorted(offsets, found[0], side="right")) - 1
