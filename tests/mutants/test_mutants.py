@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def test_a_text_that_is_not_there_once_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     """Of a project of one function and its tests."""
     root, place = (tmp_path_factory.mktemp(name) for name in ("root", "place"))
     (root / "tests").mkdir()
@@ -57,7 +58,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     )
     (root / "tests/test_double.py").write_text(tests)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    return Copy(root, place, place / "cache")
+    made = Copy(root, place, place / "cache", preloaded=())
+    yield made
+    made.close()
 
 
 MADE = Mutant("M", "", "double.py", "x * 2", "x ** 2", ("test_double.py::test_three",))

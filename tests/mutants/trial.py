@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,10 @@ from time import monotonic
 from tests.mutants.table import Mutant
 
 MARK = "MUTANT_COPY"  # in the environment of all that the tests of a copy start, whatever session it is in
+PRELOADED = (
+    *("torch", "torch._dynamo", "accelerate", "accelerate.state", "polars", "pydantic", "hypothesis", "safetensors.torch"),
+    *("sklearn.model_selection", "sklearn.metrics", "matplotlib.figure", "numpy.testing", "PIL.Image", "typer", "filelock"),
+)  # nothing of the project
 COLLECTED, FAILED = 0, 1  # pytest's statuses: all passed, some failed
 
 
@@ -32,11 +39,13 @@ class Result:
 class Copy:
     """A copy of the project below ``root``, in a new folder ``place``, in which one mutant at a time is tried.
 
-    What compiled kernels need is kept beside it, in ``cache``, which copies may share.
+    What compiled kernels need is kept beside it, in ``cache``, which copies may share. The modules ``preloaded`` are imported
+    once for all.
     """
 
-    def __init__(self, root: Path, place: Path, cache: Path) -> None:
-        self.place = place
+    def __init__(self, root: Path, place: Path, cache: Path, preloaded: Sequence[str] = PRELOADED) -> None:
+        self.place, self.preloaded = place, preloaded
+        self._nursery: subprocess.Popen[str] | None = None
         listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
         names = subprocess.run(listed, cwd=root, capture_output=True, text=True, check=True).stdout.split("\0")
         for name in filter(None, names):
@@ -70,27 +79,35 @@ class Copy:
 
     def run(self, tests: list[str], seconds: float) -> tuple[int | None, str, float]:
         """pytest's status, None if it did not end in time; what it said; and the seconds that it took."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-rfE", *tests]
-        began = monotonic()
-        job = subprocess.Popen(
-            command, cwd=self.place, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        try:
-            said, _ = job.communicate(timeout=seconds)
-            return job.returncode, said, monotonic() - began
-        except subprocess.TimeoutExpired:
-            return None, "", monotonic() - began
-        finally:
-            self._end_all()
-            job.communicate()
+        began, output = monotonic(), self.place / ".said"
+        if self._nursery is None:
+            command = [sys.executable, "-P", str(Path(__file__).with_name("nursery.py")), *self.preloaded]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            self._nursery = subprocess.Popen(command, cwd=self.place, env=self.environment, **pipes)  # type: ignore[call-overload]
+        assert self._nursery and self._nursery.stdin and self._nursery.stdout
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", "-rfE", *tests]
+        self._nursery.stdin.write(json.dumps([arguments, str(output)]) + "\n")
+        self._nursery.stdin.flush()
+        ready, _, _ = select.select([self._nursery.stdout], [], [], seconds)
+        status = int(self._nursery.stdout.readline()) if ready else None
+        self._end_all(also_the_nursery=status is None)
+        return status, output.read_text(errors="replace") if status is not None else "", monotonic() - began
 
-    def _end_all(self) -> None:
+    def close(self) -> None:
+        """End all that was started."""
+        self._end_all(also_the_nursery=True)
+
+    def _end_all(self, also_the_nursery: bool) -> None:
         """End what the tests of this copy left running: they have it in their environment."""
         mark = f"{MARK}={self.place}".encode()
+        kept = self._nursery.pid if self._nursery and not also_the_nursery else None
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                if int(folder.name) != kept and mark in (folder / "environ").read_bytes().split(b"\0"):
                     os.kill(int(folder.name), signal.SIGKILL)
+        if also_the_nursery and self._nursery:
+            self._nursery.communicate()
+            self._nursery = None
 
     @staticmethod
     def _write(path: Path, text: str) -> None:

@@ -246,13 +246,14 @@ def test_a_manifest_that_is_none_is_no_error_of_the_program(trained: State, tmp_
     assert found is not None and found.step == 3 and "step_00000004" in reason
 
 
-def test_a_checkpoint_of_another_format_is_not_guessed_at(
-    trained: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("read", [0, 2])
+def test_a_checkpoint_of_an_earlier_or_a_later_format_is_not_guessed_at(
+    trained: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: int
 ) -> None:
     saved(tmp_path, trained, 3)
     for module in (checkpoints, saving):
-        monkeypatch.setattr(module, "FORMAT", 2)
-    with pytest.raises(RunError, match="is of format 1; this program reads 2"):
+        monkeypatch.setattr(module, "FORMAT", read)
+    with pytest.raises(RunError, match=f"is of format 1; this program reads {read}"):
         checkpoints.newest(tmp_path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import files
 from pipeline.run.marks import all_of, mark, marked, name_of, step_of
 
 
@@ -106,3 +107,20 @@ def test_a_link_to_something_else_is_no_mark(tmp_path: Path, place: str) -> None
     (tmp_path / "best").unlink()
     (tmp_path / "best.json").symlink_to(place)
     assert marked(tmp_path, "best") is None
+
+
+def test_a_mark_that_is_set_or_taken_away_is_so_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is forced to the disk once all names in it are as they stay."""
+    seen: list[list[str]] = []
+    real = files.fsync
+
+    def fsync(path: Path) -> None:
+        real(path)
+        if path == tmp_path:
+            seen.append(sorted(entry.name for entry in tmp_path.iterdir()))
+
+    monkeypatch.setattr(files, "fsync", fsync)
+    (tmp_path / "best").symlink_to("step_00000014")  # of an earlier version
+    for step, names in ((7, ["best.json"]), (None, [])):
+        mark(tmp_path, "best", step)
+        assert seen[-1] == names
