@@ -213,6 +213,14 @@ def test_clipping_limits_the_norm_and_keeps_the_direction(
     assert torch.equal(run(norm * 2)[0], free)
 
 
+def test_a_step_that_is_not_logged_is_clipped_too(state: MakeState, batches: MakeBatches, accelerator: Accelerator) -> None:
+    optim = PLAIN.model_copy(update={"clip": 0.01})
+    made = state(optim, Train())
+    seen = watch(made)
+    report = next(train(made, batches(COUNT, BATCH), accelerator, optim, log_every=100))
+    assert float(seen[0].norm()) == pytest.approx(0.01, rel=1e-4) and float(report.grad_norm) > 0.02
+
+
 def test_the_rate_of_each_update_is_that_of_its_step(state: MakeState, batches: MakeBatches, accelerator: Accelerator) -> None:
     optim = Optim(name="sgd", lr=0.1, momentum=0.0, schedule="one_cycle")
     made, used = state(optim, Train()), []
@@ -297,6 +305,18 @@ def test_an_overflow_of_fp16_tries_the_same_step_again_at_a_lower_scale(
     for one, other in zip(ours, theirs, strict=True):
         assert one.numbers() == pytest.approx(other.numbers(), rel=1e-5)
     close(weights(made.model), weights(plain.model), 1e-5)
+
+
+def test_a_step_that_overflows_in_fp16_moves_no_running_statistic(
+    state: MakeState, batches: MakeBatches, accelerator: Accelerator
+) -> None:
+    optim, batch_norm = Optim(name="sgd"), {"conv": 3, "conv_norm": "batch"}
+    plain, made = state(optim, Train(), **batch_norm), scaled(state(optim, Train(), **batch_norm), 2.0**40)
+    for one in (plain, made):
+        list(train(one, batches(COUNT, BATCH), accelerator, optim))
+    assert made.scaler.get_scale() < 2.0**35, "the example overflows, and recovers"
+    for ours, theirs in zip(made.model.batch_norms, plain.model.batch_norms, strict=True):
+        close(torch.cat([ours.mean, ours.var]), torch.cat([theirs.mean, theirs.var]), 1e-4)
 
 
 def test_what_no_scale_makes_finite_stops_fp16_too(state: MakeState, part: MakePart, accelerator: Accelerator) -> None:
