@@ -31,7 +31,7 @@ def test_the_pictures_are_of_the_most_confident_mistakes_and_of_hits(tmp_path: P
     monkeypatch.setattr(evaluate, "reliability", lambda path, **bins: drawn.update(reliability=bins))
     (tmp_path / "eval").mkdir()
     evaluate.draw(tmp_path, summary, rows, cells, part, prepared)
-    shown, titles = drawn["mistakes"]
+    shown, titles, *_ = drawn["mistakes"]
     expected = sorted(np.flatnonzero(wrong), key=lambda row: -confidence[row])[:25]
     assert shown == expected and len(shown) == 25
     assert titles[0] == f"{labels[shown[0]]} -> {predictions[shown[0]]}  {confidence[shown[0]]:.0%}"
