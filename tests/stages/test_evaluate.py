@@ -32,8 +32,8 @@ def test_the_pictures_are_of_the_most_confident_mistakes_and_of_hits(tmp_path: P
     (tmp_path / "eval").mkdir()
     evaluate.draw(tmp_path, summary, rows, cells, part, prepared)
     shown, titles, *_ = drawn["mistakes"]
-    expected = sorted(np.flatnonzero(wrong), key=lambda row: -confidence[row])[:25]
-    assert shown == expected and len(shown) == 25
-    assert titles[0] == f"{labels[shown[0]]} -> {predictions[shown[0]]}  {confidence[shown[0]]:.0%}"
+    most = evaluate.MISTAKES
+    expected = sorted(np.flatnonzero(wrong), key=lambda row: -confidence[row])[:most]
+    assert shown == expected and len(shown) == len(titles) == most
     bins = drawn["reliability"]
     assert bins["accuracy"][-1] == 1 and not bins["accuracy"][:9].any() and bins["counts"].sum() == len(labels)
