@@ -12,6 +12,7 @@ In the order of their imports:
 
 from pipeline.config.base import Section as Section
 from pipeline.config.data_section import EMNIST_SPLITS as EMNIST_SPLITS
+from pipeline.config.data_section import FIRST as FIRST
 from pipeline.config.data_section import SERIES as SERIES
 from pipeline.config.data_section import SUFFIXES as SUFFIXES
 from pipeline.config.data_section import Columns as Columns

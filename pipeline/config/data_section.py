@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from pipeline.config.base import Section, ShareOrCount, field
 
@@ -20,12 +20,13 @@ class SeriesFormat(NamedTuple):
 
 SERIES = {  # the sources that give series, of any length
     "npz": SeriesFormat((".npz",), roles=True),
-    "csv": SeriesFormat((".csv", ".tsv"), columns=True, roles=True),
+    "csv": SeriesFormat((".csv", ".tsv", ".txt"), columns=True, roles=True),
     "parquet": SeriesFormat((".parquet", ".pq"), columns=True, roles=True),
     "ts": SeriesFormat((".ts",)),
     "arff": SeriesFormat((".arff",)),
 }
 SUFFIXES = {suffix: name for name, found in SERIES.items() for suffix in found.suffixes}
+FIRST = ("layout", "id", "time", "label", "group", "channels")  # keys of Columns in the first version
 WARPS = ("rotate", "zoom", "shear", "elastic")  # what an image may be put through besides a shift
 EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 
@@ -68,6 +69,27 @@ class Columns(Section):
     label: str = field("label", "the column of the class")
     group: str = field("", "the column of whom or what a series is about, such as a patient")
     channels: tuple[str, ...] = field((), "the columns of values; []: all that are left", strict=False)
+    header: bool = field(
+        True, "whether the first line of a CSV names its columns; false: each is named by its place, from 0, and -1 is the last"
+    )
+    decimal: Literal[".", ","] = field(".", "the decimal point of the numbers in a CSV, or the comma in its place")
+
+    @property
+    def later(self) -> dict[str, Any]:
+        """The keys that the first version did not have, where they are not left to their defaults.
+
+        What it wrote says nothing of them, and stays what it is.
+        """
+        found = {name: getattr(self, name) for name in Columns.model_fields if name not in FIRST}
+        return {name: value for name, value in found.items() if value != Columns.model_fields[name].default}
+
+    @field_validator("id", "time", "label", "group", "channels", mode="before")
+    @classmethod
+    def _of_places(cls, value: Any) -> Any:
+        """A place is a number, and a name is text: 0 is "0"."""
+        if isinstance(value, list | tuple):
+            return tuple(str(part) if type(part) is int else part for part in value)
+        return str(value) if type(value) is int else value
 
 
 class Policies(Section):

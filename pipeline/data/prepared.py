@@ -165,7 +165,8 @@ def settings_of(data: config.Data) -> Settings:
         if data.z_norm:
             settings["z_norm"] = 1
         if config.SERIES[data.source].roles:
-            settings |= data.of(config.Columns)
+            settings |= {key: getattr(data, key) for key in config.FIRST}
+        settings |= {key: json.dumps(value) for key, value in data.later.items()}
         settings["channels"] = json.dumps(data.channels)
         if data.split != "stratified":
             settings["split_rules"] = RULES

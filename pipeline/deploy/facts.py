@@ -17,6 +17,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     ValidationError,
     computed_field,
+    field_serializer,
     model_serializer,
 )
 
@@ -45,6 +46,11 @@ class SeriesFacts(config.Policies, SeriesInfo):
     model_config = Said.model_config
 
     columns: config.Columns
+
+    @field_serializer("columns")
+    def _as_before(self, columns: config.Columns) -> dict[str, Any]:
+        """Without what says nothing here and is unknown to other readers of format 1."""
+        return {key: getattr(columns, key) for key in config.FIRST} | columns.later
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -49,9 +49,10 @@ def source_of(path: Path) -> str:
         return "images"
     if re.search(r"idx\d-(ubyte|int)", path.name):
         return "idx"
-    if path.suffix.lower() not in config.SUFFIXES:
+    source = formats.named(path)
+    if source is None:
         raise UserError(f"{path}: its name does not tell its format; type --source with one of: {', '.join(SOURCES)}")
-    return config.SUFFIXES[path.suffix.lower()]
+    return source
 
 
 def read(path: Path, source: str, facts: Facts, features: int, given: Mapping[str, str]) -> Iterator[Block]:

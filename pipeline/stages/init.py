@@ -9,6 +9,7 @@ from pipeline import config, files
 from pipeline.config import strict_yaml
 from pipeline.data.inspection import profile, roles
 from pipeline.data.inspection.profile import Profile
+from pipeline.data.readers import formats, text_files
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError, UserError
 from pipeline.run import advice
@@ -23,7 +24,9 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
 
     Raises UserError if the data cannot be used, or ``output`` is there already.
     """
-    output = output or Path(f"{re.sub(r'[^A-Za-z0-9_-]+', '_', data.stem.removesuffix('_TRAIN')).strip('_') or 'data'}.yaml")
+    output = output or Path(
+        f"{re.sub(r'[^A-Za-z0-9_-]+', '_', text_files.stem(data).removesuffix('_TRAIN')).strip('_') or 'data'}.yaml"
+    )
     if output.exists():
         raise UserError(f"{output}: is there already; name another file: --output FILE.yaml")
     other = test or _partner(data)
@@ -59,7 +62,7 @@ def _partner(data: Path) -> Path | None:
 
 def _series(data: Path, test: Path | None) -> tuple[list[Choice], list[str], list[str]]:
     """The choices for a file of series, what was found, and what its owner should look at."""
-    source = config.SUFFIXES.get(data.suffix.lower())
+    source = formats.named(data)
     if source is None:
         raise DataError(
             f"{data}: is no file of a known kind; known are {', '.join(config.SUFFIXES)} and folders of images by class"

@@ -3,6 +3,7 @@
 In the order of their imports:
 
     names    what people call the columns of a table
+    sample   the first rows of a table, as numbers, dates and words
     roles    the columns of a table: id, time, label, group, channels
     profile  how many series there are, how long, of which classes
 """

@@ -13,9 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import config
-from pipeline.data.inspection import names
-from pipeline.data.readers.tables import csv_lines
-from pipeline.data.readers.tables.parquet_table import open_parquet
+from pipeline.data.inspection import names, sample
 from pipeline.errors import DataError
 
 MOST_ROWS = 200_000  # that are looked at
@@ -52,7 +50,14 @@ class _Frame:
 
 def find(source: str, path: Path) -> Found:
     """The roles of the columns of a CSV or Parquet file. Raises DataError if no column can be the class."""
-    frame = _frame(source, path)
+    frame, columns, written = sample.of(source, path, MOST_ROWS)
+    found = _in_frame(_Frame(frame, columns), path)
+    said = [] if written.get("header", True) else ["line 1 holds values: each column is named by its place, from 0"]
+    said += ["numbers have decimal commas"] if written.get("decimal") == "," else []
+    return Found(found.columns.model_copy(update=written), [*said, *found.reasons], found.doubts)
+
+
+def _in_frame(frame: _Frame, path: Path) -> Found:
     reasons = [f"the first {MOST_ROWS:,} rows were looked at"] if len(frame) == MOST_ROWS else []
     doubts: list[str] = []
     numbers = [name for name in frame.columns if frame[name].dtype.is_numeric()]
@@ -79,25 +84,6 @@ def find(source: str, path: Path) -> Found:
     return Found(wanted, reasons, doubts)
 
 
-def _frame(source: str, path: Path) -> _Frame:
-    """The first rows of a table, with numbers, dates and words as what they are."""
-    if source == "parquet":
-        table = open_parquet(path)
-        return _Frame(pl.scan_parquet(path, glob=False).head(MOST_ROWS).collect(), table.names)
-    header = csv_lines.header_of(path)
-    frame = pl.read_csv(
-        path,
-        separator=header.separator,
-        n_rows=MOST_ROWS,
-        infer_schema_length=MOST_ROWS,
-        null_values=["", "NA", "?", "nan", "NaN"],
-        try_parse_dates=True,
-        truncate_ragged_lines=True,
-        glob=False,
-    )
-    return _Frame(frame, header.names)
-
-
 def _most_within(frame: _Frame, of: str, by: str) -> int:
     """The most different values of the column ``of`` in rows of one value of ``by``."""
     pairs = pl.DataFrame({"of": frame[of], "by": frame[by]})
@@ -117,7 +103,7 @@ def _label(frame: _Frame, path: Path, rows: list[str]) -> str:
         whole = not values.dtype.is_float() or bool((values.drop_nulls() % 1 == 0).all())
         if name in rows or not (few and whole) or values.dtype.is_temporal():
             continue
-        words = not values.dtype.is_numeric()
+        words = not (values.dtype.is_numeric() or values.dtype == pl.Boolean)
         edge = place in (0, len(frame.columns) - 1)
         scores[name] = 4 * names.means(name, names.LABEL) + 2 * words + edge - values.n_unique() / MOST_CLASSES
         scores[name] -= 3 * (names.means(name, names.GROUP) or names.means(name, names.ID) or names.means(name, names.TIME))

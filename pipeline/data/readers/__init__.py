@@ -4,6 +4,7 @@ In the order of their imports:
 
     limits         the largest of each thing that is read
     cells          words, numbers and messages that all readers share
+    text_files     text, plain or gzip, as a stream
     tables/        CSV and Parquet -> series
     npz_archive    the strict reader of the arrays in an .npz file
     npz            .npz -> series

@@ -19,6 +19,8 @@ from pipeline.errors import quoted
 # In time that grows as the line does: what a possessive part has taken is never tried again.
 ATTRIBUTE = re.compile(r"""@attribute\s++('[^']*+'|"[^"]*+"|[^\s{'"]++)\s*+(\{.*\}$|[^\s{].*)""", re.IGNORECASE)
 
+CELL = re.compile(r"""(?:^|,)(\s*+(?:'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+")\s*+(?=,|$)|[^,]*+)""")
+
 
 def read(path: Path, columns: Columns) -> Iterator[Series]:
     """The series of an ARFF file, in blocks. Raises DataError, which names the line, for what is no such file."""
@@ -27,6 +29,20 @@ def read(path: Path, columns: Columns) -> Iterator[Series]:
     if columns.labelled and not any(classes):
         raise cells.fault(path, "@attribute", "no nominal attribute {A,B,...} is the class, which training needs; declare it")
     yield from in_blocks(path, _rows(path, lines, names, classes, columns.labelled), columns, any(classes))
+
+
+def split(text: str) -> list[str]:
+    """The cells between commas: in quotes a comma is a character, and so is what stands behind a backslash."""
+    if "'" not in text and '"' not in text:
+        return [cell.strip() for cell in text.split(",")]
+    return [_bare(found[1].strip()) for found in CELL.finditer(text)]
+
+
+def _bare(cell: str) -> str:
+    """A cell without the quotes around it."""
+    if len(cell) > 1 and cell[0] == cell[-1] and cell[0] in "'\"":
+        return re.sub(r"\\(.)", r"\1", cell[1:-1]).strip()
+    return cell
 
 
 def _header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str], list[dict[str, None]]]:
@@ -58,8 +74,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str], li
                 path, f"line {line}", "a second nominal attribute; only the class may be nominal: leave the other out"
             )
         names.append(match[1].strip("'\""))
-        words = kind[1:-1].split(",") if kind[0] == "{" else ()
-        classes.append(dict.fromkeys(word.strip().strip("'\"") for word in words))
+        classes.append(dict.fromkeys(map(cells.class_word, split(kind[1:-1]))) if kind[0] == "{" else {})
     raise cells.fault(path, "@data", "there is no such line, after which the series stand; is this an ARFF file?")
 
 
@@ -68,7 +83,7 @@ def _rows(
 ) -> Iterator[tuple[int, Array, str]]:
     column = next((number for number, words in enumerate(classes) if words), None)
     for line, text in lines:
-        row = [cell.strip().strip("'\"") for cell in text.split(",")]
+        row = split(text)
         if text[0] == "{" or len(row) != len(names):
             shape = "a sparse row" if text[0] == "{" else f"{len(row)} values"
             raise cells.fault(

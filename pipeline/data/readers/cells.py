@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from pipeline.errors import DataError, some
 
 CACHED = 2**16  # numbers that a processor keeps at hand
 LARGEST = float(np.finfo(np.float32).max)
+MISSING = ("?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")  # in lower case
+TRUTH = ("true", "false")  # in lower case
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+WHOLE = re.compile(r"([-+]?)(0|[1-9]\d*)\.0*")
+POWER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+EXACT = 2**53  # up to here each integer is a float64
 NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
 
 
@@ -104,3 +111,45 @@ def words(array: Array) -> list[str]:
     if kind in "iuU":
         return [str(value).strip() for value in stored]
     raise ValueError(f"{array.dtype} is neither numbers nor text")
+
+
+def is_number(cell: str, decimal: str = ".") -> bool:
+    """Whether a cell is a finite number and nothing else."""
+    return NUMBER.fullmatch(cell.replace(decimal, ".") if decimal != "." else cell) is not None
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that a value is missing."""
+    return cell.lower() in MISSING
+
+
+def is_truth(cell: str) -> bool:
+    """Whether a cell is true or false."""
+    return cell.lower() in TRUTH
+
+
+def class_word(word: str) -> str:
+    """A label or a group as it is called whatever kind of file it is in: 1.0 and 1e0 are 1, True is true; 01 stays a word."""
+    if is_truth(word):
+        return word.lower()
+    if found := WHOLE.fullmatch(word):
+        return "0" if found[2] == "0" else found[1].removeprefix("+") + found[2]
+    if POWER.fullmatch(word):
+        value = float(word)
+        return str(int(value)) if value.is_integer() and abs(value) <= EXACT else repr(value)
+    return word
+
+
+def are_places(names: list[str]) -> bool:
+    """Whether names are 0, 1, 2 ... or 1, 2, 3 ..., as libraries name columns that have no name."""
+    return any(names == list(map(str, range(begin, begin + len(names)))) for begin in (0, 1))
+
+
+def of_values(error: DataError, names: tuple[str, ...]) -> DataError:
+    """``error`` about the names of columns, with what to do if they are the values of a row."""
+    numbers = [name for name in names if is_number(name)]
+    if len(numbers) < 2 or are_places(numbers):
+        return error
+    return DataError(
+        f"{error}. If line 1 holds values and no names: data.header=false, and each column is named by its place, from 0"
+    )

@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pipeline import config
 from pipeline.data.readers import arff, limits, npz, ts
 from pipeline.data.readers.tables import layouts
 from pipeline.data.readers.tables.csv_table import open_csv
 from pipeline.data.readers.tables.parquet_table import open_parquet
+from pipeline.data.readers.text_files import PACKED
 from pipeline.data.series import Columns, Series, refuse_unfit
 from pipeline.errors import DataError
 
 FORMATS: dict[str, Callable[[Path, Columns, Path | None], Iterator[Series]]] = {
     "npz": lambda path, columns, folder: npz.read(path, columns),
-    "csv": lambda path, columns, folder: layouts.read(open_csv(path), columns, folder),
+    "csv": lambda path, columns, folder: layouts.read(open_csv(path, columns.header, columns.decimal), columns, folder),
     "parquet": lambda path, columns, folder: layouts.read(open_parquet(path), columns, folder),
     "ts": lambda path, columns, folder: ts.read(path, columns),
     "arff": lambda path, columns, folder: arff.read(path, columns),
 }
+
+
+def named(path: Path) -> str | None:
+    """The format that the name of a file tells, packed or not; None for none of series."""
+    return config.SUFFIXES.get(Path(path.name.lower().removesuffix(PACKED)).suffix)
 
 
 def read(source: str, path: Path, columns: Columns, folder: Path | None = None) -> Iterator[Series]:

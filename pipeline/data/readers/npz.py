@@ -73,6 +73,8 @@ class _Facts:
             found = tuple(cells.words(self.arrays[role][piece]))
         except ValueError as error:
             raise self.archive.fault(name, f"{error}; save it as numbers or as text") from None
+        if role in ("label", "group"):
+            found = tuple(map(cells.class_word, found))
         if "" in found and (self.columns.labelled or role == "id"):
             first = place("series", piece.start + found.index(""))
             raise self.archive.fault(name, f"{first} has no {role}; give it one, or leave the series out")

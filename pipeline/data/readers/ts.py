@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.readers import cells, limits
+from pipeline.data.readers import cells, limits, text_files
 from pipeline.data.series import Array, Columns, Series, offsets_of, place
 from pipeline.errors import quoted, short, some
 
@@ -95,6 +95,8 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
             raise cells.fault(
                 path, f"line {line}", f"{name[:20]!r} stands before @data; the header is made of lines that begin with @"
             )
+        if said.get(key) == words or (key == "problemname" and key in said):
+            continue  # the same once more
         if key in said:
             raise cells.fault(path, f"line {line}", f"{short(name)} stands there twice; leave out one of the two")
         if key not in KNOWN:
@@ -114,7 +116,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
     count = int((said.get("dimensions") or said.get("dimension") or ["0"])[0])
     length = int(said.get("serieslength", ["0"])[0])
     return _Header(
-        classes=dict.fromkeys(said["classlabel"][1:]) if switch("classlabel", "false") else None,
+        classes=dict.fromkeys(map(cells.class_word, said["classlabel"][1:])) if switch("classlabel", "false") else None,
         channels=1 if switch("univariate", "false") else count or None,
         length=length or None,
         equal=switch("equallength", "true" if length else "false"),
@@ -143,7 +145,7 @@ def _check_header(path: Path, line: int, name: str, words: list[str]) -> None:
 
 def check_label(path: Path, line: int, text: str, classes: Collection[str], labelled: bool) -> str:
     """The label at the end of a line; "" if it is missing, which DataError refuses if it must be there."""
-    label = text.strip()
+    label = cells.class_word(text.strip())
     if label in classes:
         return label
     if label in ("", "?") and not labelled:
@@ -158,7 +160,7 @@ def check_label(path: Path, line: int, text: str, classes: Collection[str], labe
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a text file with their numbers, without blank lines and comments. Raises DataError for what is not UTF-8."""
-    with path.open("rb") as file:
+    with text_files.opened(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(limits.LINE + 1), b""), 1):
             if len(line) > limits.LINE:
                 raise cells.fault(path, f"line {number}", f"is longer than {limits.LINE >> 20} MB; a series is a line: cut it")
@@ -183,7 +185,7 @@ def numbers(path: Path, line: int, texts: list[str]) -> Array:
     """Cells (T) as float64, NaN where one is missing. Raises DataError for one that is no number."""
     try:
         if "_" not in "".join(texts):  # which Python takes between digits
-            return np.array([float("nan" if text.strip() == "?" else text) for text in texts])
+            return np.array([float("nan" if cells.is_missing(text.strip()) else text) for text in texts])
     except ValueError:
         pass
     step = next(step for step, text in enumerate(texts) if not _is_number(text))
@@ -193,7 +195,7 @@ def numbers(path: Path, line: int, texts: list[str]) -> Array:
 
 def _is_number(text: str) -> bool:
     try:
-        float("nan" if text.strip() == "?" else text)
+        float("nan" if cells.is_missing(text.strip()) else text)
         return "_" not in text
     except ValueError:
         return False

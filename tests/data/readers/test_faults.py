@@ -62,7 +62,7 @@ LONG = {
     "another encoding": (GOOD.encode("utf-16"), "line 1", "is not UTF-8"),
     "a blank first line": ("\n" + GOOD, "line 1", "is empty"),
     "carriage returns alone": (GOOD.replace("\n", "\r"), "line 1", "line feed"),
-    "no separator": (GOOD.replace(",", "|"), "no column 'id'", "id|time|x|y|label"),
+    "no separator": (GOOD.replace(",", ":"), "no column 'id'", "id:time:x:y:label"),
 }
 
 
@@ -419,7 +419,7 @@ TS = {
     "an infinite value": (BODY + "1,2:3,inf:v\n", "line 4, channel 1 (from 0), step 1 (from 0)", "infinite"),
     "a channel without a step": (BODY + ":3,4:v\n", "line 4", "a channel without a step"),
     "an unknown header": ("@clasLabel true u\n" + BODY, "line 1", "did you mean @classlabel?"),
-    "a header twice": ("@classLabel true u v\n" + BODY, "line 2", "twice"),
+    "a header twice": ("@classLabel true u w\n" + BODY, "line 2", "twice"),
     "a class label without labels": ("@classLabel true\n@data\n", "line 1, @classLabel", "names no class"),
     "neither true nor false": ("@missing maybe\n" + BODY, "line 1, @missing", "neither true nor false"),
     "no number of channels": ("@dimensions two\n" + BODY, "line 1, @dimensions", "'two'"),

@@ -4,6 +4,7 @@ In the order of their imports:
 
     rows           rows of a table as arrays
     table          a table of rows in blocks, whatever file it is in
+    csv_dialect    how a table is written as text
     csv_lines      the lines of a CSV file, checked
     csv_table      CSV as a table
     parquet_sizes  what a Parquet file states of its sizes, checked

@@ -2,53 +2,61 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.readers import limits
-from pipeline.data.readers.cells import fault
+from pipeline.data.readers import limits, text_files
+from pipeline.data.readers.cells import fault, of_values
+from pipeline.data.readers.tables import csv_dialect
+from pipeline.data.readers.tables.csv_dialect import Dialect
 from pipeline.data.readers.tables.table import check_names
 from pipeline.data.series import Array
+from pipeline.errors import DataError
 
 BLOCK = 16 * 2**20  # bytes read at a time
 TALL = 1000  # lines that a block should have, since each column of a block has a cost of its own,
 LARGE = 8  # if it is then no larger than so many BLOCK
-SEPARATORS = ",;\t"
 
 
-@dataclass(frozen=True)
-class Header:
-    """What the first line of a file says."""
+def dialect_of(path: Path, header: bool | None = True, decimal: str = ".") -> Dialect:
+    """How a CSV file is written. Raises DataError for one that does not name its columns, each by a name of its own.
 
-    names: tuple[str, ...]  # of the columns
-    separator: str
-
-
-def header_of(path: Path) -> Header:
-    """The header of a CSV file. Raises DataError for one that does not name columns, each by a name of its own."""
-    _, start = next(blocks(path), (1, b""))
-    header = start[: start.find(b"\n")].decode()
-    if not header.strip():
-        raise fault(path, "line 1", "is empty; begin the file with a line that names the columns")
-    separator = max(SEPARATORS, key=header.count)
-    if header.count(separator) >= limits.COLUMNS:
-        raise fault(path, "line 1", f"names more than {limits.COLUMNS:,} columns, which is the limit; use the long layout")
+    ``header``, ``decimal``: as ``csv_dialect.find`` takes them.
+    """
+    dialect = csv_dialect.find(path, header, decimal)
     try:
-        names = tuple(name.strip() for name in next(csv.reader([header], delimiter=separator)))
-    except csv.Error as error:
-        raise fault(path, "line 1", f"is no header ({error}); end each line with a line feed, and name the columns") from None
-    check_names(path, names, "line 1")
-    return Header(names, separator)
+        check_names(path, dialect.names, f"line {dialect.first - 1}")
+    except DataError as error:
+        raise of_values(error, dialect.names) from None
+    return dialect
+
+
+def lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
+    """The lines of the rows, whole ones in blocks, in one form, with the number of the first of each block."""
+    for line, block in blocks(path):
+        while line < dialect.first and block:
+            line, block = line + 1, block[block.index(b"\n") + 1 :]
+        if block:
+            yield line, _in_one_form(block, dialect)
+
+
+def _in_one_form(block: bytes, dialect: Dialect) -> bytes:
+    """Lines with one separator between two cells, and none after the last."""
+    if dialect.ending:
+        block = re.sub(re.escape(dialect.ending) + rb"(?=\n)", b"", block)
+    if dialect.separator == csv_dialect.BLANKS:
+        block = re.sub(rb'("[^"\n]*")|[ \t]+', lambda found: found[1] or b" ", block)
+        block = re.sub(rb"(?m)^ | $", b"", block)
+    return block
 
 
 def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
     """Whole lines that end in a line feed, with the number of the first; no byte order mark, no carriage returns."""
     line, rest, size = 1, b"", BLOCK
-    with path.open("rb") as file:
+    with text_files.opened(path) as file:
         while chunk := file.read(size):
             if line == 1 and not rest:
                 chunk = chunk.removeprefix(b"\xef\xbb\xbf")
@@ -79,10 +87,10 @@ def _text(path: Path, line: int, block: bytes) -> bytes:
     return block.replace(b"\r\n", b"\n") if b"\r" in block else block
 
 
-def even(block: bytes, header: Header) -> int:
+def even(block: bytes, dialect: Dialect) -> int:
     """How many lines a block has if it has no quotes and the separators of so many rows; else 0."""
-    count, cells = _count(block, "\n"), len(header.names)
-    breaks = _count(block, header.separator)
+    count, cells = _count(block, "\n"), len(dialect.names)
+    breaks = _count(block, dialect.separator)
     return count if breaks == count * (cells - 1) and cells > 1 and b'"' not in block else 0
 
 
@@ -91,31 +99,31 @@ def _count(block: bytes, mark: str) -> int:
     return int(np.count_nonzero(np.frombuffer(block, np.uint8) == ord(mark)))
 
 
-def rows(path: Path, header: Header, first: int, block: bytes) -> tuple[Array, bytes]:
+def rows(path: Path, dialect: Dialect, first: int, block: bytes) -> tuple[Array, bytes]:
     """The line of each row of a block without the blank lines, and the text of these lines.
 
     Raises DataError for a line with too many or too few cells, or quotes that are not around a whole cell.
     """
     text = np.frombuffer(block, np.uint8)
-    ends, breaks = np.flatnonzero(text == ord("\n")), np.flatnonzero(text == ord(header.separator))
+    ends, breaks = np.flatnonzero(text == ord("\n")), np.flatnonzero(text == ord(dialect.separator))
     if b'"' in block:
-        quotes = _quotes(path, header, first, text, ends)
+        quotes = _quotes(path, dialect, first, text, ends)
         inside = np.searchsorted(quotes, breaks) % 2 == 1  # an odd number of quotes stands before
         breaks = breaks[~inside]
     lines = first + np.arange(len(ends))
     cells = np.diff(np.searchsorted(breaks, ends), prepend=0) + 1  # of each line: one more than its separators
     blank = np.diff(ends, prepend=-1) == 1  # the line feed follows that of the line before
-    wrong = ~blank & (cells != len(header.names))
+    wrong = ~blank & (cells != len(dialect.names))
     if wrong.any():
         number = int(wrong.argmax())
-        problem = f"{cells[number]} cells, but the header names {len(header.names)} columns; give each row one cell a column"
+        problem = f"{cells[number]} cells, but the header names {len(dialect.names)} columns; give each row one cell a column"
         raise fault(path, f"line {lines[number]}", problem)
     if blank.any():
         block = b"\n".join(filter(None, block.split(b"\n"))) + b"\n"
     return lines[~blank], block
 
 
-def _quotes(path: Path, header: Header, first: int, text: Array, ends: Array) -> Array:
+def _quotes(path: Path, dialect: Dialect, first: int, text: Array, ends: Array) -> Array:
     """Where quotes stand: of each two one begins a cell and one ends it, or they are two that mean one."""
     quotes = np.flatnonzero(text == ord('"'))
     odd = np.diff(np.searchsorted(quotes, ends), prepend=0) % 2 == 1
@@ -123,7 +131,7 @@ def _quotes(path: Path, header: Header, first: int, text: Array, ends: Array) ->
         raise fault(path, f"line {first + odd.argmax()}", "a quote is not closed; close it on its line, or leave it out")
     closing = np.arange(len(quotes)) % 2 == 1  # every second one; the others open
     beside = np.where(closing, quotes + 1, quotes - 1)
-    inside = (beside >= 0) & ~np.isin(text[beside], np.frombuffer(f'{header.separator}\n"'.encode(), np.uint8))
+    inside = (beside >= 0) & ~np.isin(text[beside], np.frombuffer(f'{dialect.separator}\n"'.encode(), np.uint8))
     if inside.any():
         line = first + np.searchsorted(ends, quotes[inside.argmax()])
         raise fault(path, f"line {line}", "a quote inside a cell; put the whole cell in quotes, and write this quote twice")

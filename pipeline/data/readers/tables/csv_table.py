@@ -1,4 +1,4 @@
-"""CSV as a table: UTF-8, a header, one line a row, separated by commas, semicolons or tabs.
+"""CSV as a table: UTF-8, one line a row, plain or gzip; ``csv_dialect`` tells how its cells are separated.
 
 A line is a row: a cell may stand in quotes, but not go on in the next line. So every message can name the line.
 """
@@ -12,39 +12,39 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.data.readers.cells import NUMBERS
+from pipeline.data.readers.cells import MISSING, NUMBERS, TRUTH, is_number
 from pipeline.data.readers.tables import csv_lines
-from pipeline.data.readers.tables.csv_lines import Header
+from pipeline.data.readers.tables.csv_dialect import Dialect
 from pipeline.data.readers.tables.rows import Rows, dense
 from pipeline.data.readers.tables.table import Table, Wanted, runs_of, tidy, worded
 from pipeline.data.series import Array
 from pipeline.errors import DataError, quoted
 
-MISSING = ("NA", "?")  # besides NaN, which is a number to every parser
 Kind = type[pl.DataType]
 
 
-def open_csv(path: Path) -> Table:
-    """The table in a CSV file. Raises DataError, which names the line, for whatever is not as this module's docstring says."""
-    header = csv_lines.header_of(path)
+def open_csv(path: Path, header: bool | None = True, decimal: str = ".") -> Table:
+    """The table in a CSV file; ``header`` as ``csv_dialect.find`` takes it, ``decimal`` the point or comma in its numbers.
+
+    Raises DataError, which names the line, for whatever is not as this module's docstring says.
+    """
+    dialect = csv_lines.dialect_of(path, header, decimal)
 
     def read(wanted: Wanted) -> Iterator[Rows]:
-        parser = _Parser(table, header, wanted)
-        for first, block in csv_lines.blocks(path):
-            if first == 1:
-                first, block = 2, block[block.index(b"\n") + 1 :]
+        parser = _Parser(table, dialect, wanted, decimal)
+        for first, block in csv_lines.lines(path, dialect):
             if (rows := parser.parse(first, block)) is not None:
                 yield rows
 
-    table = Table(path, header.names, "line", read)
+    table = Table(path, dialect.names, "line", read)
     return table
 
 
 class _Parser:
     """What makes rows of the blocks of one table."""
 
-    def __init__(self, table: Table, header: Header, wanted: Wanted) -> None:
-        self.table, self.header, self.wanted = table, header, wanted
+    def __init__(self, table: Table, dialect: Dialect, wanted: Wanted, decimal: str) -> None:
+        self.table, self.dialect, self.wanted, self.decimal = table, dialect, wanted, decimal
         self.time: Kind = pl.Float64  # until a block holds dates
 
     def parse(self, first: int, block: bytes) -> Rows | None:
@@ -52,14 +52,14 @@ class _Parser:
 
         Raises DataError, which names the line.
         """
-        count = csv_lines.even(block, self.header)
+        count = csv_lines.even(block, self.dialect)
         lines = np.arange(first, first + count)
         read = None
         if count:
             with suppress(pl.exceptions.PolarsError):  # a line has more cells than columns; another has fewer
                 read = self._read(block)
         if read is None or len(read) != count or (not self.wanted.numbers and any(cells.null_count() for cells in read)):
-            lines, block = csv_lines.rows(self.table.path, self.header, first, block)
+            lines, block = csv_lines.rows(self.table.path, self.dialect, first, block)
             if not len(lines):
                 return None
             read = self._read(block)
@@ -95,10 +95,11 @@ class _Parser:
         return pl.read_csv(
             block,
             has_header=False,
-            separator=self.header.separator,
+            separator=self.dialect.separator,
             quote_char='"' if b'"' in block else None,
             schema=kinds,
             columns=sorted({*wanted.roles.values(), *wanted.numbers} | ({len(kinds) - 1} if wanted.numbers else set())),
+            decimal_comma=self.decimal == ",",
         )
 
     def _time(self, read: pl.DataFrame) -> pl.Series | None:
@@ -112,14 +113,19 @@ class _Parser:
         return time
 
     def _numbers(self, lines: Array, column: int, cells: pl.Series) -> pl.Series:
-        number = cells.cast(pl.Float64, strict=False)
-        if number.null_count() == cells.null_count():
+        cell, lower = pl.col("cell"), pl.col("cell").str.to_lowercase()
+        written = cell
+        if self.decimal != ".":
+            written = pl.when(~cell.str.contains(".", literal=True)).then(cell.str.replace(self.decimal, "."))
+        elif (number := cells.cast(pl.Float64, strict=False)).null_count() == cells.null_count():
             return number
-        frame = cells.to_frame("cell").select(tidy(pl.col("cell")))
+        frame = cells.to_frame("cell").select(tidy(cell))
         frame = frame.with_columns(
-            number=pl.when(pl.col("cell").is_in(MISSING))
+            number=pl.when(lower.is_in(MISSING))
             .then(float("nan"))
-            .otherwise(pl.col("cell").cast(pl.Float64, strict=False))
+            .when(lower.is_in(TRUTH))
+            .then((lower == "true").cast(pl.Float64))
+            .otherwise(written.cast(pl.Float64, strict=False))
         )
         wrong = frame.select(pl.col("number").is_null() & pl.col("cell").is_not_null()).to_series()
         if wrong.any():
@@ -128,6 +134,10 @@ class _Parser:
         return frame["number"].alias(cells.name)
 
     def _no_number(self, line: int, column: int, cell: str) -> DataError:
+        if is_number(cell, ",") and self.wanted.columns.labelled:
+            return self.table.fault(
+                line, column, f"{quoted(cell)} is not a number; write a decimal point, or set data.decimal=','"
+            )
         others = f"{self.wanted.columns.option('channels')}=[NAME, ...]"
         problem = f"{quoted(cell)} is not a number; {NUMBERS}. If this column is no channel: {others}"
         return self.table.fault(line, column, problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,8 @@ def find_roles(table: Table, columns: Columns) -> dict[str, int]:
     found: dict[str, int] = {}
     for role in ("id", "time", "label", "group"):
         name, key = getattr(columns, role), columns.option(role)
+        if not columns.header and re.fullmatch(r"-\d{1,7}", name) and int(name) + len(table.names) >= 0:
+            name = table.names[int(name)]  # -1 is the last
         if name in table.names:
             found[role] = table.names.index(name)
         elif not name:
@@ -108,8 +111,18 @@ def find_roles(table: Table, columns: Columns) -> dict[str, int]:
         elif role in ("label", "group") and not columns.labelled:
             continue
         elif not (wide and role in ("id", "time") and name == Columns.model_fields[role].default):
-            raise cells.unknown(table.path, name, table.names, "column", key)
+            raise _unknown(table, name, key)
     return found
+
+
+def _unknown(table: Table, name: str, key: str) -> DataError:
+    """The error about a column that is not there, with what the file may be instead of what it was taken for."""
+    if len(table.names) == 1 and table.unit == "line":
+        return DataError(
+            f"{table.path}: no separator was found in {quoted(table.names[0])}, so there is one column, and there is no column "
+            f"{name!r}; separate the cells by commas, semicolons, tabs, | or spaces"
+        )
+    return cells.of_values(cells.unknown(table.path, name, table.names, "column", key), table.names)
 
 
 def blocks(table: Table, wanted: Wanted) -> Iterator[Rows]:
@@ -134,12 +147,21 @@ def blocks(table: Table, wanted: Wanted) -> Iterator[Rows]:
                 kind = time.dtype
             elif missing.any():
                 heads = heads.with_columns(heads[role].fill_null(""))
+            if role in ("label", "group"):
+                heads = _of_classes(heads, role)
         if found := cells.put_right(rows.values):
             raise table.fault(rows.places[found[0]], wanted.numbers[found[1]], cells.INFINITE)
         yield Rows(rows.places, heads, time, rows.values, rows.empty)
         empty = False
     if empty:
         raise DataError(f"{table.path}: no rows; it needs at least one series")
+
+
+def _of_classes(heads: pl.DataFrame, role: str) -> pl.DataFrame:
+    """Heads with the words of a role as they are called in every kind of file."""
+    words = heads[role]
+    other = {word: called for word in words.unique().to_list() if (called := cells.class_word(word)) != word}
+    return heads.with_columns(words.replace(other)) if other else heads
 
 
 def _time(table: Table, rows: Rows, column: int, kind: pl.DataType | None) -> pl.Series:

@@ -1,0 +1,57 @@
+"""The first rows of a table that nobody has described: numbers, dates and words as what they are."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline.data.readers.cells import MISSING
+from pipeline.data.readers.tables import csv_dialect, csv_lines
+from pipeline.data.readers.tables.parquet_table import open_parquet
+
+ABSENT = sorted({"", "NaN", "-NaN", "None", "Null", *MISSING, *(word.upper() for word in MISSING)})
+
+
+def of(source: str, path: Path, most: int) -> tuple[pl.DataFrame, tuple[str, ...], dict[str, Any]]:
+    """At most ``most`` rows of a CSV or Parquet file, the names of its columns, and how a CSV is written, by keys of Columns.
+
+    Raises DataError for what is no such file.
+    """
+    if source == "parquet":
+        table = open_parquet(path)
+        return pl.scan_parquet(path, glob=False).head(most).collect(), table.names, {}
+    dialect, decimal = csv_dialect.guess(path)
+    csv_lines.dialect_of(path, dialect.header, decimal)
+    text = bytearray()
+    lines = 0
+    for first, block in csv_lines.lines(path, dialect):
+        text += csv_lines.rows(path, dialect, first, block)[1]  # refuses a line of another number of cells
+        lines += block.count(b"\n")
+        if lines >= most:
+            break
+    frame = pl.read_csv(
+        io.BytesIO(bytes(text)),
+        has_header=False,
+        separator=dialect.separator,
+        n_rows=most,
+        infer_schema_length=most,
+        null_values=ABSENT,
+        try_parse_dates=True,
+        truncate_ragged_lines=True,
+        decimal_comma=decimal == ",",
+    )
+    return pl.DataFrame([_truth(column) for column in frame]), dialect.names, {"header": dialect.header, "decimal": decimal}
+
+
+def _truth(column: pl.Series) -> pl.Series:
+    """A column of True and False, however they are written, as what it is."""
+    if column.dtype == pl.String and set(column.drop_nulls().unique().str.to_lowercase()) in (
+        {"true", "false"},
+        {"true"},
+        {"false"},
+    ):
+        return (column.str.to_lowercase() == "true").alias(column.name)
+    return column

@@ -1,0 +1,81 @@
+"""Text files of the user's, plain or gzip, as streams of bytes; what a small file unpacks to is bounded."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pipeline.data.readers import limits
+from pipeline.errors import DataError
+
+PACKED = ".gz"  # at the end of the name of a gzip file
+GZIP = b"\x1f\x8b"
+OTHERS = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+CHUNK = 2**20
+
+
+class Bounded:
+    """A stream that gives at most ``most`` bytes. Raises DataError, which names ``path``, for more."""
+
+    def __init__(self, file: IO[bytes] | gzip.GzipFile, path: Path, most: int) -> None:
+        self._file, self._path, self._left = file, path, most
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes; none at the end."""
+        return self._counted(self._file.read(size))
+
+    def readline(self, size: int) -> bytes:
+        """Up to the end of a line, or ``size`` bytes; none at the end."""
+        return self._counted(self._file.readline(size))
+
+    def _counted(self, given: bytes) -> bytes:
+        self._left -= len(given)
+        if self._left < 0:
+            raise DataError(
+                f"{self._path}: unpacks to more than {limits.EXPANSION} times its size; unpack it first, if it is sound"
+            )
+        return given
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Bounded]:
+    """The bytes of a file, unpacked if it is gzip. Raises DataError for what is damaged or packed otherwise."""
+    with path.open("rb") as file:
+        start = file.read(6)
+        size = file.seek(0, 2)
+        file.seek(0)
+        for mark, name in OTHERS.items():
+            if start.startswith(mark):
+                raise DataError(f"{path}: is packed as {name}, which is not read; unpack it, or pack it as gzip")
+        if not start.startswith(GZIP):
+            yield Bounded(file, path, sys.maxsize)
+            return
+        try:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield Bounded(unpacked, path, max(limits.UNPACKED, limits.EXPANSION * size))
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"{path}: the gzip file is damaged or cut short ({error}); copy it again") from None
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is gzip, by its content."""
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
+
+
+def size(path: Path) -> int:
+    """The bytes of a file once it is unpacked."""
+    if not is_packed(path):
+        return path.stat().st_size
+    with opened(path) as file:
+        return sum(len(chunk) for chunk in iter(lambda: file.read(CHUNK), b""))
+
+
+def stem(path: Path) -> str:
+    """The name of a file without what tells its format."""
+    return Path(path.name[: -len(PACKED)] if path.name.lower().endswith(PACKED) else path.name).stem
