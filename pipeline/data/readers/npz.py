@@ -70,11 +70,9 @@ class _Facts:
             return None
         name = self.roles[role]
         try:
-            found = tuple(cells.words(self.arrays[role][piece]))
+            found = tuple(map(str if role == "id" else cells.class_word, cells.words(self.arrays[role][piece])))
         except ValueError as error:
             raise self.archive.fault(name, f"{error}; save it as numbers or as text") from None
-        if role in ("label", "group"):
-            found = tuple(map(cells.class_word, found))
         if "" in found and (self.columns.labelled or role == "id"):
             first = place("series", piece.start + found.index(""))
             raise self.archive.fault(name, f"{first} has no {role}; give it one, or leave the series out")
