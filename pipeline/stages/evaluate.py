@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipeline import files
+from pipeline.data.manifest import Name
 from pipeline.data.prepared import Part, Prepared
 from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
@@ -23,10 +25,11 @@ from pipeline.plots.training import curves
 from pipeline.run import advice, record, trackers
 from pipeline.run.folder import settings_of, writer
 from pipeline.stages.assembly import best_of, draw_examples
-from pipeline.training import evaluation, metrics
+from pipeline.training import baselines, evaluation, metrics
 
 SHOWN = 10  # examples printed at the end
 MISTAKES = 24  # pictures of confident mistakes
+LISTED = 20  # classes printed at the end: those of the least F1
 
 
 def evaluate(folder: Path, split: str = "test") -> None:
@@ -36,11 +39,12 @@ def evaluate(folder: Path, split: str = "test") -> None:
         accelerator = stack.enter_context(world.world(settings.run))
         collectives.on_main(lambda: stack.enter_context(writer(folder)))
         model, found, prepared = collectives.together(lambda: best_of(folder, settings))
-        if split not in prepared.manifest.parts:
+        part_name = next((name for name in prepared.manifest.parts if name == split), None)
+        if part_name is None:
             raise RunError(f"--split {split}: expected one of {', '.join(prepared.manifest.parts)}")
-        verified = [split] if accelerator.is_local_main_process else []
+        verified = [part_name] if accelerator.is_local_main_process else []
         collectives.patiently(lambda: prepared.verify(verified))
-        part = prepared.part(split)
+        part = prepared.part(part_name)
         store = Store(part, accelerator.device, settings.data.resident_limit_mb)
         rows = evaluation.evaluate(model.to(accelerator.device), store)
         if not accelerator.is_main_process:
@@ -48,16 +52,24 @@ def evaluate(folder: Path, split: str = "test") -> None:
         names = list(prepared.manifest.class_names)
         summary = metrics.summary(rows.labels, rows.predictions, rows.confidence, rows.losses, names)
         summary = {"split": split, "step": found.step} | summary
+        known = prepared.manifest.parts["train"].class_counts
+        summary |= baselines.compare(rows.labels, rows.predictions, known, names)
+        summary["nearest_neighbour_accuracy"] = nearest(prepared, part_name)
         write(folder, summary, rows, part, prepared)
         show(rows, names)
         print(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
+        print("\n".join(compared(summary)))
+        useless = warnings_of(summary, [names[guess] for guess in np.unique(rows.predictions)])
+        for line in useless:
+            print(f"warning: {line}")
         cells = metrics.confusion_cells(rows.labels, rows.predictions, len(names))
         pictures = draw(folder, summary, rows, cells, part, prepared)
         tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "evaluate")
         scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
         tracker.log_evaluation(scores | {"step": found.step}, cells, names, pictures)
         tracker.finish()
-        print(f"written: {place(folder, split)}\nnext: {advice.of_run('export', folder)}")
+        other = "a better model: more epochs, or the settings of docs/training.md; this one, all the same: " * bool(useless)
+        print(f"written: {place(folder, split)}\nnext: {other}{advice.of_run('export', folder)}")
 
 
 def place(folder: Path, split: str) -> Path:
@@ -134,3 +146,48 @@ def show(rows: evaluation.Rows, names: list[str]) -> None:
     width = max(map(len, guesses + labels))
     for what, words in (("prediction", guesses), ("label", labels)):
         print(f"{what:10}  " + " ".join(f"{word:>{width}}" for word in words))
+
+
+def nearest(prepared: Prepared, split: Name) -> float | None:
+    """The accuracy of the nearest training example's label; None for the training split, or if the search takes too long."""
+    counts, values = prepared.manifest.parts, prepared.manifest.length * prepared.manifest.features
+    if split == "train" or not baselines.is_searched(counts["train"].count, counts[split].count, values):
+        return None
+    prepared.verify(["train"])
+    known, asked = (Store(prepared.part(name), torch.device("cpu"), 0) for name in ("train", split))
+    return baselines.nearest_neighbour(known, asked, *prepared.normalization("auto"))
+
+
+def compared(summary: Mapping[str, Any]) -> list[str]:
+    """What an accuracy is held against, and the measures of each class, in lines."""
+    nearest = summary["nearest_neighbour_accuracy"]
+    lines = [
+        f"  95 % interval  {summary['accuracy_low']:.4f} to {summary['accuracy_high']:.4f}; macro F1 {summary['macro_f1']:.4f}",
+        f"  always {summary['largest_class']!r}, the largest class: {summary['largest_class_accuracy']:.4f}"
+        + ("" if nearest is None else f"; the nearest training example's label: {nearest:.4f}"),
+    ]
+    measures = list(summary["per_class"].items())
+    if len(measures) > LISTED:
+        measures.sort(key=lambda measured: measured[1]["f1"])
+    width = max(len("class"), *(len(name) for name, _ in measures[:LISTED]))
+    lines.append(f"  {'class':{width}}  precision  recall      F1  examples")
+    for name, found in measures[:LISTED]:
+        lines.append(
+            f"  {name:{width}}  {found['precision']:9.4f}  {found['recall']:6.4f}  {found['f1']:6.4f}  {found['support']:8}"
+        )
+    if len(measures) > LISTED:
+        lines.append(f"  and {len(measures) - LISTED} classes of a higher F1: metrics.json has them")
+    return lines
+
+
+def warnings_of(summary: Mapping[str, Any], answers: Sequence[str]) -> list[str]:
+    """What says that a model is useless; ``answers``: the classes that it predicts at all."""
+    said = []
+    if len(answers) == 1 < len(summary["per_class"]):
+        said.append(f"the model predicts one class only: {answers[0]!r}")
+    largest, nearest = summary["largest_class_accuracy"], summary["nearest_neighbour_accuracy"]
+    if summary["accuracy_low"] <= largest:
+        said.append(f"the accuracy is not clearly above {largest:.4f}, that of always answering {summary['largest_class']!r}")
+    elif nearest is not None and summary["accuracy_high"] < nearest:
+        said.append(f"the nearest training example's label is right more often ({nearest:.4f}): the model learned too little")
+    return said

@@ -17,6 +17,7 @@ import pytest
 from sklearn.metrics import classification_report
 
 from pipeline.errors import RunError
+from pipeline.stages import evaluate
 from pipeline.stages.assembly import test_metrics as evaluation_of
 from tests.support.launching import ROOT, environment, records, run, succeed
 from tests.support.raw_files import examples, put
@@ -200,7 +201,7 @@ def test_results_never_wait_behind_a_picture_and_a_picture_that_fails_is_a_warni
     (tmp_path / "run/metrics.jsonl").unlink()
     shown = succeed("evaluate", "--run", "run", cwd=tmp_path)
     assert shown.index("accuracy ") < shown.index("confusion.png was not drawn") < shown.index("written: ")
-    assert shown.count("warning: ") == 1 and "Traceback" not in shown
+    assert shown.count("was not drawn") == 1 and "Traceback" not in shown
     with (tmp_path / "run/results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 1
     pictures = {path.name for path in (tmp_path / "run/eval").glob("*.png") if path.is_file()}
@@ -234,3 +235,23 @@ def test_pictures_that_somebody_put_beside_those_of_an_evaluation_are_not_opened
     path = f"{tmp_path}:{os.environ['PATH']}"
     succeed("evaluate", "--run", "run", cwd=tmp_path, HOME=str(tmp_path), PATH=path, WANDB_MODE="offline")
     assert not (tmp_path / "canary").exists()
+
+
+def test_evaluate_holds_the_accuracy_against_the_largest_class_and_the_nearest_example(folder: Path) -> None:
+    said = succeed("evaluate", "--run", "runs/smoke", cwd=folder)
+    measured = json.loads((folder / "runs/smoke/eval/metrics.json").read_text())
+    assert measured["accuracy_low"] < measured["accuracy"] < measured["accuracy_high"]
+    assert measured["largest_class_accuracy"] == pytest.approx(0.1, abs=0.01)
+    assert measured["nearest_neighbour_accuracy"] == pytest.approx(0.98, abs=0.01)
+    assert "always '1', the largest class: 0.1000; the nearest training example's label: 0.98" in said
+    assert all(f"  {name:5}  {found['precision']:9.4f}" in said for name, found in measured["per_class"].items())
+
+
+def test_a_useless_model_is_called_useless(folder: Path) -> None:
+    succeed("train", *SMOKE, "run.dir=useless", "train.epochs=1", "optim.lr=1e-9", "track.backends=[]", cwd=folder)
+    said = succeed("evaluate", "--run", "useless", cwd=folder)
+    assert "warning: the accuracy is not clearly above 0.1000, that of always answering '1'" in said
+    assert "next: a better model: " in said.splitlines()[-1]
+    one = {"accuracy_low": 0.4, "accuracy_high": 0.6, "largest_class": "a", "largest_class_accuracy": 0.5}
+    found = evaluate.warnings_of(one | {"nearest_neighbour_accuracy": None, "per_class": {"a": {}, "b": {}}}, ["a"])
+    assert found[0] == "the model predicts one class only: 'a'"

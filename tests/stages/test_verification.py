@@ -104,15 +104,15 @@ def test_each_file_is_hashed_at_the_first_start_that_reads_it_and_at_no_other(
 def test_evaluate_and_export_hash_the_part_that_they_read(settings: Config, tmp_path: Path) -> None:
     run = start(settings, "run")
     kept = folder_of(settings.data) / checksums.NAME
-    for action, name in (
-        (lambda: evaluate.evaluate(run), "test"),
-        (lambda: evaluate.evaluate(run, "valid"), "valid"),
+    for action, *names in (
+        (lambda: evaluate.evaluate(run), "test", "train"),  # where the nearest examples are looked for
+        (lambda: evaluate.evaluate(run, "valid"), "valid", "train"),
         (lambda: export.export(run), "test"),
     ):
         kept.unlink(missing_ok=True)
         with files_hashed(tmp_path / "prepared") as found:
             action()
-        assert found == parts(settings, name)
+        assert found == parts(settings, *names)
 
 
 def flip(path: Path) -> None:
