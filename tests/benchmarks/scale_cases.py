@@ -130,7 +130,7 @@ def draw_curves(size: int) -> None:
     from pipeline.plots.training import curves
     from pipeline.run import record
 
-    curves(Path("curves.png"), record.sample(Path("metrics.jsonl")), size)
+    curves(Path("curves.png"), record.each(Path("metrics.jsonl")), size)
 
 
 def save(size: int) -> None:

@@ -56,3 +56,10 @@ def test_it_prints_a_table_and_writes_a_file(tmp_path: Path, capsys: pytest.Capt
 def test_every_stage_of_a_case_can_be_run() -> None:
     for case in CASES:
         assert set(case.stages) <= {*scale.COMMANDS, *PARTS} and list(case.sizes) == sorted(case.sizes) and len(case.sizes) > 2
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_runs_on_what_its_case_writes(part: str, tmp_path: Path) -> None:
+    (case,) = (case for case in CASES if part in case.stages)
+    case.write(tmp_path, 9)
+    assert scale.measured(scale.command_of(part, tmp_path, 9), tmp_path, 9, 60).seconds > 0
