@@ -26,14 +26,14 @@ __version__ = "0.1.0"
 __all__ = ["fit", "load"]
 
 if TYPE_CHECKING:
-    from pipeline.deploy.trained import load as load
+    from pipeline.deploy.loaded import load as load
     from pipeline.stages.fit import fit as fit
 else:
 
     def __getattr__(name: str) -> Any:
         """Import what is asked for, and nothing before: torch takes seconds."""
         if name == "load":
-            from pipeline.deploy.trained import load
+            from pipeline.deploy.loaded import load
 
             return load
         if name == "fit":

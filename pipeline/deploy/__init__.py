@@ -9,8 +9,8 @@ In the order of their imports:
     card         README.md beside an exported model; its text stands in card.md
     exporter     a model -> files, each compared with it
     inputs       a file to predict -> blocks of examples as the model reads them
-    objects      arrays and frames to predict -> the same blocks
+    arrays       arrays and frames to predict -> the same blocks
     predictor    blocks of examples -> predictions
-    trained      an export as an object of Python: ``from pipeline import load``
+    loaded       an export as an object of Python: ``from pipeline import load``
     outputs      predictions -> CSV, JSON or Parquet
 """

@@ -101,7 +101,7 @@ class Log:
 
     def validation(self, step: int, rows: Rows, selection: Selection) -> Selection:
         """An evaluation on the validation split, and what it makes of the selection."""
-        scores = metrics.scores(rows.labels, rows.predictions, rows.losses, self.classes)
+        scores = metrics.selectable(rows.labels, rows.predictions, rows.losses, self.classes)
         self._write(step, "valid", scores)
         selection = selection.after(scores[self.monitor.removeprefix("valid/")], step, self.monitor)
         best = "  (best)" if selection.step == step else ""

@@ -50,7 +50,7 @@ def evaluate(folder: Path, split: str = "test") -> None:
         if not accelerator.is_main_process:
             return
         names = list(prepared.manifest.class_names)
-        summary = metrics.summary(rows.labels, rows.predictions, rows.confidence, rows.losses, names)
+        summary = metrics.measures(rows.labels, rows.predictions, rows.confidence, rows.losses, names)
         summary = {"split": split, "step": found.step} | summary
         known = prepared.manifest.parts["train"].class_counts
         summary |= baselines.compare(rows.labels, rows.predictions, known, names)

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from pipeline import config, files
 from pipeline.config import Config
-from pipeline.deploy import trained
-from pipeline.deploy.trained import Trained
+from pipeline.deploy import loaded
+from pipeline.deploy.loaded import Trained
 from pipeline.errors import RunError
 from pipeline.run import record
 from pipeline.stages import evaluate, export, train
@@ -65,7 +65,7 @@ class Run:
         """Write the best weights to export/, each file checked; the model in it, ready to predict."""
         _leave()
         export.export(self.folder)
-        return trained.load(self.folder / "export")
+        return loaded.load(self.folder / "export")
 
 
 def _leave() -> None:

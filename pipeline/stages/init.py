@@ -107,6 +107,11 @@ def _images(data: Path, test: Path | None) -> tuple[list[Choice], list[str], lis
     section = config.Data(source="images", path=str(data), test_path=str(test or ""))
     found = image_folder.folders(section)
     count = sum(1 for path in found[0].rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
+    if not count:
+        raise DataError(
+            f"{data}: holds no images ({', '.join(sorted(image_folder.SUFFIXES))}) in folders; "
+            "recordings or parts of a table in a folder are not read: write them into one file, and name that"
+        )
     chosen = [Choice("data.source", "images", ""), Choice("data.path", str(data), "a folder per class")]
     chosen += [Choice("data.test_path", str(test), "")] if test else []
     held_out = 0 if test or len(found) == 2 else TEST

@@ -85,7 +85,7 @@ def expected_calibration_error(bins: dict[str, NDArray[np.float64]]) -> float:
     return _ratio(float(np.sum(bins["counts"] * np.abs(bins["accuracy"] - bins["confidence"]))), float(np.sum(bins["counts"])))
 
 
-def scores(
+def selectable(
     labels: NDArray[np.int64], predictions: NDArray[np.int64], losses: NDArray[np.float64], classes: int
 ) -> dict[str, float]:
     """What a checkpoint may be chosen by, of N examples: ``loss`` (the mean), ``accuracy``, ``balanced_accuracy`` (the mean
@@ -102,14 +102,14 @@ def scores(
     }
 
 
-def summary(
+def measures(
     labels: NDArray[np.int64],
     predictions: NDArray[np.int64],
     confidence: NDArray[np.float64],
     losses: NDArray[np.float64],
     class_names: list[str],
 ) -> dict[str, Any]:
-    """All measures of N examples as JSON-able numbers: ``scores``, and what is worth a look after training.
+    """All measures of N examples as JSON-able numbers: ``selectable``, and what is worth a look after training.
 
     ``confusion_matrix`` is there for up to MOST_DENSE classes; for more, ``confusion_cells``: the lists ``label``,
     ``prediction`` and ``count``.
@@ -123,7 +123,7 @@ def summary(
         confusion["confusion_cells"] = dict(zip(("label", "prediction", "count"), columns, strict=True))
     return {
         "count": len(labels),
-        **scores(labels, predictions, losses, classes),
+        **selectable(labels, predictions, losses, classes),
         "expected_calibration_error": expected_calibration_error(calibration(labels == predictions, confidence)),
         "per_class": per_class(count_classes(labels, predictions, classes), class_names),
         **confusion,

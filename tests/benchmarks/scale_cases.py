@@ -156,7 +156,7 @@ def score(size: int) -> None:
 
     labels, guesses = np.random.default_rng(0).integers(0, size, (2, 100_000))
     for _ in range(30):
-        metrics.scores(labels, guesses, np.ones(100_000), size)
+        metrics.selectable(labels, guesses, np.ones(100_000), size)
     cpu = torch.device("cpu")
     store: Any = SimpleNamespace(labels=torch.from_numpy(labels), lengths=None, count=100_000, device=cpu, home=cpu)
     batches = Batches(store, 64, 1, range(1), 0, balanced=True)

@@ -24,7 +24,7 @@ def test_the_pictures_are_of_the_most_confident_mistakes_and_of_hits(tmp_path: P
     confidence = np.where(wrong, random.uniform(0.2, 0.6, len(labels)), random.uniform(0.9, 1, len(labels)))
     rows = Rows(labels, predictions, confidence, -np.log(confidence))
     names = list(prepared.manifest.class_names)
-    summary = {"split": "test"} | metrics.summary(labels, predictions, confidence, rows.losses, names)
+    summary = {"split": "test"} | metrics.measures(labels, predictions, confidence, rows.losses, names)
     cells = metrics.confusion_cells(labels, predictions, len(names))
     drawn: dict[str, Any] = {}
     monkeypatch.setattr(evaluate, "draw_examples", lambda path, prepared, part, *what: drawn.update(mistakes=what))

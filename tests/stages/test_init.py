@@ -10,6 +10,8 @@ import yaml
 from PIL import Image
 
 from pipeline import config
+from pipeline.errors import DataError
+from pipeline.stages import init
 from tests.data.inspection.test_roles import long_table
 from tests.support.launching import run, succeed
 
@@ -82,3 +84,11 @@ def test_names_in_the_file_cannot_leave_a_comment(tmp_path: Path) -> None:
     long_table().rename({"pulse": "pulse # model: {hidden: 1}"}).write_csv(tmp_path / "odd.csv")
     succeed("init", "odd.csv", cwd=tmp_path)
     assert config.load(tmp_path / "odd.yaml").model.hidden == 32
+
+
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recordings/walk").mkdir(parents=True)
+    (tmp_path / "recordings/walk/1.csv").write_text("x\n1\n")
+    with pytest.raises(DataError, match="recordings: holds no images"):
+        init.init(tmp_path / "recordings", None, tmp_path / "new.yaml")
+    assert not (tmp_path / "new.yaml").exists()

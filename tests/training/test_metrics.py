@@ -30,7 +30,7 @@ def example(seed: int, count: int = 500) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize("seed", range(5))
 def test_measures_are_those_of_scikit_learn_with_a_class_absent(seed: int) -> None:
     labels, guesses, confidence, losses = example(seed)
-    summary = metrics.summary(labels, guesses, confidence, losses, NAMES)
+    summary = metrics.measures(labels, guesses, confidence, losses, NAMES)
     every = list(range(CLASSES))
     matrix = sklearn_metrics.confusion_matrix(labels, guesses, labels=every)
     np.testing.assert_array_equal(summary["confusion_matrix"], matrix)
@@ -54,19 +54,19 @@ def test_measures_are_those_of_scikit_learn_with_a_class_absent(seed: int) -> No
 def test_what_a_checkpoint_is_chosen_by_is_what_scikit_learn_says(count: int) -> None:
     labels, guesses, confidence, losses = example(count, count)
     every = list(range(CLASSES))
-    found = metrics.scores(labels, guesses, losses, CLASSES)
+    found = metrics.selectable(labels, guesses, losses, CLASSES)
     assert found == {
         "loss": pytest.approx(losses.mean()),
         "accuracy": pytest.approx(sklearn_metrics.accuracy_score(labels, guesses)),
         "balanced_accuracy": pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, guesses)),
         "macro_f1": pytest.approx(sklearn_metrics.f1_score(labels, guesses, labels=every, average="macro", zero_division=0)),
     }
-    assert found.items() <= metrics.summary(labels, guesses, confidence, losses, NAMES).items(), "one number, one value"
+    assert found.items() <= metrics.measures(labels, guesses, confidence, losses, NAMES).items(), "one number, one value"
 
 
 def test_a_majority_does_not_hide_behind_balanced_measures() -> None:
     labels = np.array([0] * 98 + [1] * 2)
-    found = metrics.scores(labels, np.zeros(100, np.int64), np.ones(100), 2)
+    found = metrics.selectable(labels, np.zeros(100, np.int64), np.ones(100), 2)
     assert found["accuracy"] == 0.98
     assert found["balanced_accuracy"] == 0.5
     assert found["macro_f1"] == pytest.approx((2 * 98 / (98 + 100) + 0) / 2)
@@ -102,7 +102,7 @@ def test_many_classes_cost_what_they_are_and_not_their_square() -> None:
     labels, guesses = random.integers(0, classes, (2, count))
     names = [str(number) for number in range(classes)]
     tracemalloc.start()
-    summary = metrics.summary(labels, guesses, np.ones(count), np.ones(count), names)
+    summary = metrics.measures(labels, guesses, np.ones(count), np.ones(count), names)
     text = json.dumps(summary, indent=2)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -116,7 +116,7 @@ def test_many_classes_cost_what_they_are_and_not_their_square() -> None:
 def test_a_matrix_is_whole_up_to_200_classes() -> None:
     numbers = np.array([0, 1])
     for classes, there, absent in ((200, "confusion_matrix", "confusion_cells"), (201, "confusion_cells", "confusion_matrix")):
-        summary = metrics.summary(numbers, numbers, np.ones(2), np.ones(2), [str(number) for number in range(classes)])
+        summary = metrics.measures(numbers, numbers, np.ones(2), np.ones(2), [str(number) for number in range(classes)])
         assert there in summary and absent not in summary
 
 
@@ -135,7 +135,7 @@ def test_calibration_error_of_an_example_done_by_hand() -> None:
     assert bins["accuracy"][[5, 7, 14]].tolist() == pytest.approx([0, 1, 0.5])
     error = 2 / 5 * 0.35 + 1 / 5 * 0.5 + 2 / 5 * 0.46
     assert metrics.expected_calibration_error(bins) == pytest.approx(error)
-    summary = metrics.summary(np.array([0, 0, 0, 0, 0]), np.where(correct, 0, 1), confidence, confidence, ["a", "b"])
+    summary = metrics.measures(np.array([0, 0, 0, 0, 0]), np.where(correct, 0, 1), confidence, confidence, ["a", "b"])
     assert summary["expected_calibration_error"] == pytest.approx(error)
 
 
@@ -157,5 +157,5 @@ def test_bins_of_parts_add_up_by_their_counts() -> None:
 
 
 def test_a_single_example_has_every_measure() -> None:
-    summary = metrics.summary(np.array([1]), np.array([1]), np.array([0.8]), np.array([0.2]), ["a", "b"])
+    summary = metrics.measures(np.array([1]), np.array([1]), np.array([0.8]), np.array([0.2]), ["a", "b"])
     assert (summary["count"], summary["accuracy"], summary["balanced_accuracy"], summary["macro_f1"]) == (1, 1, 1, 0.5)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline import config
 from pipeline.data.series import Array
-from pipeline.deploy import bundle, inputs, objects, predictor
+from pipeline.deploy import arrays, bundle, inputs, predictor
 from pipeline.deploy.bundle import Exported
 from pipeline.errors import UserError
 
@@ -82,7 +82,7 @@ class Trained:
         elif source is not None:
             raise UserError(f"source={source}: is of a file; leave it out")
         else:
-            blocks = objects.read(examples, facts, self.features, columns)
+            blocks = arrays.read(examples, facts, self.features, columns)
         ids: list[str] = []
         found: list[Array] = [np.empty((0, len(self.class_names)))]
         for block in blocks:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from pipeline import load
-from pipeline.deploy.trained import Trained
+from pipeline.deploy.loaded import Trained
 from pipeline.errors import UserError
 from pipeline.stages.predict import predict
 from tests.support.predicting import SERIES, export_untrained, write_series
