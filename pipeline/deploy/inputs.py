@@ -80,6 +80,8 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
     ``mapped``: the user said which channels of the file are the model's. Raises DataError for what does not fit the model.
     """
     assert facts.series
+    # an older model may have a class 1.0, as its file had it: a reader calls it 1
+    called = {cells.class_word(name): name for name in facts.class_names} | {name: name for name in facts.class_names}
     cleaning = facts.series.cleaning
     made = 4 * cleaning.resample * len(cleaning.features) + 8 * len(facts.class_names)  # of each series
     for series in found:
@@ -91,7 +93,8 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
 
             raw = series.values[series.offsets[rows.start] : series.offsets[rows.stop]]
             values, lengths = cleaning.apply(raw, series.lengths[rows], where)
-            yield Block(values, lengths, series.ids[rows], None if series.labels is None else series.labels[rows], where)
+            labels = None if series.labels is None else tuple(called.get(label, label) for label in series.labels[rows])
+            yield Block(values, lengths, series.ids[rows], labels, where)
 
 
 def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Columns:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.deploy import bundle
+from pipeline.deploy import bundle, inputs
 from pipeline.export import load
 
 FORMER = Path(__file__).parent / "former"
@@ -37,3 +37,12 @@ def test_the_import_of_former_model_cards_gives_the_model_and_what_is_said_of_it
     model, facts = load(FORMER / "gru")
     assert model.cell == "gru" and facts["class_names"] == ["zero", "one", "two"]
     assert facts["series"]["columns"]["id"] == "id" and facts["series"]["features"] == ["a", "b"]
+
+
+def test_the_class_of_a_former_export_is_met_by_the_label_of_its_file_however_that_is_written(tmp_path: Path) -> None:
+    exported = bundle.load(FORMER / "gru")
+    facts = exported.facts.model_copy(update={"class_names": ("1.0", "2", "True")})
+    rows = "".join(f"{number},0,0.5,0.25,{label}\n" for number, label in enumerate(("1.0", "1", "2.0", "TRUE", "3.0")))
+    (tmp_path / "new.csv").write_text("id,time,a,b,label\n" + rows)
+    (block,) = inputs.read(tmp_path / "new.csv", "csv", facts, exported.features, {})
+    assert block.labels == ("1.0", "1.0", "2", "True", "3")
