@@ -72,6 +72,10 @@ class Prepared:
         """
         known = known or Checksums(self.folder)
         remedy = f"delete {self.folder} and type: {COMMAND}"
+        with known:
+            self._verify(names, known, remedy)
+
+    def _verify(self, names: Collection[Name], known: Checksums, remedy: str) -> None:
         for file in (file for name, info in self.manifest.parts.items() if name in names for file in info.files):
             path = self.folder / file.file
             try:
@@ -80,7 +84,6 @@ class Prepared:
                 raise DataError(f"{path}: {error.strerror}; {remedy}") from error
             if changed:
                 raise DataError(f"{path}: changed after it was made; {remedy}")
-        known.save()
 
     def part(self, name: Name) -> Part:
         """Raises DataError if there is no such part or its file cannot be read."""

@@ -27,6 +27,7 @@ from pipeline.training import metrics
 
 Cells = NDArray[np.int64]
 MISTAKES = 200  # rows of the table for many classes: of a long one wandb drops the end
+CHARTED = 100  # classes whose matrix wandb shows whole: its tables end after 10,000 rows
 
 
 class Tracker:
@@ -177,7 +178,7 @@ class _WandB(_View):
         import wandb
 
         columns = ["Actual", "Predicted", "nPredictions"]
-        whole = len(names) <= metrics.MOST_DENSE
+        whole = len(names) <= CHARTED
         # its chart draws the cells that it is given, so those that are 0 too
         rows = metrics.all_cells(cells, len(names)) if whole else metrics.mistakes(cells, MISTAKES)
         table = wandb.Table(columns=columns, data=[[names[one], names[other], count] for one, other, count in rows.tolist()])

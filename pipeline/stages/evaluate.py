@@ -18,7 +18,7 @@ from pipeline.data.manifest import Name
 from pipeline.data.prepared import Part, Prepared
 from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
-from pipeline.errors import RunError, short
+from pipeline.errors import DataError, RunError, short
 from pipeline.plots import canvas
 from pipeline.plots.evaluation import confusion, reliability
 from pipeline.plots.training import curves
@@ -59,8 +59,8 @@ def evaluate(folder: Path, split: str = "test") -> None:
         show(rows, names)
         print(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
         print("\n".join(compared(summary)))
-        useless = warnings_of(summary, [names[guess] for guess in np.unique(rows.predictions)])
-        for line in useless:
+        doubts = warnings_of(summary, [names[guess] for guess in np.unique(rows.predictions)])
+        for line in doubts:
             print(f"warning: {line}")
         cells = metrics.confusion_cells(rows.labels, rows.predictions, len(names))
         pictures = draw(folder, summary, rows, cells, part, prepared)
@@ -68,7 +68,7 @@ def evaluate(folder: Path, split: str = "test") -> None:
         scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
         tracker.log_evaluation(scores | {"step": found.step}, cells, names, pictures)
         tracker.finish()
-        other = "a better model: more epochs, or the settings of docs/training.md; this one, all the same: " * bool(useless)
+        other = "a better model: more epochs, or the settings of docs/training.md; this one, all the same: " * bool(doubts)
         print(f"written: {place(folder, split)}\nnext: {other}{advice.of_run('export', folder)}")
 
 
@@ -153,9 +153,13 @@ def nearest(prepared: Prepared, split: Name) -> float | None:
     counts, values = prepared.manifest.parts, prepared.manifest.length * prepared.manifest.features
     if split == "train" or not baselines.is_searched(counts["train"].count, counts[split].count, values):
         return None
-    prepared.verify(["train"])
-    known, asked = (Store(prepared.part(name), torch.device("cpu"), 0) for name in ("train", split))
-    return baselines.nearest_neighbour(known, asked, *prepared.normalization("auto"))
+    try:
+        prepared.verify(["train"])
+        known, asked = (Store(prepared.part(name), torch.device("cpu"), 0) for name in ("train", split))
+        return baselines.nearest_neighbour(known, asked, *prepared.normalization("auto"))
+    except (DataError, MemoryError) as error:  # what was measured does not depend on it
+        print(f"warning: the nearest training examples were not looked for: {error or 'too little memory'}")
+        return None
 
 
 def compared(summary: Mapping[str, Any]) -> list[str]:
@@ -183,7 +187,9 @@ def compared(summary: Mapping[str, Any]) -> list[str]:
 def warnings_of(summary: Mapping[str, Any], answers: Sequence[str]) -> list[str]:
     """What says that a model is useless; ``answers``: the classes that it predicts at all."""
     said = []
-    if len(answers) == 1 < len(summary["per_class"]):
+    if sum(found["support"] > 0 for found in summary["per_class"].values()) == 1:
+        return [f"the {summary['split']} split holds one class only: it cannot tell a good model from a useless one"]
+    if len(answers) == 1:
         said.append(f"the model predicts one class only: {answers[0]!r}")
     largest, nearest = summary["largest_class_accuracy"], summary["nearest_neighbour_accuracy"]
     if summary["accuracy_low"] <= largest:

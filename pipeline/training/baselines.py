@@ -56,7 +56,7 @@ def largest_class(known: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[
 
 def is_searched(known: int, asked: int, values: int) -> bool:
     """Whether the nearest of ``known`` examples is looked for, to each of ``asked``; ``values``: T x F of the longest."""
-    return known * asked * values <= WORK
+    return known * asked * max(values, 64) <= WORK  # of few values it is the comparing that takes long
 
 
 def nearest_neighbour(known: Store, asked: Store, mean: Tensor, scale: Tensor) -> float:
@@ -67,11 +67,13 @@ def nearest_neighbour(known: Store, asked: Store, mean: Tensor, scale: Tensor) -
     equal = known.lengths is None and asked.lengths is None and asked.longest == known.longest
     steps = known.longest if equal else min(known.longest, STEPS)
     width = steps * len(mean)
-    block = max(1, BLOCK // (known.count + width))
+    taken = max(known.longest, asked.longest) * len(mean)  # of a series, before it is resampled
+    several = max(1, BLOCK // max(taken, width))
+    block = max(1, min(BLOCK // (known.count + width), BLOCK // max(taken, width)))
     best = np.full(asked.count, np.inf)
     found = np.zeros(asked.count, np.int64)
-    for first in range(0, known.count, max(1, BLOCK // width)):
-        rows = slice(first, first + max(1, BLOCK // width))
+    for first in range(0, known.count, several):
+        rows = slice(first, first + several)
         others = _flat(known, rows, steps, mean, scale)
         labels = known.labels[rows].cpu().numpy()
         norms = (others * others).sum(1)

@@ -253,5 +253,8 @@ def test_a_useless_model_is_called_useless(folder: Path) -> None:
     assert "warning: the accuracy is not clearly above 0.1000, that of always answering '1'" in said
     assert "next: a better model: " in said.splitlines()[-1]
     one = {"accuracy_low": 0.4, "accuracy_high": 0.6, "largest_class": "a", "largest_class_accuracy": 0.5}
-    found = evaluate.warnings_of(one | {"nearest_neighbour_accuracy": None, "per_class": {"a": {}, "b": {}}}, ["a"])
-    assert found[0] == "the model predicts one class only: 'a'"
+    one |= {"nearest_neighbour_accuracy": None, "split": "test"}
+    both, alone = ({"a": {"support": 3}, "b": {"support": count}} for count in (3, 0))
+    assert evaluate.warnings_of(one | {"per_class": both}, ["a"])[0] == "the model predicts one class only: 'a'"
+    (said,) = evaluate.warnings_of(one | {"per_class": alone}, ["a"])
+    assert said.startswith("the test split holds one class only")

@@ -64,3 +64,20 @@ def test_small_series_are_told_apart_beside_large_ones() -> None:
 
 def test_a_search_that_takes_too_long_is_left_out() -> None:
     assert baselines.is_searched(1293, 360, 64) and not baselines.is_searched(60_000, 10_000, 784)
+
+
+def test_the_memory_of_a_search_does_not_grow_with_the_steps_of_a_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "BLOCK", 40_000)
+    taken, real = [], Store.take
+
+    def take(self: Store, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        found = real(self, rows)
+        taken.append(found[0].numel())
+        return found
+
+    monkeypatch.setattr(Store, "take", take)
+    rng = np.random.default_rng(2)
+    known, asked = ([rng.normal(size=(steps, 2)) for steps in (9000, *[3] * 49)] for _ in range(2))
+    labels = rng.integers(0, 3, 50)
+    baselines.nearest_neighbour(store(known, labels, False), store(asked, labels, False), *ONE)
+    assert max(taken) <= 40_000

@@ -75,7 +75,8 @@ def refuse_changed(
     """
     known = Checksums(prepared.folder, anew)
     prepared.verify(parts, known)
-    found = _checksums(data, known, f", or move it away: {prepared.folder} is used without it") if raw else {}
+    with known:
+        found = _checksums(data, known, f", or move it away: {prepared.folder} is used without it") if raw else {}
     for name, (path, checksum) in found.items():
         if prepared.manifest.source_files.get(name) != checksum:
             what = "is not the folder" if path.is_dir() else "is not the file"
@@ -83,4 +84,3 @@ def refuse_changed(
                 f"{path}: {what} that {prepared.folder} was made from: something in it has changed; put the former one back, "
                 f"or delete the folder {prepared.folder} and type: {COMMAND}"
             )
-    known.save()

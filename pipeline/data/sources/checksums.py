@@ -1,8 +1,8 @@
 """SHA-256 of files, computed anew only for a file that may have changed since.
 
 A file is taken for unchanged if its size, times and inode are those that were seen when it was hashed. No program can set
-``ctime``, so that a change in place shows even where ``mtime`` was put back. What is written within a tick of the clock may
-show nothing, so a checksum is kept only if the file had rested before it was hashed.
+``ctime``, so that a change in place shows even where ``mtime`` was put back. What is written within a tick of the clock, or
+through a memory map, may show nothing for a while, so a checksum is kept only if the file had rested before it was hashed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import time_ns
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import files
 
-RESTED = 2 * 10**9  # ns; the coarsest clock of a file system, that of FAT, ticks every 2 s
+# ns. The coarsest clock of a file system, that of FAT, ticks every 2 s. A program that writes through a memory map sets the
+# times at its first write alone, until the kernel has written the page back, by its defaults (vm.dirty_*) within 35 s.
+RESTED = 60 * 10**9
 LIMIT = 2**24  # bytes of the file that keeps them
 NAME = "checksums.json"
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -69,13 +71,20 @@ class Checksums:
     """What is known of the files of the prepared ``folder`` and of those that it was made from: in a file in it or, where that
     cannot be written, in the user's cache. With ``anew`` nothing is taken for known.
 
-    A file of checksums that is damaged, or that cannot be read or written, costs time and nothing else.
+    A file of checksums that is damaged, or that cannot be read or written, costs time and nothing else. As a context it saves
+    what was found even if that is refused: the next start then knows that a file is not what it was.
     """
 
     def __init__(self, folder: Path, anew: bool = False) -> None:
         self._folder = folder
-        self._saved = {} if anew else _read(folder)
-        self._kept = dict(self._saved)
+        self._saved = _read(folder)
+        self._kept = {} if anew else dict(self._saved)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.save()
 
     def of(self, path: Path) -> str:
         """The SHA-256 of a file. Raises OSError if it cannot be read."""
@@ -97,7 +106,9 @@ class Checksums:
         """Keep what is known, if it is more than before."""
         if self._kept == self._saved:
             return
-        record = _Record(files=_read(self._folder) | self._kept)  # another machine may have been first
+        # another machine may have been first; what was known here and is no longer is forgotten
+        others = {key: kept for key, kept in _read(self._folder).items() if key not in self._saved}
+        record = _Record(files=others | self._kept)
         for place in _places(self._folder):
             with suppress(OSError):
                 if place.parent != self._folder:
@@ -127,7 +138,8 @@ def _places(folder: Path) -> Iterator[Path]:
 
 
 def _read(folder: Path) -> dict[str, _Kept]:
-    for place in _places(folder):
+    found: dict[str, _Kept] = {}
+    for place in _places(folder):  # what the cache says is newer, if the folder could not be written
         with suppress(OSError, ValueError):
-            return files.read_json(place, _Record, LIMIT).files
-    return {}
+            found |= files.read_json(place, _Record, LIMIT).files
+    return found

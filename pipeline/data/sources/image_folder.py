@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -140,12 +142,26 @@ def _files(folder: Path) -> dict[str, list[str]]:
 
 
 def _below(folder: Path, name: str) -> Iterator[str]:
-    """The images below the folder ``name`` of ``folder``: their paths from there on."""
-    for place, _, names in os.walk(folder / name):
+    """The images below the folder ``name`` of ``folder``: their paths from there on. Raises DataError for what cannot be looked
+    at, or images would be left out without a word; a link to nothing is no image."""
+    for place, _, names in os.walk(folder / name, onerror=_refuse):
         inner = Path(place).relative_to(folder).as_posix()
         for file in names:  # by words alone: a path is an object with each of its parts
-            if os.path.splitext(file)[1].lower() in SUFFIXES and os.path.isfile(f"{place}/{file}"):  # noqa: PTH113, PTH122
+            if os.path.splitext(file)[1].lower() in SUFFIXES and _is_file(f"{place}/{file}"):  # noqa: PTH122
                 yield f"{inner}/{file}"
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(f"{error.filename}: cannot be looked at ({error.strerror}); put that right, or remove it") from error
 
 
 def grey(path: Path) -> Array:

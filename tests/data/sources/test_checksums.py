@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,46 @@ def test_two_that_learn_at_once_forget_nothing(tmp_path: Path, path: Path) -> No
     with files_hashed() as found:
         assert (asked(tmp_path, path), asked(tmp_path, other)) == (sha256(b"one"), sha256(b"two"))
     assert found == []
+
+
+@pytest.mark.usefixtures("later")
+def test_a_cache_is_used_beside_the_checksums_of_a_folder_that_cannot_be_written_any_more(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with small_disk(tmp_path / "disk", "100k") as disk:
+        other = path.with_name("other")
+        other.write_bytes(b"two")
+        asked(disk, other)
+        assert (disk / NAME).exists()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with files_hashed() as found:
+            assert [asked(disk, path) for _ in range(2)] == [sha256(b"one")] * 2
+        assert found == [path]
+
+
+@pytest.mark.usefixtures("later")
+def test_damage_that_was_found_once_is_known_afterwards(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asked(tmp_path, path) == sha256(b"one")
+    monkeypatch.setattr(checksums.files, "sha256", lambda _: sha256(b"rotten"))  # bytes of the disk, with no sign of a write
+    with suppress(ValueError), Checksums(tmp_path, anew=True) as known:
+        assert known.of(path) == sha256(b"rotten")
+        raise ValueError("refused")
+    monkeypatch.undo()
+    assert asked(tmp_path, path) == sha256(b"rotten")
+
+
+@pytest.mark.usefixtures("later")
+def test_what_cannot_be_read_any_more_is_not_known_any_more(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert asked(tmp_path, path) == sha256(b"one")
+
+    def broken(_: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(checksums.files, "sha256", broken)
+    with suppress(OSError), Checksums(tmp_path, anew=True) as known:
+        known.of(path)
+    with pytest.raises(OSError, match="Input/output"):
+        asked(tmp_path, path)

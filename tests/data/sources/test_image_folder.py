@@ -227,3 +227,22 @@ def test_images_whose_names_are_not_utf_8_are_read_and_noticed(tmp_path: Path) -
     os.rename(tmp_path / "own/cat/0.png", os.fsencode(tmp_path / "own/cat/") + b"\xff.png")  # noqa: PTH104
     prepare(data(tmp_path, "own"))
     assert not prepare(data(tmp_path, "own")).made
+
+
+@pytest.mark.parametrize("call", ["scandir", "stat"])
+def test_what_cannot_be_looked_at_is_refused_and_not_left_out(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/inner", "b"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / name / "1.png")
+    real, bad = getattr(os, call), tmp_path / ("a/inner" if call == "scandir" else "b/1.png")
+
+    def broken(path: str | Path, **more: object) -> object:
+        if str(path) == str(bad):
+            raise OSError(5, "Input/output error", str(path))
+        return real(path, **more)
+
+    monkeypatch.setattr(os, call, broken)
+    with pytest.raises(DataError, match=f"{bad}: cannot be looked at"):
+        image_folder._files(tmp_path)
