@@ -20,7 +20,7 @@ from pipeline.data.readers import cells, formats
 from pipeline.data.series import Array, Columns, Series, Where, cuts, place, refuse_unfit
 from pipeline.data.sources import idx, image_folder
 from pipeline.deploy.facts import Facts, SeriesFacts
-from pipeline.errors import DataError, UserError, some
+from pipeline.errors import DataError, UserError, quoted, some
 
 BLOCK = 2**23  # bytes in a block: of values, as the file has them and as the model reads them, and of probabilities
 IMAGES = 256  # in a block
@@ -94,6 +94,10 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
             raw = series.values[series.offsets[rows.start] : series.offsets[rows.stop]]
             values, lengths = cleaning.apply(raw, series.lengths[rows], where)
             labels = None if series.labels is None else tuple(called.get(label, label) for label in series.labels[rows])
+            if labels and not facts.series.columns.header and not {*labels} & {*facts.class_names}:
+                # without a header nothing but its values tells whether the file has the column of the label
+                problem = f"the label {quoted(labels[0])} is no class of the model"
+                raise DataError(f"{where(0)}: {problem}; if the file has no labels, type --label ''")
             yield Block(values, lengths, series.ids[rows], labels, where)
 
 

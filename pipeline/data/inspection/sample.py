@@ -11,7 +11,9 @@ import polars as pl
 from pipeline.data.readers.cells import MISSING
 from pipeline.data.readers.tables import csv_dialect, csv_lines
 from pipeline.data.readers.tables.parquet_table import open_parquet
+from pipeline.errors import DataError
 
+MOST_BYTES = 2**28  # that are looked at
 ABSENT = sorted({"", "NaN", "-NaN", "None", "Null", *MISSING, *(word.upper() for word in MISSING)})
 
 
@@ -30,8 +32,10 @@ def of(source: str, path: Path, most: int) -> tuple[pl.DataFrame, tuple[str, ...
     for first, block in csv_lines.lines(path, dialect):
         text += csv_lines.rows(path, dialect, first, block)[1]  # refuses a line of another number of cells
         lines += block.count(b"\n")
-        if lines >= most:
+        if lines >= most or len(text) >= MOST_BYTES:
             break
+    if not text:
+        raise DataError(f"{path}: has no rows; it needs at least one series")
     frame = pl.read_csv(
         io.BytesIO(bytes(text)),
         has_header=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +21,7 @@ MISSING = ("?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none
 TRUTH = ("true", "false")  # in lower case
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 WHOLE = re.compile(r"([-+]?)(0|[1-9]\d*)\.0*")
-POWER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+POWER = re.compile(r"[-+]?\d(?:\.\d*)?[eE][-+]\d+")  # as programs print it: 2E00 and 12e456 are codes
 EXACT = 2**53  # up to here each integer is a float64
 NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
 
@@ -129,13 +130,15 @@ def is_truth(cell: str) -> bool:
 
 
 def class_word(word: str) -> str:
-    """A label or a group as it is called whatever kind of file it is in: 1.0 and 1e0 are 1, True is true; 01 stays a word."""
+    """A label or a group as it is called whatever kind of file it is in: 1.0 and 1e+00 are 1, True is true; 01 stays a word."""
     if is_truth(word):
         return word.lower()
     if found := WHOLE.fullmatch(word):
         return "0" if found[2] == "0" else found[1].removeprefix("+") + found[2]
     if POWER.fullmatch(word):
         value = float(word)
+        if not math.isfinite(value) or (not value and word.strip("+-")[0] != "0"):
+            return word  # no float holds it
         return str(int(value)) if value.is_integer() and abs(value) <= EXACT else repr(value)
     return word
 

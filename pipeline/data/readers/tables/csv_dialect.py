@@ -16,7 +16,7 @@ from pipeline.errors import quoted
 
 LINES = 8  # that are looked at
 BLANKS = " "  # the separator of a file whose cells stand between runs of spaces and tabs
-SEPARATORS = "\t;|,"  # of equally good ones the first is taken: commas stand in numbers and texts too
+SEPARATORS = ",;\t|"  # of equally good ones the first is taken
 QUOTED = re.compile(r'"[^"]*"')
 COMMA = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")  # a number with a decimal comma
 
@@ -40,31 +40,42 @@ def find(path: Path, header: bool | None = True, decimal: str = ".") -> Dialect:
     start, lines, comment = _first_lines(path)
     if not lines:
         raise cells.fault(path, "line 1", "is empty; begin the file with a line that names the columns")
-    ending = _ending(lines)
-    lines = [line.removesuffix(ending).rstrip("\r") for line in lines]
-    separator = _separator(path, start, lines, decimal)
+    lines, ending = [line.rstrip("\r") for line in lines], _ending(lines)
+    separator = _separator([line.removesuffix(ending) for line in lines], decimal)
+    if header is not True and ending == separator:
+        ending = ""  # the last values of the first series are missing
+    lines = [line.removesuffix(ending) for line in lines]
     if count(lines[0], separator) > limits.COLUMNS:
         problem = f"names more than {limits.COLUMNS:,} columns, which is the limit; use the long layout"
         raise cells.fault(path, f"line {start}", problem)
+    rows: list[list[str]] = []
     try:
-        rows = [split(line, separator) for line in lines]
+        rows.extend(split(line, separator) for line in lines)
     except csv.Error as error:
-        problem = f"is no header ({error}); end each line with a line feed, and name the columns"
-        raise cells.fault(path, f"line {start}", problem) from None
-    if header is not False and count(comment, separator) == len(rows[0]) > 1 and without_header(rows, decimal):
-        start, rows = start - 1, [split(comment.removeprefix("# "), separator), *rows]  # it names the columns
+        if not rows:
+            problem = f"is no header ({error}); end each line with a line feed, and name the columns"
+            raise cells.fault(path, f"line {start}", problem) from None
+    if count(comment, separator) == len(rows[0]) > 1:
+        if header is not False and without_header(rows, decimal):
+            start, rows = start - 1, [split(comment.removeprefix("# "), separator), *rows]  # it names the columns
+        elif header is False:
+            problem = (
+                "begins with #, as a comment does, but has the cells of a row; put the first in quotes, or leave the line out"
+            )
+            raise cells.fault(path, f"line {start - 1}", problem)
+    guessed = header is None
     if header is None:
         header = not without_header(rows, decimal)
     if not header:
         return Dialect(separator, tuple(map(str, range(len(rows[0])))), False, start, ending.encode())
-    if len(rows[0]) > 1 and all(cells.is_number(cell, decimal) for cell in rows[0]) and not cells.are_places(rows[0]):
+    if len(rows[0]) > 1 and all(cells.is_number(cell, decimal) for cell in rows[0]) and not _grow_evenly(rows[0], decimal):
         raise cells.fault(
             path,
             f"line {start}",
             "holds numbers alone, and no names of columns; set data.header=false, data.layout=wide, and data.label to the "
             "place of the label: 0 for the first column, -1 for the last",
         )
-    if _units(rows, decimal):
+    if guessed and _units(rows, decimal):
         problem = f"({quoted(lines[1])}) holds no numbers, as a row of units or a second header does; leave it out"
         raise cells.fault(path, f"line {start + 1}", problem)
     return Dialect(separator, tuple(rows[0]), True, start + 1, ending.encode())
@@ -89,7 +100,7 @@ def split(line: str, separator: str) -> list[str]:
 
 def count(line: str, separator: str) -> int:
     """The cells of a line."""
-    bare = QUOTED.sub("", line)
+    bare = QUOTED.sub("x", line)
     return len(bare.split()) if separator == BLANKS else bare.count(separator) + 1
 
 
@@ -100,13 +111,21 @@ def without_header(rows: list[list[str]], decimal: str) -> bool:
     words = [place for place, cell in enumerate(first) if cell and not cells.is_number(cell, decimal)]
     if any(len(row) > place and row[place] == first[place] for place in words for row in below):
         return True
+    for place in words:  # a word above numbers is their name
+        there = [row[place] for row in below if len(row) > place and row[place] and not cells.is_missing(row[place])]
+        if there and all(cells.is_number(cell, decimal) for cell in there):
+            return cells.is_missing(first[place])
     numbers = [cell for cell in first if cells.is_number(cell, decimal)]
     if not numbers or cells.are_places(numbers):
         return False
-    # a header may name steps by numbers that grow evenly: years, seconds
+    return not (words and _grow_evenly(numbers, decimal))
+
+
+def _grow_evenly(numbers: list[str], decimal: str) -> bool:
+    """Whether these may name steps: years, seconds, wavelengths, in either direction."""
     values = [float(cell.replace(decimal, ".")) for cell in numbers]
     gaps = {round(after - before, 9) for before, after in pairwise(values)}
-    return not (words and len(gaps) == 1 and min(gaps) > 0)
+    return not gaps or (len(gaps) == 1 and 0 not in gaps)
 
 
 def _first_lines(path: Path) -> tuple[int, list[str], str]:
@@ -143,7 +162,7 @@ def _ending(lines: list[str]) -> str:
     return last.pop() if len(lines) > 1 and len(last) == 1 and last <= set(";,|") else ""
 
 
-def _separator(path: Path, start: int, lines: list[str], decimal: str) -> str:
+def _separator(lines: list[str], decimal: str) -> str:
     known = SEPARATORS.replace(decimal, "")
     counts = {mark: [count(line, mark) for line in lines] for mark in known}
     even = [mark for mark in known if counts[mark][0] > 1 and len(set(counts[mark])) == 1]
@@ -175,5 +194,6 @@ def _units(rows: list[list[str]], decimal: str) -> bool:
     numeric = [place for place, cell in enumerate(rows[2]) if cells.is_number(cell, decimal)]
     there = [rows[1][place] for place in numeric if rows[1][place]]
     return bool(there) and not any(
-        cells.is_number(cell, decimal) or cells.is_missing(cell) or cells.is_truth(cell) for cell in there
+        cells.is_number(cell, decimal) or COMMA.fullmatch(cell) or cells.is_missing(cell) or cells.is_truth(cell)
+        for cell in there
     )

@@ -37,10 +37,11 @@ def dialect_of(path: Path, header: bool | None = True, decimal: str = ".") -> Di
 def lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
     """The lines of the rows, whole ones in blocks, in one form, with the number of the first of each block."""
     for line, block in blocks(path):
-        while line < dialect.first and block:
-            line, block = line + 1, block[block.index(b"\n") + 1 :]
-        if block:
-            yield line, _in_one_form(block, dialect)
+        at = 0
+        while line < dialect.first and at < len(block):
+            line, at = line + 1, block.index(b"\n", at) + 1
+        if at < len(block):
+            yield line, _in_one_form(block[at:] if at else block, dialect)
 
 
 def _in_one_form(block: bytes, dialect: Dialect) -> bytes:

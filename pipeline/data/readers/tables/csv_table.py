@@ -73,6 +73,8 @@ class _Parser:
 
     def _read(self, block: bytes) -> pl.DataFrame:
         """The cells of a block, by the places of their columns: numbers as numbers if all are, else as text."""
+        if self.decimal == "," and b"." in block:  # polars would take 1.234 for a number, where it may mean a thousand
+            return self._cells(block, pl.String, pl.String)
         try:
             read = self._cells(block, pl.Float64, self.time)
             time = self._time(read)
@@ -108,9 +110,24 @@ class _Parser:
         time = read[str(self.wanted.roles["time"])]
         if time.dtype == pl.String:
             time = time.to_frame("time").select(tidy(pl.col("time"))).to_series()
+            if self.decimal == ",":
+                time = self._with_point(time)
             if time.cast(pl.Float64, strict=False).null_count() > time.null_count():
                 self.time = pl.String
         return time
+
+    def _with_point(self, time: pl.Series) -> pl.Series:
+        """Times with decimal commas, with decimal points instead."""
+        pointed = time.filter(time.str.contains(r"^[-+]?\d+\.\d+$").fill_null(False))
+        if len(pointed):
+            problem = f"the time {quoted(pointed[0])} has a point, and data.decimal is ','; write all numbers in one way"
+            raise DataError(f"{self.table.path}: {problem}")
+        comma = pl.col("time").str.contains(r"^[-+]?\d*,\d+$")
+        return (
+            time.to_frame("time")
+            .select(pl.when(comma).then(pl.col("time").str.replace(",", ".", literal=True)).otherwise(pl.col("time")))
+            .to_series()
+        )
 
     def _numbers(self, lines: Array, column: int, cells: pl.Series) -> pl.Series:
         cell, lower = pl.col("cell"), pl.col("cell").str.to_lowercase()
@@ -134,10 +151,15 @@ class _Parser:
         return frame["number"].alias(cells.name)
 
     def _no_number(self, line: int, column: int, cell: str) -> DataError:
-        if is_number(cell, ",") and self.wanted.columns.labelled:
+        if self.decimal == "." and is_number(cell, ",") and self.wanted.columns.labelled:
             return self.table.fault(
                 line, column, f"{quoted(cell)} is not a number; write a decimal point, or set data.decimal=','"
             )
+        if self.dialect.header and line == self.dialect.first and not is_number(cell, ","):
+            problem = (
+                f"{quoted(cell)} is not a number; if this line holds units or a second header, leave it out; else {NUMBERS}"
+            )
+            return self.table.fault(line, column, problem)
         others = f"{self.wanted.columns.option('channels')}=[NAME, ...]"
         problem = f"{quoted(cell)} is not a number; {NUMBERS}. If this column is no channel: {others}"
         return self.table.fault(line, column, problem)

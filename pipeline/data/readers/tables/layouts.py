@@ -111,10 +111,10 @@ def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[st
                 rows.places[lengths.argmin()], wanted.numbers[0], "all steps of this series are empty; leave the row out"
             )
         kept = rows.values if lengths.min() == len(steps) else stored[np.arange(len(steps)) < lengths[:, None]]
-        heads = pl.DataFrame({role: rows.words(role) for role in wanted.words})
+        words = {role: rows.words(role) for role in wanted.words}
         if "id" not in roles:
-            heads = heads.with_columns(id=pl.Series(map(str, range(count, count + n))))
-        series = _series(table, heads, rows.places, kept.reshape(-1, width), offsets_of(lengths), channels)
+            words["id"] = pl.Series("id", map(str, range(count, count + n)))
+        series = _series(table, pl.DataFrame(words), rows.places, kept.reshape(-1, width), offsets_of(lengths), channels)
         series = replace(series, times=None if rows.time is None else rows.time.to_numpy())
         if "id" in roles:
             _refuse_repeated(table, series, seen, wanted)

@@ -60,7 +60,7 @@ def _table(path: Path, scan: pl.LazyFrame, groups: Sequence[int], most: int) -> 
             for low in range(0, count, height):
                 rows = slice(low, low + height)
                 part, masked = told[rows], None if empty is None else empty[rows]
-                places = np.arange(start + low, start + low + len(part))
+                places = np.arange(start + low, start + min(low + height, count))
                 heads = _heads(table, wanted, roles, part, places)
                 yield Rows(places, heads, _time(roles, part), values[rows], masked)
 
@@ -97,7 +97,7 @@ def _decoded(
 
 def _heads(table: Table, wanted: Wanted, roles: dict[str, pl.Expr], told: pl.DataFrame, places: Array) -> pl.DataFrame:
     """``heads`` of the rows at ``places``, of which ``told`` is what the file has for each role."""
-    heads = runs_of(told.select(list(wanted.words)), len(told))
+    heads = runs_of(told.select(list(wanted.words)), len(places))
     return worded(table, wanted, heads.select("first", *(roles[role] for role in wanted.words)), places)
 
 

@@ -70,7 +70,7 @@ def runs_of(cells: pl.DataFrame, count: int) -> pl.DataFrame:
     for column in cells:
         new[1:] |= column[1:].ne_missing(column[:-1]).to_numpy()
     first = np.flatnonzero(new)
-    heads = cells if len(first) == count else cells[first]
+    heads = cells if len(first) == count or not cells.width else cells[first]
     return pl.DataFrame([pl.Series("first", first, pl.Int64), *heads])
 
 
