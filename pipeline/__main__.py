@@ -136,11 +136,14 @@ def predict(
     label: Annotated[str | None, typer.Option(help="The column of the class, if it is there.")] = None,
     group: Annotated[str | None, typer.Option(help="The column of the group, if it is there.")] = None,
     channels: Annotated[str | None, typer.Option(help="The channels, A,B,..., in the order of the model's.")] = None,
+    header: Annotated[str | None, typer.Option(help="Whether a CSV names its columns: true or false.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="The decimal point of a CSV, or the comma.")] = None,
 ) -> None:
     """What an exported model says of each example in a file."""
     from pipeline.stages import predict as stage
 
     given = {"layout": layout, "id": id, "time": time, "label": label, "group": group, "channels": channels}
+    given |= {"header": header, "decimal": decimal}
     stage.predict(model, file, output, source, {key: word for key, word in given.items() if word is not None})
 
 

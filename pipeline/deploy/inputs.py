@@ -114,8 +114,10 @@ def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Col
         listed = strict_yaml.parse(text, "--channels")[0] if text.startswith("[") else text.split(",")
         channels = tuple(str(name).strip() for name in listed)
     words: dict[str, Any] = {**known.of(config.Columns), **given, "channels": channels}
-    if words["layout"] not in ("long", "wide"):
-        raise UserError(f"--layout {words['layout']}: expected long or wide")
+    for name, expected in (("layout", ("long", "wide")), ("decimal", (".", ",")), ("header", (True, False, "true", "false"))):
+        if words[name] not in expected:
+            raise UserError(f"--{name} {words[name]}: expected {' or '.join(map(str, expected[-2:]))}")
+    words["header"] = words["header"] in (True, "true")
     return Columns(**words, labelled=False)
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pipeline.deploy import bundle, inputs
+from pipeline.errors import DataError, UserError
 from pipeline.export import load
 
 FORMER = Path(__file__).parent / "former"
@@ -46,3 +47,27 @@ def test_the_class_of_a_former_export_is_met_by_the_label_of_its_file_however_th
     (tmp_path / "new.csv").write_text("id,time,a,b,label\n" + rows)
     (block,) = inputs.read(tmp_path / "new.csv", "csv", facts, exported.features, {})
     assert block.labels == ("1.0", "1.0", "2", "True", "3")
+
+
+def test_a_table_to_predict_may_be_written_otherwise_than_that_of_the_training(tmp_path: Path) -> None:
+    exported = bundle.load(FORMER / "gru")
+    (tmp_path / "new.csv").write_text("0;0;0,5;0,25\n0;1;1,5;2,25\n")
+    given = {"header": "false", "decimal": ",", "id": "0", "time": "1", "label": "", "channels": "2,3"}
+    (block,) = inputs.read(tmp_path / "new.csv", "csv", exported.facts, exported.features, given)
+    assert block.values.tolist() == [[0.5, 0.25], [1.5, 2.25]] and block.ids == ("0",)
+    for name in ("header", "decimal"):
+        with pytest.raises(UserError, match=f"--{name} maybe: expected"):
+            list(inputs.read(tmp_path / "new.csv", "csv", exported.facts, exported.features, given | {name: "maybe"}))
+
+
+def test_a_table_without_header_and_labels_is_refused_where_values_would_be_taken_for_labels(tmp_path: Path) -> None:
+    exported = bundle.load(FORMER / "gru")
+    (tmp_path / "new.csv").write_text("1,0,0.5,0.25\n1,1,1.5,2.25\n")
+    assert exported.facts.series
+    columns = exported.facts.series.columns.model_copy(
+        update={"header": False, "id": "0", "time": "1", "label": "0", "channels": ("2", "3")}
+    )
+    series = exported.facts.series.model_copy(update={"columns": columns})
+    facts = exported.facts.model_copy(update={"series": series})
+    with pytest.raises(DataError, match="the label '1' is no class of the model; if the file has no labels, type --label ''"):
+        list(inputs.read(tmp_path / "new.csv", "csv", facts, exported.features, {"channels": "2,3"}))

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from pipeline.data.readers import formats, npz, ts
+from pipeline.data.readers import cells, formats, npz, ts
 from pipeline.data.readers.tables import csv_lines, parquet_table, row_order
 from pipeline.data.series import Array, Columns, Series
 from pipeline.errors import HIDDEN
@@ -68,9 +68,10 @@ def sheets(draw: st.DrawFn, words: st.SearchStrategy[str] = WILD, channels: int 
         if np.isnan(values[-1]).all():
             values[-1, 0] = 0.5  # in a wide table a series ends with its last value
         series.append(values)
+    classes = words.filter(lambda word: cells.class_word(word) == word)  # 0. is class 0: other tests have these
     times = [sorted(draw(st.sets(st.integers(-99, 99), min_size=length, max_size=length))) for length in lengths]
     return Sheet(
-        series, some(MEASURES, width, unique=True), some(words, unique=True), some(words), some(words),
+        series, some(MEASURES, width, unique=True), some(words, unique=True), some(classes), some(classes),
         [[float(time) for time in own] for own in times],
     )  # fmt: skip
 

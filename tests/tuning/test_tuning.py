@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.data.prepared import Part
+from pipeline.data.sources import checksums
 from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.stages import tune
@@ -261,7 +262,7 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {
         str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".output") and "tuning" not in path.parts
+        if path.is_file() and not path.name.startswith((".output", checksums.NAME)) and "tuning" not in path.parts
     }
 
 
