@@ -164,13 +164,13 @@ def nearest(prepared: Prepared, split: Name) -> float | None:
 
 def compared(summary: Mapping[str, Any]) -> list[str]:
     """What an accuracy is held against, and the measures of each class, in lines."""
-    nearest = summary["nearest_neighbour_accuracy"]
+    neighbour = summary["nearest_neighbour_accuracy"]
     lines = [
         f"  95 % interval  {summary['accuracy_low']:.4f} to {summary['accuracy_high']:.4f}; macro F1 {summary['macro_f1']:.4f}",
         f"  always {summary['largest_class']!r}, the largest class: {summary['largest_class_accuracy']:.4f}"
-        + ("" if nearest is None else f"; the nearest training example's label: {nearest:.4f}"),
+        + ("" if neighbour is None else f"; the nearest training example's label: {neighbour:.4f}"),
     ]
-    measures = list(summary["per_class"].items())
+    measures = [(short(name, 30), found) for name, found in summary["per_class"].items()]
     if len(measures) > LISTED:
         measures.sort(key=lambda measured: measured[1]["f1"])
     width = max(len("class"), *(len(name) for name, _ in measures[:LISTED]))
@@ -191,9 +191,9 @@ def warnings_of(summary: Mapping[str, Any], answers: Sequence[str]) -> list[str]
         return [f"the {summary['split']} split holds one class only: it cannot tell a good model from a useless one"]
     if len(answers) == 1:
         said.append(f"the model predicts one class only: {answers[0]!r}")
-    largest, nearest = summary["largest_class_accuracy"], summary["nearest_neighbour_accuracy"]
+    largest, neighbour = summary["largest_class_accuracy"], summary["nearest_neighbour_accuracy"]
     if summary["accuracy_low"] <= largest:
         said.append(f"the accuracy is not clearly above {largest:.4f}, that of always answering {summary['largest_class']!r}")
-    elif nearest is not None and summary["accuracy_high"] < nearest:
-        said.append(f"the nearest training example's label is right more often ({nearest:.4f}): the model learned too little")
+    elif neighbour is not None and summary["accuracy_high"] < neighbour:
+        said.append(f"the nearest training example's label is right more often ({neighbour:.4f}): the model learned too little")
     return said
