@@ -81,12 +81,15 @@ def tried(name: str, made: Any, valid: bool, folder: Path) -> str:
         data = form.data(folder, made)
         try:
             prepare(data)
-        except UserError:
+        except UserError as error:
             left = [path.name for path in (folder / "prepared").glob("*") if path.name != ".lock"]
             assert not left, f"a folder that was refused left {left}"
+            assert not valid, f"a valid file is not prepared: {error}"
         else:
             assert kind != "refused", "what cannot be read is prepared"
-            open_prepared(data)
+            prepared = open_prepared(data)
+            if valid and form.whole is not None:
+                form.whole(made, prepared)
     return kind
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from pipeline import config
 from pipeline.config import strict_yaml
+from pipeline.data.prepared import Prepared
 from pipeline.data.readers import formats
 from pipeline.data.series import Columns, Series
 from pipeline.data.sources import catalog
@@ -38,6 +39,7 @@ class Format:
     compare: Callable[[Any, Any], None]
     data: Callable[[Path, Any], config.Data] | None = None
     text: bool = False
+    whole: Callable[[Any, Prepared], None] | None = None  # fails where what was prepared is not what is in the files
 
 
 def of_series(source: str, write: Callable[[Random, Path], valid.Sheet], text: bool = False) -> Format:
@@ -51,10 +53,10 @@ def of_series(source: str, write: Callable[[Random, Path], valid.Sheet], text: b
         return list(formats.read(source, folder / f"data.{source}", Columns(**made.columns)))
 
     def data(folder: Path, made: valid.Sheet) -> config.Data:
-        keys = {"missing": "mean", "validation": 0.2, "test": 0.3, **made.columns}
+        keys = {"missing": "mean", "validation": 3, "test": 0.3, **made.columns}
         return config.Data(source=source, path=str(folder / f"data.{source}"), prepared=str(folder / "prepared"), **keys)
 
-    return Format(make, read, same_series, data, text)
+    return Format(make, read, same_series, data, text, all_prepared)
 
 
 def same_series(made: valid.Sheet, blocks: list[Series]) -> None:
@@ -66,6 +68,26 @@ def same_series(made: valid.Sheet, blocks: list[Series]) -> None:
     assert {block.channels for block in blocks} == {tuple(made.channels)}
     assert [word for block in blocks for word in block.ids] == made.ids
     assert [word for block in blocks for word in block.labels or ()] == made.labels
+
+
+def all_prepared(made: valid.Sheet, prepared: Prepared) -> None:
+    """Each series of the sheet stands in one split, with its class and its values; those that are missing are marked."""
+    manifest, seen = prepared.manifest, []
+    assert manifest.series is not None and manifest.series.channels == tuple(made.channels)
+    masked, offset = list(manifest.series.masked), np.array(manifest.series.offset or [0.0] * len(made.channels))
+    for name in manifest.parts:
+        part = prepared.part(name)
+        bounds = part.offsets.tolist() if part.offsets is not None else None
+        for row, number in enumerate(part.index.tolist()):
+            found = part.values[row] if bounds is None else part.values[bounds[row] : bounds[row + 1]]
+            wanted = (made.series[number] - offset).astype(np.float32)
+            there, measured = ~np.isnan(wanted), found[:, : len(made.channels)].numpy()
+            np.testing.assert_array_equal(measured[there], wanted[there])
+            assert np.isfinite(measured).all()
+            np.testing.assert_array_equal(found[:, len(made.channels) :].numpy(), ~there[:, masked])
+            assert manifest.class_names[part.labels[row]] == made.labels[number].strip()
+            seen.append(number)
+    assert sorted(seen) == list(range(len(made.series))), "not each series in one split"
 
 
 KINDS = {".png": ("1", "L", "RGB", "P", "RGBA"), ".bmp": ("L", "RGB"), ".ppm": ("RGB",), ".pgm": ("L",), ".tif": ("L", "RGB")}

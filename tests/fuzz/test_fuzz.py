@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pipeline import config
+from pipeline.data.prepared import Prepared, open_prepared
 from pipeline.errors import DataError, UserError
 from tests.fuzz import campaign
 from tests.fuzz.campaign import Outcome, outcomes, tally
@@ -111,3 +112,17 @@ def test_a_folder_that_is_left_half_made_is_found(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(campaign, "prepare", half)
     outcome = campaign.one("ts", 1, 0, tmp_path / "file")
     assert outcome.kind == "finding" and "left ['.partial']" in outcome.said
+
+
+def test_a_valid_file_that_is_not_prepared_or_prepared_as_something_else_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def swapped(data: config.Data) -> Prepared:
+        found = open_prepared(data)
+        names = found.manifest.class_names
+        return replace(found, manifest=found.manifest.model_copy(update={"class_names": names[::-1]}))
+
+    monkeypatch.setattr(campaign, "open_prepared", swapped)
+    assert "AssertionError" in campaign.one("ts", 1, 0, tmp_path / "file").said
+    monkeypatch.setattr(campaign, "prepare", lambda data: refuses(tmp_path, data))
+    assert "a valid file is not prepared: all that" in campaign.one("ts", 1, 0, tmp_path / "file").said

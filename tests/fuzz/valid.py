@@ -42,8 +42,8 @@ def numbers(random: Random, shape: tuple[int, ...]) -> Any:
 
 
 def sheet(random: Random, equal: bool = False, channels: int = 4, missing: bool = True) -> Sheet:
-    """Six to fourteen series, mostly of two classes or more."""
-    count, width = int(random.integers(6, 15)), int(random.integers(1, channels + 1))
+    """Fifteen to twenty series of two or three classes: enough for each to stand in every split."""
+    count, width = int(random.integers(15, 21)), int(random.integers(1, channels + 1))
     lengths = random.integers(1, 9, count)
     lengths[:] = lengths[0] if equal else lengths
     series = [numbers(random, (int(steps), width)) for steps in lengths]

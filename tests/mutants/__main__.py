@@ -27,8 +27,9 @@ WITHOUT = 1800  # seconds for the tests without a mutant
 
 
 def key_of(mutant: Mutant) -> str:
-    """What a result depends on, or most of it: the entry, the file that it changes, the files of its tests."""
-    files = [mutant.file, *sorted({test.split("::")[0] for test in mutant.node_ids})]
+    """What a result depends on, or most of it: the entry, the file that it changes, the files of its tests, what these use."""
+    shared = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/support").rglob("*.py"))
+    files = [mutant.file, *sorted({test.split("::")[0] for test in mutant.node_ids}), "tests/conftest.py", *shared]
     total = sha256(json.dumps(asdict(mutant), sort_keys=True).encode())
     for name in files:
         total.update((ROOT / name).read_bytes())
@@ -41,11 +42,11 @@ def known() -> dict[str, Result]:
     return {line.pop("key"): Result(**line) for line in map(json.loads, lines)}
 
 
-def keep(mutant: Mutant, result: Result) -> None:
+def keep(key: str, result: Result) -> None:
     """Add a result to those of earlier calls."""
     KEPT.parent.mkdir(exist_ok=True)
     with KEPT.open("a") as file:
-        file.write(json.dumps({"key": key_of(mutant), **asdict(result)}) + "\n")
+        file.write(json.dumps({"key": key, **asdict(result)}) + "\n")
 
 
 def results(mutants: list[Mutant], jobs: int, seconds: float, trusted: bool) -> Iterator[tuple[Mutant, Result]]:
@@ -109,14 +110,15 @@ def main() -> None:
         mutant.applied((ROOT / mutant.file).read_text())
     equivalent = [mutant for mutant in chosen if mutant.equivalent]
     before = {} if options.again else known()
-    found = {mutant.name: before[key] for mutant in chosen if (key := key_of(mutant)) in before}
+    keys = {mutant.name: key_of(mutant) for mutant in chosen}  # now: the files may change while the mutants are tried
+    found = {name: before[key] for name, key in keys.items() if key in before}
     found = {name: result for name, result in found.items() if result.outcome == "killed"}
     left = [mutant for mutant in chosen if not mutant.equivalent and mutant.name not in found][: options.limit]
     left.sort(key=lambda mutant: mutant.tests[0].startswith(("cluster", "deploy", "faults", "stages")))  # the slow ones last
     print(f"{len(chosen)} mutants: {len(equivalent)} equivalent, {len(found)} killed before, {len(left)} to try", flush=True)
     for mutant, result in results(left, options.jobs, options.seconds, options.trusted) if left else ():
         found[mutant.name] = result
-        keep(mutant, result)
+        keep(keys[mutant.name], result)
         print(f"{mutant.name:5} {result.outcome:8} {result.seconds:4.0f} s  {result.by or mutant.breaks}", flush=True)
     tried = [result for result in found.values() if result.outcome != "broken"]
     score = sum(result.outcome == "killed" for result in tried) / max(1, len(tried))
