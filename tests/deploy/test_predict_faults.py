@@ -14,6 +14,9 @@ import pytest
 from onnx import TensorProto
 from PIL import Image
 
+from pipeline.deploy import inputs
+from pipeline.errors import DataError
+from pipeline.stages.predict import predict
 from tests.support.launching import run
 from tests.support.predicting import SERIES, export_untrained, write_series
 from tests.support.raw_files import examples, idx, put, small_disk
@@ -461,3 +464,15 @@ def test_a_full_disk_leaves_the_old_output(strict: Path, tmp_path: Path, kind: s
         status, said = run("predict", "--model", "export", "series.csv", "--output", str(out), cwd=strict)
         assert status == 2 and "cannot write the predictions: the disk is full" in said, said
         assert out.read_text() == "old" and {path.name for path in disk.iterdir()} == {out.name, "ballast"}
+
+
+def test_a_place_in_a_file_of_many_blocks_is_that_in_the_file(strict: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that in its block."""
+    monkeypatch.chdir(strict)
+    monkeypatch.setattr(inputs, "BLOCK", 600)
+    table = ending("0,1,1,1", "1,,1,1")(Path("series.csv").read_text())
+    Path("bad.csv").write_text(table)
+    first = len(table.splitlines()) - 1  # of the last series
+    with pytest.raises(DataError, match=f"bad.csv: line {first}: channel 'pulse' has no value at step 1"):
+        predict(Path("export"), Path("bad.csv"), Path("out.csv"), None, {})
+    assert not Path("out.csv").exists()

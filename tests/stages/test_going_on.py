@@ -90,3 +90,11 @@ def test_records_that_are_behind_the_checkpoint_are_said_to_be_lost(folder: Path
     assert said.format(2, step) in going_on(behind)
     (without / "metrics.jsonl").unlink()
     assert said.format(0, step) in going_on(without)
+
+
+def test_the_last_step_is_recorded_and_evaluated_though_neither_is_due(folder: Path) -> None:
+    settings = ("run.dir=ends", "train.epochs=1", "train.log_every=4", "train.evaluate_every=5")
+    succeed("train", *SMOKE, *settings, cwd=folder)
+    seen = records(folder / "ends")
+    assert [record["step"] for record in seen if "train/loss" in record] == [4, 8, 12, 14]
+    assert [record["step"] for record in seen if "valid/loss" in record] == [5, 10, 14]
