@@ -28,6 +28,7 @@ SERIES = {  # the sources that give series, of any length
 SUFFIXES = {suffix: name for name, found in SERIES.items() for suffix in found.suffixes}
 FIRST = ("layout", "id", "time", "label", "group", "channels")  # keys of Columns in the first version
 WARPS = ("rotate", "zoom", "shear", "elastic")  # what an image may be put through besides a shift
+SERIES_WARPS = ("jitter", "scaling", "time_warp", "crop", "channel_dropout")  # and a series
 EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 
 
@@ -125,6 +126,21 @@ class Data(Policies, Columns, Origin):
     elastic: float = field(
         0.0, "augmentation: maximum elastic distortion, in pixels each way at the points of a coarse grid", ge=0, le=32
     )
+    jitter: float = field(
+        0.0, "augmentation: noise added to a training series, in standard deviations of each channel", ge=0, le=10
+    )
+    scaling: float = field(
+        0.0, "augmentation: maximum share by which a channel of a training series grows or shrinks", ge=0, lt=1
+    )
+    time_warp: float = field(
+        0.0, "augmentation: maximum share by which time runs faster or slower in each fifth of a training series", ge=0, lt=1
+    )
+    crop: float = field(
+        0.0, "augmentation: maximum share of a training series that is cut off; the rest is stretched to its length", ge=0, lt=1
+    )
+    channel_dropout: float = field(
+        0.0, "augmentation: probability that a channel of a training series is replaced by its mean; one is left", ge=0, lt=1
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -144,6 +160,11 @@ class Data(Policies, Columns, Origin):
         """Whether training images are turned, zoomed, sheared or bent."""
         return any(getattr(self, name) for name in WARPS)
 
+    @property
+    def series_warps(self) -> bool:
+        """Whether training series are changed at random."""
+        return any(getattr(self, name) for name in SERIES_WARPS)
+
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """Keys that do not go together, each with what is wrong."""
         own = self.series or self.source == "images"
@@ -160,7 +181,8 @@ class Data(Policies, Columns, Origin):
             yield "data.group", "data.split = group needs it: the column of who or what a series is of"
         elif self.split == "time" and not self.time:
             yield "data.time", "data.split = time needs it: the column of times"
-        for name in ("view", "shift", *WARPS) if self.series else sorted({**Columns.model_fields, **Policies.model_fields}):
+        of_series = (*sorted({**Columns.model_fields, **Policies.model_fields}), *SERIES_WARPS)
+        for name in ("view", "shift", *WARPS) if self.series else of_series:
             if getattr(self, name) != type(self).model_fields[name].default:
                 other = "images" if self.series else "series"
                 yield f"data.{name}", f"is for {other}, and data.source = {self.source} has none; leave it out"

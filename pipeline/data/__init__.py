@@ -12,6 +12,6 @@ In the order of their imports:
     prepared      prepared/ as it lies on the disk: opened, keyed, verified
     preparation/  raw examples -> prepared/
     store         a part in memory, on the device or mapped
-    augment       random distortion of training images
+    augment       random distortion of training images and series
     batches       this process's batches, in an order given by (seed, epoch)
 """

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.data.augment import Shift, Warp
+from pipeline.data.augment import SeriesWarp, Shift, Warp
 from pipeline.data.store import Store
 
 POOL = 50  # batches whose examples are sorted by length together
@@ -59,7 +59,7 @@ class Batches:
         mine: range,
         seed: int,
         shift: Shift | None = None,
-        warp: Warp | None = None,
+        warp: Warp | SeriesWarp | None = None,
         bucket: bool = False,
         balanced: bool = False,
     ) -> None:
@@ -105,12 +105,17 @@ class Batches:
 
     def _taken(self, rows: Tensor, mine: slice) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
         """Rows, values, labels and lengths of each slice. One gather is for all slices where all lengths are equal."""
+        drawn = self._warps[mine] if self.warp else rows
         if self.store.lengths is not None:
-            yield from ((own, *self.store.take(own)) for own in torch.split(rows, self.size))
+            for own, seeds in zip(torch.split(rows, self.size), torch.split(drawn, self.size), strict=True):
+                values, labels, lengths = self.store.take(own)
+                if self.warp:
+                    values = self.warp(values, seeds.to(values.device), lengths)
+                yield own, values, labels, lengths
             return
         values, labels = self.shift.take(self.store, rows, self._shifts[mine]) if self.shift else self.store.take(rows)[:2]
         if self.warp:
-            values = self.warp(values, self._warps[mine].to(values.device))
+            values = self.warp(values, drawn.to(values.device))
         if len(self.mine) == 1:
             yield rows, values, labels, None
             return

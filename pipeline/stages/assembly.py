@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import config, files
 from pipeline.config import Config
-from pipeline.data.augment import Shift, Warp, places
+from pipeline.data.augment import SeriesWarp, Shift, Warp, places
 from pipeline.data.batches import Batches
 from pipeline.data.manifest import Manifest, Name
 from pipeline.data.prepared import Part, Prepared, open_prepared
@@ -60,7 +60,8 @@ def make_state(settings: Config, prepared: Prepared, accelerator: Accelerator) -
 def make_batches(settings: Config, prepared: Prepared, store: Store, slices: int, mine: range) -> Batches:
     """The training batches of the process that computes the slices numbered ``mine``, augmented as configured."""
     shift = Shift(prepared.manifest, settings.data.shift, store.home) if settings.data.shift else None
-    warp = Warp(prepared.manifest, settings.data, store.device) if settings.data.warps else None
+    kind = Warp if settings.data.warps else SeriesWarp if settings.data.series_warps else None
+    warp = kind(prepared.manifest, settings.data, store.device) if kind else None
     options = settings.train
     balanced = options.sampling == "balanced"
     return Batches(store, options.batch, slices, mine, settings.run.seed, shift, warp, options.bucket, balanced)

@@ -45,7 +45,7 @@ def interval(hits: int, count: int) -> tuple[float, float]:
     share, width = hits / count, Z * Z / count
     center = (share + width / 2) / (1 + width)
     half = Z * math.sqrt(share * (1 - share) / count + width / (4 * count)) / (1 + width)
-    return max(0.0, center - half), min(1.0, center + half)
+    return max(0.0, center - half) if hits else 0.0, min(1.0, center + half) if hits < count else 1.0  # as rounding misses them
 
 
 def largest_class(known: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[int, float]:

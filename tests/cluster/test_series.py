@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.config.data_section import SERIES_WARPS
 from tests.support.launching import losses, run, succeed, weights
 
 SETTINGS = """\
@@ -120,3 +121,26 @@ def test_exact_mode_gives_the_same_bits_with_batch_statistics_and_a_stop_changes
     assert len({weights(folder / name) for name in ("bits1", "bits2", "bits4", "bits_stopped")}) == 1
     succeed("evaluate", "--run", "bits1", cwd=folder)
     assert succeed("export", "--run", "bits1", cwd=folder).count("0 of 24 predictions differ") == 3
+
+
+WARPED = ("data.jitter=0.1", "data.scaling=0.2", "data.time_warp=0.3", "data.crop=0.2", "data.channel_dropout=0.2")
+
+
+def test_distorted_series_are_the_same_bits_on_any_processes_after_a_stop_and_never_evaluated(folder: Path) -> None:
+    exact = (*WARPED, "train.gradient_shards=4", "train.epochs=2", "train.checkpoint_every=2")
+    succeed("train", "--config", "own.yaml", "run.dir=undistorted", *exact[len(WARPED) :], cwd=folder)
+    for processes in (1, 2, 4):
+        succeed("train", "--config", "own.yaml", f"run.dir=warp{processes}", *exact, cwd=folder, processes=processes)
+    stop = {"INJECTED_FAULT": "term@0:5"}
+    assert run("train", "--config", "own.yaml", "run.dir=warp_stopped", *exact, cwd=folder, **stop)[0] == 143
+    succeed("train", "--config", "own.yaml", "run.dir=warp_stopped", *exact, cwd=folder, processes=2)
+    found = {weights(folder / name) for name in ("warp1", "warp2", "warp4", "warp_stopped")}
+    assert len(found) == 1 and weights(folder / "undistorted") not in found
+    written, predictions = folder / "warp1/config.yaml", folder / "warp1/eval/predictions.csv"
+    succeed("evaluate", "--run", "warp1", cwd=folder)
+    distorting = predictions.read_bytes()
+    lines = [line for line in written.read_text().splitlines() if line.split(":")[0].strip() not in SERIES_WARPS]
+    assert len(written.read_text().splitlines()) == len(lines) + len(WARPED)
+    written.write_text("\n".join(lines) + "\n")
+    succeed("evaluate", "--run", "warp1", cwd=folder)
+    assert predictions.read_bytes() == distorting, "without the keys the evaluation is the same"

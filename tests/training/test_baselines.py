@@ -26,6 +26,13 @@ def test_the_interval_is_wilsons(hits: int, count: int, low: float, high: float)
     assert baselines.interval(hits, count) == pytest.approx((low, high), abs=1e-4)
 
 
+def test_the_interval_holds_the_accuracy_itself_also_where_all_or_none_are_right() -> None:
+    for count in range(1, 200):
+        for hits in {0, 1, count // 2, count}:
+            low, high = baselines.interval(hits, count)
+            assert 0 <= low <= hits / count <= high <= 1, (hits, count)
+
+
 def test_the_largest_class_is_that_of_the_training_split() -> None:
     assert baselines.largest_class(np.array([3, 9, 4]), np.array([0, 0, 0, 1])) == (1, 0.25)
 
