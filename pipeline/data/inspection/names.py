@@ -12,8 +12,6 @@ LABEL = "label class target y category activity outcome diagnosis species gestur
 GROUP = "group patient subject person user participant individual machine device sensor plant site speaker animal driver"
 ROW = "index row rowid rownumber rownr unnamed"
 
-_STEP = re.compile(r"(.*?)[_ .\-]?\d+")
-
 
 def means(name: str, words: str) -> bool:
     """Whether a column's name is one of ``words``, or is made of one: ``patient_id`` of patient and id."""
@@ -24,5 +22,5 @@ def means(name: str, words: str) -> bool:
 
 def stem(name: str) -> str | None:
     """The name of a numbered column without its number; None if it has none."""
-    found = _STEP.fullmatch(name)
-    return found[1] if found else None
+    bare = name.rstrip("0123456789")
+    return None if bare == name else bare[:-1] if bare.endswith(("_", " ", ".", "-")) else bare
