@@ -26,8 +26,16 @@ QUICK := tests/test_architecture.py tests/test_configs.py tests/config tests/dat
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes --no-annotate --custom-compile-command "make lock" $(ARGS)
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
+# A variable of the command line that nothing here reads would be ignored without a word: config=..., or a key beside ARGS.
+LETTERS := a b c d e f g h i j k l m n o p q r s t u v w x y z
+TYPED := $(foreach word,$(MAKEOVERRIDES),$(if $(filter command,$(firstword $(origin $(firstword $(subst =, ,$(word)))))),$(firstword $(subst =, ,$(word)))))
+IGNORED := $(strip $(foreach name,$(TYPED),$(if $(strip $(foreach letter,$(LETTERS),$(findstring $(letter),$(name)))),$(name))))
+IN_CAPITALS := $(filter config run args launch processes data test output,$(firstword $(IGNORED)))
+ifneq ($(IGNORED),)
+$(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
+endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep tune train eval export all summary test test-quick faults soak mutants lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check prep prepare tune train eval evaluate export all summary test test-quick faults soak mutants lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +63,10 @@ tune: setup ## measure which batch, threads and rate to train CONFIG with
 
 train: setup ## train or resume RUN on every GPU, or on the CPUs
 	@$(PIPELINE) train $(SETTINGS) --launch $(LAUNCH) --processes $(PROCESSES)
+
+prepare: prep
+
+evaluate: eval
 
 eval: setup ## measure the best checkpoint of RUN on the test split
 	@$(PIPELINE) evaluate --run $(RUN)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline import __version__
-from pipeline.errors import LostContactError, Printable, Stopped, TrainingError, UserError, printable
+from pipeline.errors import Printable
+from pipeline.screen.commands import Configured, OfExport, OfRun, Program
+from pipeline.screen.endings import ended
 
 app = typer.Typer(
+    cls=Program,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -21,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file, such as configs/digits.yaml.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[section.key=value ...]", help="Values on top of the file's.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="section.key=value", help="Values on top of the file's.")]
 RunFolder = Annotated[Path, typer.Option("--run", help="The run folder, such as runs/digits.")]
 
 
@@ -40,7 +42,7 @@ def root(
     """Train recurrent classifiers on sequences: prepare, train, evaluate, export, predict."""
 
 
-@app.command()
+@app.command(epilog="Example: init wards.csv --output wards.yaml")
 def init(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of series, or a folder of images by class.")],
     test: Annotated[Path | None, typer.Option(help="The file, or folder, of the test split.")] = None,
@@ -52,7 +54,7 @@ def init(
     stage.init(data, test, output)
 
 
-@app.command()
+@app.command(cls=Configured, epilog="Example: check configs/digits.yaml model.hidden=128")
 def check(config: ConfigFile, overrides: Overrides = None) -> None:
     """Dry run: the resolved configuration, parameters, steps and memory."""
     from pipeline import config as configuration
@@ -61,7 +63,7 @@ def check(config: ConfigFile, overrides: Overrides = None) -> None:
     stage.check(configuration.load(config, overrides or ()))
 
 
-@app.command()
+@app.command(cls=Configured, epilog="Example: prepare configs/digits.yaml data.validation=0.2")
 def prepare(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -74,7 +76,7 @@ def prepare(
     stage.prepare(configuration.load(config, overrides or ()), str(config), overrides or (), verify)
 
 
-@app.command()
+@app.command(cls=Configured, epilog="Example: tune configs/digits.yaml --budget 120")
 def tune(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -87,7 +89,7 @@ def tune(
     stage.tune(configuration.load(config, overrides or ()), str(config), budget)
 
 
-@app.command()
+@app.command(cls=Configured, epilog="Example: train configs/digits.yaml optim.lr=0.005")
 def train(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -106,7 +108,7 @@ def train(
     stage.train(settings)
 
 
-@app.command()
+@app.command(cls=OfRun, epilog="Example: evaluate runs/digits")
 def evaluate(run: RunFolder, split: Annotated[str, typer.Option(help="train, valid or test.")] = "test") -> None:
     """Measure the best checkpoint of a run on a whole split of the data."""
     from pipeline.stages import evaluate as stage
@@ -114,7 +116,7 @@ def evaluate(run: RunFolder, split: Annotated[str, typer.Option(help="train, val
     stage.evaluate(run, split)
 
 
-@app.command()
+@app.command(cls=OfRun, epilog="Example: export runs/digits")
 def export(run: RunFolder) -> None:
     """Write files that other software loads, each checked against the original."""
     from pipeline.stages import export as stage
@@ -122,7 +124,7 @@ def export(run: RunFolder) -> None:
     stage.export(run)
 
 
-@app.command()
+@app.command(cls=OfExport, epilog="Example: predict --model runs/digits/export new.csv --output predictions.csv")
 def predict(
     file: Annotated[Path, typer.Argument(metavar="INPUT", help="A file of series or images, or a folder of images.")],
     model: Annotated[Path, typer.Option(help="The export folder, such as runs/digits/export, or its model.onnx.")],
@@ -147,7 +149,7 @@ def predict(
     stage.predict(model, file, output, source, {key: word for key, word in given.items() if word is not None})
 
 
-@app.command()
+@app.command(cls=OfRun, epilog="Example: summary runs/digits")
 def summary(run: RunFolder) -> None:
     """What a run gave, where it lies and what to type next."""
     from pipeline.stages import summary as stage
@@ -156,26 +158,9 @@ def summary(run: RunFolder) -> None:
 
 
 def main() -> None:
-    """Run the command line; docs/training.md has the exit statuses."""
+    """Run the command line."""
     sys.stdout, sys.stderr = Printable(sys.stdout, "\n"), Printable(sys.stderr, "\n\r")  # a bar goes back to the line's start
-    try:
-        app()
-    except UserError as error:
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # the others of this machine have met the same
-            print(printable(f"error: {error}", "\n"), file=sys.stderr)
-        else:
-            time.sleep(1)  # the first to end has the launcher stop the others, who may not have said it yet
-        sys.exit(2)
-    except (TrainingError, Stopped) as end:
-        if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
-            print(printable(str(end), "\n"), file=sys.stderr)
-        sys.exit(143 if isinstance(end, Stopped) else end.status)
-    except RuntimeError as error:  # torch has a class for it on GPUs only
-        if "can't allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":
-            raise
-        sys.exit("error: memory does not hold it; lower train.batch or model.hidden, or set train.accumulate=2 or more")
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    ended(app)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ In the order of their imports:
     base          what every section is made of
     data_section  the section on data
     sections      the other sections
+    names         the names of all keys, and which one is like a name that was typed
     strict_yaml   YAML text -> plain values and the line of every key
     messages      what is said of a wrong configuration
     loading       load, dump, differences, reference
@@ -23,6 +24,10 @@ from pipeline.config.loading import dump as dump
 from pipeline.config.loading import load as load
 from pipeline.config.loading import make as make
 from pipeline.config.loading import reference as reference
+from pipeline.config.messages import without_secret as without_secret
+from pipeline.config.names import homes as homes
+from pipeline.config.names import is_switch as is_switch
+from pipeline.config.names import nearest as nearest
 from pipeline.config.sections import Config as Config
 from pipeline.config.sections import Export as Export
 from pipeline.config.sections import Model as Model

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config import messages, strict_yaml
-from pipeline.config.base import Section
+from pipeline.config import messages, names, strict_yaml
 from pipeline.config.messages import without_secret
 from pipeline.config.sections import Config
 from pipeline.errors import ConfigError
@@ -27,6 +26,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError that lists every fault as ``file:line: section.key: what was expected``.
     """
     path = Path(path)
+    if not path.exists():
+        raise ConfigError(f"{path}: cannot be read: No such file or directory{messages.near_file(path)}")
     values, lines = strict_yaml.read(path)
     if not isinstance(values, dict | None):
         raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)}), got {without_secret(repr(values))}")
@@ -68,23 +69,15 @@ def _resolved(
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        known = {name: list(section.model_fields) for name, section in _sections()}
-        raise ConfigError("\n".join(messages.faults(error, places, name, known))) from None
+        raise ConfigError("\n".join(messages.faults(error, places, name))) from None
 
 
 def _override(text: str) -> tuple[strict_yaml.Key, Any]:
     name, equals, value = text.partition("=")
-    key = tuple(name.split("."))
     place = f"command line: {without_secret(text)}"
-    if not equals or len(key) != 2 or not all(key):
+    if not equals:
         raise ConfigError(f"{place}: expected section.key=value, such as optim.lr=0.001")
-    return key, strict_yaml.parse(value, place)[0]
-
-
-def _sections() -> Iterator[tuple[str, type[Section]]]:
-    for name, field in Config.model_fields.items():
-        assert isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-        yield name, field.annotation
+    return names.spelled(name, place), strict_yaml.parse(value, place)[0]
 
 
 def dump(config: Config) -> str:
@@ -105,7 +98,7 @@ def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[
 def reference() -> str:
     """Every key as Markdown, one table per section. docs/configuration.md holds it, and a test compares."""
     tables = []
-    for name, section in _sections():
+    for name, section in names.sections().items():
         what, _, _ = (section.__doc__ or "").partition(".")
         rows = [f"### {name}", "", f"{what}.", "", "| key | default | what |", "|---|---|---|"]
         for key, field in section.model_fields.items():

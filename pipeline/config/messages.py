@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipeline.config import strict_yaml
+from pipeline.config import names, strict_yaml
 
 
 def without_secret(text: str) -> str:
@@ -17,13 +18,8 @@ def without_secret(text: str) -> str:
     return text if name is None or name.end() == len(text) else f"{text[: name.end()]}=***"
 
 
-def faults(
-    error: ValidationError, places: Mapping[strict_yaml.Key, str], path: str, known: Mapping[str, Sequence[str]]
-) -> Iterator[str]:
-    """One line a key: its place (``path`` if it is not in ``places``), its name, what was expected, the nearest valid key.
-
-    ``known``: the keys of each section.
-    """
+def faults(error: ValidationError, places: Mapping[strict_yaml.Key, str], path: str) -> Iterator[str]:
+    """One line a key: its place (``path`` if it is not in ``places``), its name, what was expected, the nearest valid key."""
     expected: dict[strict_yaml.Key, list[str]] = {}
     for fault in error.errors():
         if fault["type"] == "disagreement":
@@ -32,7 +28,7 @@ def faults(
             continue
         key = tuple(str(part) for part in fault["loc"][:2])
         if fault["type"] == "extra_forbidden":
-            problem = "unknown key" + _nearest(key, known)
+            problem = "unknown key" + _nearest(key)
         else:
             kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
                 "String should", "text that should"
@@ -44,6 +40,13 @@ def faults(
     for key in sorted(expected, key=lambda key: order.get(key, len(order))):
         place = places.get(key) or places.get(key[:1]) or path
         yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(expected[key]))}"
+
+
+def near_file(path: Path) -> str:
+    """What is said after the name of a configuration file that is not there: one that may have been meant."""
+    there = [file for folder in (path.parent, Path("configs"), Path()) for file in folder.glob("[!.]*.y*ml")]
+    near = difflib.get_close_matches(path.stem, [file.stem for file in there], 1, names.LIKENESS)
+    return "".join(f"; did you mean {next(file for file in there if file.stem == name)}?" for name in near)
 
 
 _KINDS = {
@@ -62,8 +65,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:50]}...{text[-10:]}"
 
 
-def _nearest(key: strict_yaml.Key, sections: Mapping[str, Sequence[str]]) -> str:
-    known = list(sections.get(key[0], [])) if len(key) == 2 else list(sections)
-    near = [f"{name}.{key[-1]}" for name, inner in sections.items() if key[-1] in inner]
-    near = near or [".".join((*key[:-1], name)) for name in difflib.get_close_matches(key[-1], known, 1)]
-    return f"; did you mean {near[0]}?" if near else f"; valid: {', '.join(known)}"
+def _nearest(key: strict_yaml.Key) -> str:
+    if near := names.nearest(key):
+        return f"; did you mean {near}?"
+    return f"; valid: {', '.join(names.fields(key[0]) if len(key) == 2 and key[0] in names.sections() else names.sections())}"

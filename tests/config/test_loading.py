@@ -61,7 +61,7 @@ export:
         "some.yaml:6: model.layers: expected a whole number, got 2.0",
         "some.yaml:8: optim.lr: expected a number, got 'fast'",
         "some.yaml:9: optim.warmup: expected greater than or equal to 0, got -1",
-        "some.yaml:10: optim.learning_rate: unknown key; valid: name, lr, weight_decay, momentum, schedule, warmup, clip",
+        "some.yaml:10: optim.learning_rate: unknown key; did you mean optim.lr?",
         "some.yaml:12: train.batch: expected greater than or equal to 1, got 0",
         "some.yaml:13: train.evaluate_every: expected a whole number, got '2 epoch-like' or expected a number of "
         "epochs of at most nine digits, such as '2 epochs', got '2 epoch-like'",
@@ -150,7 +150,7 @@ def test_overrides_are_checked_by_the_same_rules_and_the_last_one_counts(file: A
     assert config.load(path, ["run.dir="]).run.dir == "runs/some"
 
 
-@pytest.mark.parametrize("text", ["optim.lr", "lr=3", "a.b.c=3", "optim.=3", ".lr=3", "=", "optim=3", ""])
+@pytest.mark.parametrize("text", ["optim.lr", "a.b.c=3", "optim.=3", ".lr=3", "=", "optim=3", ""])
 def test_an_override_of_another_form_is_shown_an_example(file: Any, text: str) -> None:
     assert faults(file(""), text) == [f"command line: {text}: expected section.key=value, such as optim.lr=0.001"]
 
@@ -347,3 +347,25 @@ def test_normalize_auto_becomes_what_it_stands_for(file: Any, data: str, resolve
 def test_a_run_begun_when_global_was_the_default_goes_on(file: Any) -> None:
     begun = config.load(file("data: {normalize: global}"))
     assert config.differences(begun, config.load(file(""))) == []
+
+
+@pytest.mark.parametrize("typed", ["optim.lr=0.5", "lr=0.5", "--optim.lr=0.5", "--lr=0.5"])
+def test_a_key_is_known_in_each_form_that_people_type(file: Any, typed: str) -> None:
+    assert config.load(file(""), [typed]).optim.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("seed=3", "seed=3: several sections have a seed; type run.seed=... or data.seed=..."),
+        ("optim.rl=3", "optim.rl: unknown key; did you mean optim.lr?"),
+        ("optim.learning-rate=3", "optim.learning_rate: unknown key; did you mean optim.lr?"),
+        ("batch_size=3", "batch_size=3: expected section.key=value, such as optim.lr=0.001; did you mean train.batch?"),
+        ("optim.lr", "optim.lr: expected section.key=value"),
+        ("hidden_size=3", "did you mean model.hidden?"),
+        ("zzz=3", "zzz=3: expected section.key=value, such as optim.lr=0.001"),
+    ],
+)
+def test_a_name_that_is_no_key_is_answered_with_one_that_is(file: Any, typed: str, says: str) -> None:
+    (line,) = faults(file(""), typed)
+    assert line.startswith("command line: ") and says in line

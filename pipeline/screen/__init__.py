@@ -1,0 +1,8 @@
+"""What is typed on a terminal and what is shown there.
+
+In the order of their imports:
+
+    typed     words of a command line, in the forms that people type -> those that a command takes
+    commands  commands that take such words; their help
+    endings   what ends the program -> the last line on the screen and the exit status
+"""
