@@ -37,24 +37,6 @@ def reduce_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over all processes: each of them gets the gradient of all."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return reduce_sum(tensor)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return reduce_sum(grad.contiguous())
-
-
-def differentiable_sum(tensor: Tensor) -> Tensor:
-    """``reduce_sum``, through which gradients flow."""
-    total: Tensor = _Sum.apply(tensor)
-    return total
-
-
 def gather(value: Any) -> list[Any]:
     """``value`` of each process, in their order, on each of them: text, numbers, None, lists and dicts, which travel as JSON.
 

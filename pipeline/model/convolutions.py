@@ -6,7 +6,7 @@ Shapes: B batch, T time steps, F features, K channels, W width of a layer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.nn import functional
 from pipeline.model.masked import mean, zero_padding
 
 KERNELS = (8, 5, 3)  # of the fully convolutional network of Wang et al., 2017, which LSTM-FCN has as its branch
-Reduce = Callable[[Tensor], Tensor]  # the sum over all processes, through which gradients flow
+Reduce = Callable[[Tensor], Tensor]  # the sum over all processes
 MOMENTUM = 0.1  # the share of a step in the running statistics, as in torch.nn.BatchNorm1d
 
 
@@ -42,20 +42,11 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor, counted: Tensor | None) -> Tensor:
         """``counted`` (B, T, 1): which steps the statistics are of; None: all."""
         x = x.float()
-        average, var = (self.mean, self.var) if not self.training else self._statistics(x, counted)
-        return (x - average) * ((var + self.eps).rsqrt() * self.weight) + self.bias
-
-    def _statistics(self, x: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor]:
-        share = torch.ones_like(x[..., :1])  # (B, T, 1)
-        share = share if counted is None else share * counted
-        count, total = share.sum().expand(1), (x * share).sum((0, 1))
-        sums = self.reduce(torch.cat([total, count]))
-        count = sums[-1:].clamp(min=1)  # a shard may be of padding alone
-        average = sums[:-1] / count
-        var = self.reduce((((x - average) ** 2) * share).sum((0, 1))) / count
-        seen = torch.cat([average * sums[-1], var * sums[-1], sums[-1:]]).detach()
+        if not self.training:
+            return (x - self.mean) * ((self.var + self.eps).rsqrt() * self.weight) + self.bias
+        normal, seen = _Normalised.apply(x, self.weight, self.bias, counted, self)
         self.seen = seen if self.seen is None else self.seen + seen
-        return average, var
+        return cast(Tensor, normal)
 
     def taken(self) -> Tensor:
         """Mean and variance (2W), times the number of steps, and that number, of the passes since the last call."""
@@ -67,6 +58,42 @@ class BatchNorm(nn.Module):
         average, var = (sums[:-1] / sums[-1]).reshape(2, -1)
         self.mean.lerp_(average, MOMENTUM)
         self.var.lerp_(var, MOMENTUM)
+
+
+class _Normalised(torch.autograd.Function):
+    """Batch normalisation by the statistics of the batch: as autograd would differentiate it, in a third of the time."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, counted: Tensor | None, norm: BatchNorm
+    ) -> tuple[Tensor, Tensor]:
+        """``x`` (B, T, W) normalised; and its mean and variance (2W), times the number of steps, and that number."""
+        share = None if counted is None else torch.ones_like(x[..., :1]) * counted  # (B, T, 1)
+        own = x.new_full((), x.shape[0] * x.shape[1]) if share is None else share.sum()
+        sums = norm.reduce(torch.cat([(x if share is None else x * share).sum((0, 1)), own[None]]))
+        count = sums[-1:].clamp(min=1)  # a shard may be of padding alone
+        average = sums[:-1] / count
+        centred = x - average
+        squares = centred * centred
+        var = norm.reduce((squares if share is None else squares.mul_(share)).sum((0, 1))) / count
+        inverse = (var + norm.eps).rsqrt()
+        seen = torch.cat([average * sums[-1], var * sums[-1], sums[-1:]])
+        ctx.reduce = norm.reduce
+        ctx.save_for_backward(centred, inverse, weight, count, share)
+        ctx.mark_non_differentiable(seen)
+        return torch.mul(centred, inverse * weight, out=squares).add_(bias), seen
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Through the statistics too, which all steps of all processes made."""
+        centred, inverse, weight, count, share = ctx.saved_tensors
+        product = grad * centred
+        of_bias, of_scale = grad.sum((0, 1)), product.sum((0, 1))
+        by_mean, by_scale = ctx.reduce(torch.stack([of_bias, of_scale])) / count
+        through = torch.mul(centred, inverse * inverse * by_scale, out=product).add_(by_mean)
+        if share is not None:
+            through.mul_(share)
+        return torch.sub(grad, through, out=product).mul_(inverse * weight), of_scale * inverse, of_bias, None, None
 
 
 def _alone(sums: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pipeline import config
 from pipeline.data.batches import Batches, Slice
-from pipeline.distributed.collectives import differentiable_sum, gather
+from pipeline.distributed.collectives import gather, reduce_sum
 from pipeline.errors import NonFiniteError
 from pipeline.model import cpu_lstm
 from pipeline.model.classifier import RecurrentClassifier
@@ -48,7 +48,7 @@ def make_state(
     # buffers are the same everywhere: DDP would send them to all at every step
     leave_out_of_ddp(model, [name for name, _ in model.named_buffers()])
     for norm in model.batch_norms if not exact else []:  # a shard of exact mode has statistics of its own
-        norm.reduce = differentiable_sum
+        norm.reduce = reduce_sum
     forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by slice_loss
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
