@@ -79,6 +79,19 @@ def graph_of(model: RecurrentClassifier, former: bool = False) -> onnx.ModelProt
     )
 
 
+def _joined(parts: list[Tensor], axis: int = 0) -> Tensor:
+    """``torch.cat``. Of parts on the meta device it loads torch's compiler, which takes as long as the rest of a start."""
+    if not parts[0].is_meta:
+        return torch.cat(parts, axis)
+    shape = parts[0].shape
+    return parts[0].new_empty((*shape[:axis], sum(part.shape[axis] for part in parts), *shape[axis + 1 :]))
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """``torch.stack``, in the same way."""
+    return _joined([part[None] for part in parts])
+
+
 class _Graph:
     """Nodes in order, and the constants that they read."""
 
@@ -106,13 +119,13 @@ class _Graph:
         def gates(parameter: str) -> Tensor:
             """A parameter of every direction, its gates in ONNX's order: (D, G*H, ...)."""
             blocks = (module.get_parameter(parameter).detach().chunk(len(order)) for module in layer)
-            return torch.stack([torch.cat([block[gate] for gate in order]) for block in blocks])
+            return _stacked([_joined([block[gate] for gate in order]) for block in blocks])
 
         inputs = [
             x,
             self.constant(f"{name}_W", gates("weight_ih_l0")),
             self.constant(f"{name}_R", gates("weight_hh_l0")),
-            self.constant(f"{name}_B", torch.cat([gates("bias_ih_l0"), gates("bias_hh_l0")], 1)),
+            self.constant(f"{name}_B", _joined([gates("bias_ih_l0"), gates("bias_hh_l0")], 1)),
             lengths32,
         ]
         outputs, final = f"{name}_Y", f"{name}_Y_h"
@@ -127,7 +140,7 @@ class _Graph:
         """Outputs (T, D, B, H) and final states (D, B, H) of a layer, each direction normalised by its own module."""
 
         def constant(key: str) -> str:
-            return self.constant(f"{name}_{key}", torch.stack([norm.get_parameter(key) for norm in norms])[:, None])
+            return self.constant(f"{name}_{key}", _stacked([norm.get_parameter(key) for norm in norms])[:, None])
 
         weight, bias = constant("weight"), constant("bias")  # (D, 1, H)
         one = self.constant(f"{name}_one", np.ones(norms[0].get_parameter("weight").shape, np.float32))
