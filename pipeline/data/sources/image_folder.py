@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import stat
 import warnings
@@ -25,6 +26,7 @@ EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  
 # PIL's names of the formats of SUFFIXES. It goes by a file's content and knows forty more, some of which run other programs.
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")
 RANGE = (0, 255)  # of their values
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it says of a damaged file stands on the screen too
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's IMG_EXTENSIONS
 
 

@@ -6,6 +6,8 @@ import io
 import os
 import random
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -23,6 +25,7 @@ from pipeline.data.preparation import image_parts, twins
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError
+from tests.support.launching import environment
 
 
 def draw(folder: Path, words=("cat", "dog"), count: int = 10, mode: str = "L", seed: int = 0, size=(5, 7)) -> None:
@@ -246,3 +249,23 @@ def test_what_cannot_be_looked_at_is_refused_and_not_left_out(
     monkeypatch.setattr(os, call, broken)
     with pytest.raises(DataError, match=f"{bad}: cannot be looked at"):
         image_folder._files(tmp_path)
+
+
+def test_what_a_library_says_of_a_damaged_image_is_not_on_the_screen(tmp_path: Path) -> None:
+    """PIL logs that there are too many samples of a pixel; a program that has set up no logging prints it."""
+    Image.new("RGB", (3, 3)).save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    place = content.index(struct.pack("<HHI", 277, 3, 1))  # SamplesPerPixel
+    content[place + 8 : place + 10] = struct.pack("<H", 256)
+    (tmp_path / "a.tif").write_bytes(content)
+    program = """
+from pathlib import Path
+from pipeline.data.sources import image_folder
+from pipeline.errors import DataError
+try:
+    image_folder.grey(Path("a.tif"))
+except DataError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment())
+    assert done.stdout.startswith("a.tif: is not readable as an image") and not done.stderr
