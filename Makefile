@@ -1,7 +1,7 @@
 # Two commands: "make all" runs the main job, "make test" the tests. "make help" lists the rest.
 CONFIG ?= configs/digits.yaml
-NAME := $(basename $(notdir $(CONFIG)))
-RUN ?= $(or $(patsubst run.dir=%,%,$(filter run.dir=%,$(ARGS))),runs/$(NAME))
+# Without RUN, the run folder is that of CONFIG with ARGS: runs/NAME, or runs/NAME-2 and so on where that holds another run.
+RUN ?=
 ARGS ?=
 DATA ?= data/MNIST/raw
 ADVISORIES ?= advisory-database
@@ -25,7 +25,8 @@ QUICK := tests/test_architecture.py tests/test_configs.py tests/config tests/dat
 	tests/model/test_classifier.py::test_logits_of_a_series_are_those_it_has_alone_whatever_stands_in_its_padding_and_beside_it
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes --no-annotate --custom-compile-command "make lock" $(ARGS)
 # run.dir comes before ARGS, where the user may set another one together with RUN
-SETTINGS = --config $(CONFIG) run.dir=$(RUN) $(ARGS)
+SETTINGS = --config $(CONFIG) $(if $(RUN),run.dir=$(RUN)) $(ARGS)
+OF_RUN = $(if $(RUN),--run $(or $(lastword $(patsubst run.dir=%,%,$(filter run.dir=%,$(ARGS)))),$(RUN)),$(SETTINGS))
 # A variable of the command line that nothing here reads would be ignored without a word: config=..., or a key beside ARGS.
 LETTERS := a b c d e f g h i j k l m n o p q r s t u v w x y z
 TYPED := $(foreach word,$(MAKEOVERRIDES),$(if $(filter command,$(firstword $(origin $(firstword $(subst =, ,$(word)))))),$(firstword $(subst =, ,$(word)))))
@@ -69,10 +70,10 @@ prepare: prep
 evaluate: eval
 
 eval: setup ## measure the best checkpoint of RUN on the test split
-	@$(PIPELINE) evaluate --run $(RUN)
+	@$(PIPELINE) evaluate $(OF_RUN)
 
 export: setup ## write safetensors, ONNX and torch.export files of RUN, each checked
-	@$(PIPELINE) export --run $(RUN)
+	@$(PIPELINE) export $(OF_RUN)
 
 all: setup ## everything: prepare, train, evaluate, export, summary
 	@$(MAKE) --no-print-directory prep
@@ -110,7 +111,7 @@ lock: setup ## write the lock files anew from pyproject.toml; ARGS="--upgrade-pa
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 
 summary: setup ## what RUN gave, where it lies, what to type next
-	@$(PIPELINE) summary --run $(RUN)
+	@$(PIPELINE) summary $(OF_RUN)
 
 bench: setup ## time the training loop against a bare one
 	@$(BIN)/python -m tests.benchmarks.quick

@@ -24,7 +24,8 @@ app = typer.Typer(
 )
 ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file, such as configs/digits.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="section.key=value", help="Values on top of the file's.")]
-RunFolder = Annotated[Path, typer.Option("--run", help="The run folder, such as runs/digits.")]
+RunFolder = Annotated[Path | None, typer.Option("--run", help="The run folder, such as runs/digits.")]
+OfConfig = Annotated[Path | None, typer.Option("--config", help="Instead of --run: the configuration of the run.")]
 
 
 def _version(asked: bool) -> None:
@@ -109,19 +110,26 @@ def train(
 
 
 @app.command(cls=OfRun, epilog="Example: evaluate runs/digits")
-def evaluate(run: RunFolder, split: Annotated[str, typer.Option(help="train, valid or test.")] = "test") -> None:
+def evaluate(
+    run: RunFolder = None,
+    config: OfConfig = None,
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+) -> None:
     """Measure the best checkpoint of a run on a whole split of the data."""
     from pipeline.stages import evaluate as stage
+    from pipeline.stages.job import run_folder
 
-    stage.evaluate(run, split)
+    stage.evaluate(run_folder(run, config, overrides or ()), split)
 
 
 @app.command(cls=OfRun, epilog="Example: export runs/digits")
-def export(run: RunFolder) -> None:
+def export(run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None) -> None:
     """Write files that other software loads, each checked against the original."""
     from pipeline.stages import export as stage
+    from pipeline.stages.job import run_folder
 
-    stage.export(run)
+    stage.export(run_folder(run, config, overrides or ()))
 
 
 @app.command(cls=OfExport, epilog="Example: predict --model runs/digits/export new.csv --output predictions.csv")
@@ -150,11 +158,12 @@ def predict(
 
 
 @app.command(cls=OfRun, epilog="Example: summary runs/digits")
-def summary(run: RunFolder) -> None:
+def summary(run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None) -> None:
     """What a run gave, where it lies and what to type next."""
     from pipeline.stages import summary as stage
+    from pipeline.stages.job import run_folder
 
-    stage.summary(run)
+    stage.summary(run_folder(run, config, overrides or ()))
 
 
 def main() -> None:

@@ -64,10 +64,14 @@ def _resolved(
         places.setdefault(key[:1], places[key])
         if isinstance(section, dict):
             section[key[1]] = value
-    if isinstance(section := values.setdefault("run", {}), dict) and section.get("dir") in (None, ""):
+    unnamed = isinstance(section := values.setdefault("run", {}), dict) and section.get("dir") in (None, "")
+    if unnamed:
         section["dir"] = run
     try:
-        return Config.model_validate(values)
+        made = Config.model_validate(values)
+        if unnamed:  # a folder that nobody named may become another one, if that holds another run
+            made.run.model_fields_set.discard("dir")
+        return made
     except ValidationError as error:
         raise ConfigError("\n".join(messages.faults(error, places, name))) from None
 

@@ -18,7 +18,9 @@ WIDEST = 2**20  # of a layer: beyond what memory holds, and within what torch ca
 class Run(Section):
     """Where a run lies and what makes it repeat."""
 
-    dir: str = field("", "the run folder; empty: `runs/` and the name of the configuration file")
+    dir: str = field(
+        "", "the run folder; empty: `runs/` and the name of the configuration file, or the next free `runs/NAME-2` and so on"
+    )
     seed: int = field(0, "seed of the weights, the order of the data, augmentation and dropout", ge=0, lt=2**63)
     deterministic: bool = field(False, "refusal of GPU kernels that do not repeat exactly; CPU runs always repeat")
     timeout: int = field(600, "seconds that a process waits for the others before it ends with an error", ge=10)

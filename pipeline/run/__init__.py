@@ -7,6 +7,7 @@ In the order of their imports:
     marks        which checkpoints there are, which is the best
     folder       one writer, one configuration
     checkpoints  find, verify, restore
+    placing      which folder is that of a configuration
     record       metrics.jsonl
     saving       copy, write, mark, prune; in a thread
     trackers     wandb and others through Accelerate's trackers, which may fail at any time

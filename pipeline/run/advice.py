@@ -15,10 +15,10 @@ def configured(verb: str, file: str, overrides: Sequence[str] = ()) -> str:
     """The command that does ``verb`` with a configuration file and its overrides."""
     if not by_make():
         return shlex.join([*_program(), verb, "--config", file, *overrides])
-    # make adds run.dir by itself, from RUN or from the name of the file
-    words = [override for override in overrides if override != f"run.dir=runs/{Path(file).stem}"]
-    arguments = [f"ARGS={shlex.join(words)}"] if words else []
-    return shlex.join(["make", TARGETS.get(verb, verb), f"CONFIG={file}", *arguments, *_processes()])
+    words = [override for override in overrides if not override.startswith("run.dir=")]
+    folders = [override.partition("=")[2] for override in overrides if override.startswith("run.dir=")]
+    arguments = [*(f"RUN={folder}" for folder in folders[-1:]), *([f"ARGS={shlex.join(words)}"] if words else [])]
+    return shlex.join(["make", TARGETS.get(verb, verb), f"CONFIG={file}", *arguments, *_launch()])
 
 
 def of_run(verb: str, folder: Path) -> str:
@@ -33,9 +33,9 @@ def by_make() -> bool:
     return "MAKELEVEL" in os.environ and Path("Makefile").exists()
 
 
-def _processes() -> list[str]:
-    """``PROCESSES=N``, where it was typed after make."""
-    return [word for word in os.environ.get("MAKEFLAGS", "").split() if word.startswith("PROCESSES=")]
+def _launch() -> list[str]:
+    """``LAUNCH=FILE`` and ``PROCESSES=N``, where they were typed after make."""
+    return [word for word in os.environ.get("MAKEFLAGS", "").split() if word.startswith(("LAUNCH=", "PROCESSES="))]
 
 
 def _program() -> list[str]:

@@ -6,6 +6,7 @@ and manifest.json with the sha256 of each. Nothing is pickled: reading a checkpo
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -132,6 +133,14 @@ def best(folder: Path) -> Checkpoint:
 def _is_lost(folder: Path, newest: Checkpoint) -> bool:
     """Whether there was a best checkpoint and which one it was is not known any more."""
     return newest.facts.selection.value is not None and marked(folder, "best") is None
+
+
+def data_of(folder: Path) -> str | None:
+    """The digest of the data that the newest checkpoint which says so was trained on; None if there is none."""
+    for path in all_of(folder)[::-1]:
+        with suppress(OSError, ValueError):
+            return files.read_json(path / "state.json", _Content).facts.data
+    return None
 
 
 def restore(checkpoint: Checkpoint, state: State) -> None:

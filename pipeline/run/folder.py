@@ -22,9 +22,19 @@ FREE = (
     "data.test_path",
     "data.prepared",
     "data.mirrors",
+    "data.resident_limit_mb",
     "run.pin",
+    "run.timeout",
     "train.cpu_lstm",
-)  # may change within a run: where things lie, and what computes the same
+    "train.compare_every",
+    "train.keep_last",
+    "track.backends",
+    "track.project",
+    "track.name",
+    "track.tags",
+    "export.formats",
+    "export.tolerance",
+)  # may change within a run: where things lie, what computes the same, and what is made of its result
 
 
 @contextmanager
@@ -46,6 +56,11 @@ def writer(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether anything was trained here, so that the folder belongs to one configuration."""
+    return bool(all_of(folder / "checkpoints"))
+
+
 def enter(folder: Path, settings: config.Config, processes: int) -> None:
     """Write config.yaml and environment.json into a new run folder; into an older one only the latter.
 
@@ -56,7 +71,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
     if path.exists():
         begun = config.load(path)
         changed = config.differences(begun, settings, FREE)
-        if changed and not all_of(folder / "checkpoints"):  # nothing was trained with it
+        if changed and not is_begun(folder):
             with files.disk_errors("the run folder", folder):
                 files.write_text(path, config.dump(settings))
         elif changed:
@@ -65,7 +80,7 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
                 + "\n  ".join(changed)
                 + "\nuse those values to resume it, or name another folder: run.dir=runs/NAME"
             )
-    elif any(entry.name != ".lock" and not entry.name.startswith(".config.yaml.") for entry in folder.iterdir()):
+    elif not is_free(folder):
         raise RunError(f"{folder}: is not empty and holds no run (no config.yaml); name another folder: run.dir=runs/NAME")
     else:
         with files.disk_errors("the run folder", folder):
@@ -74,6 +89,11 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
     attempts = _attempts(folder / "environment.json")
     with files.disk_errors("the run folder", folder):
         files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nothing lies in a folder but a lock and what a process left that was killed before it wrote config.yaml."""
+    return all(entry.name == ".lock" or entry.name.startswith(".config.yaml.") for entry in folder.iterdir())
 
 
 def keep_free(folder: Path, settings: config.Config) -> None:

@@ -45,7 +45,9 @@ def configured(command: str, words: Sequence[str], options: Options) -> list[str
 
 
 def of_run(command: str, words: Sequence[str], options: Options) -> list[str]:
-    """The words of a command that takes a run folder, whose ``--run`` may be left out."""
+    """The words of a command that takes a run folder, whose ``--run`` may be left out, or the configuration of a run."""
+    if any(word.partition("=")[0] == "--config" or ("=" not in word and word.endswith(YAML)) for word in words):
+        return configured(command, words, options)
     ours, runs, left = [], [], list(words)
     while left:
         word = left.pop(0)
@@ -57,9 +59,6 @@ def of_run(command: str, words: Sequence[str], options: Options) -> list[str]:
             left = left if equals else left[1:]
         elif name in ("run", "run.dir", "--run.dir"):
             runs.append(value)
-        elif name == "--config" or (not equals and word.endswith(YAML)):
-            file = Path(value or (left[0] if name == "--config" and left else word))
-            raise UserError(f"{command} takes the folder of a run; type: {command} --run runs/{file.stem}")
         elif equals or word.startswith("-"):
             raise UserError(
                 f"{command}: {_shown(word)}: no option of it, and a run keeps the configuration that it was begun with"

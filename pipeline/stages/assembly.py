@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,25 @@ def fitted(settings: Config, prepared: Prepared, processes: int) -> Config:
         raise UserError(
             f"train.batch = {options.batch} is more than the {count} training examples; set train.batch={count} or less"
         )
-    return settings.model_copy(update={"train": options.model_copy(update={"batch": batch})})
+    return with_batch(settings, batch)
+
+
+def with_batch(settings: Config, batch: int) -> Config:
+    """``settings`` with another batch."""
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"batch": batch})})
+
+
+def fitting_batches(settings: Config, prepared: Prepared) -> frozenset[int]:
+    """What ``fitted`` makes of a default batch that is too large, with any number of processes."""
+    default = config.Train.model_fields["batch"].default
+    plain = settings.model_copy(update={"train": config.Train(**settings.train.model_dump(exclude={"batch"}))})
+    found = set[int]()
+    if default <= prepared.manifest.parts["train"].count:
+        return frozenset()
+    for processes in range(1, default + 1):
+        with suppress(UserError):
+            found.add(fitted(plain, prepared, processes).train.batch)
+    return frozenset(found)
 
 
 def slices_of(train: config.Train, number: int, processes_: int) -> tuple[int, range]:

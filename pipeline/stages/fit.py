@@ -6,14 +6,15 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
-from pipeline import config, files
+from pipeline import config
 from pipeline.config import Config
 from pipeline.deploy import loaded
 from pipeline.deploy.loaded import Trained
 from pipeline.errors import RunError
-from pipeline.run import record
+from pipeline.run import placing, record
 from pipeline.stages import evaluate, export, train
 from pipeline.training.loop import Report
 
@@ -28,11 +29,15 @@ class Run:
 
     def __init__(self, settings: Config) -> None:
         self.settings = settings
-        self.folder = files.path(settings.run.dir)
         self._reports: Iterator[Report] | None = None
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
+
+    @property
+    def folder(self) -> Path:
+        """The run folder. Where the configuration names none, it is settled when training begins."""
+        return placing.find(placing.Wanted(self.settings)) or placing.first_choice(self.settings)
 
     def __iter__(self) -> Iterator[Report]:
         """Raises what training raises: Stopped after Ctrl-C or another signal, once the run is saved; UserError;

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline import config, files
 from pipeline.config import Config
@@ -16,13 +17,13 @@ from pipeline.data.preparation.folder import prepare, refuse_changed
 from pipeline.data.prepared import Prepared, folder_of, open_prepared
 from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
-from pipeline.errors import RunError, UserError
+from pipeline.errors import DataError, RunError, UserError
 from pipeline.model.torch_private import cpu_has_bf16
-from pipeline.run import checkpoints, marks
+from pipeline.run import advice, checkpoints, marks, placing
 from pipeline.run.environment import Program, program
-from pipeline.run.folder import enter, keep_free, writer
+from pipeline.run.folder import enter, keep_free
 from pipeline.run.log import Progress
-from pipeline.stages.assembly import assert_same_data, fitted, make_batches, make_state, slices_of
+from pipeline.stages.assembly import assert_same_data, fitted, fitting_batches, make_batches, make_state, slices_of, with_batch
 from pipeline.training.selection import Selection
 from pipeline.training.state import State, recurrent_dtype
 
@@ -53,16 +54,10 @@ def begin(settings: Config, stack: ExitStack) -> Job:
 
     What must be closed in the end is on ``stack``.
     """
-    folder = files.path(settings.run.dir)
     accelerator = stack.enter_context(world.world(settings.run, settings.train.precision, settings.train.accumulate == 1))
     prepared = collectives.together(lambda: ready(settings.data))
     if_first = NAMES if accelerator.is_local_main_process else ()
     collectives.patiently(lambda: refuse_changed(settings.data, prepared, if_first, raw=collectives.rank() == 0))
-    chosen = settings.train.batch
-    settings = fitted(settings, prepared, collectives.world_size())
-    if settings.train.batch != chosen and collectives.rank() == 0:
-        count = prepared.manifest.parts["train"].count
-        print(f"train.batch = {settings.train.batch}, as the default of {chosen} is more than the {count} training examples")
     made_by = program()
     versions = {
         "configuration": config.dump(settings),
@@ -71,8 +66,8 @@ def begin(settings: Config, stack: ExitStack) -> Job:
         "version of the code": made_by.code,
     }
     collectives.assert_same(versions, UserError, "give all processes the same")
+    settings, folder = placed(settings, prepared, stack)
     slices, mine = slices_of(settings.train, collectives.rank(), collectives.world_size())
-    collectives.on_main(lambda: stack.enter_context(writer(folder)))
     collectives.on_main(lambda: enter(folder, settings, collectives.world_size()))
     state = make_state(settings, prepared, accelerator)
     found = resume(folder, state, prepared)
@@ -84,6 +79,32 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     store = collectives.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
     batches = make_batches(settings, prepared, store["train"], slices, mine)
     return Job(settings, folder, prepared, store, batches, state, found, finished, made_by, selection)
+
+
+def placed(settings: Config, prepared: Prepared, stack: ExitStack) -> tuple[Config, Path]:
+    """``settings`` with a batch that the data can fill, and the run folder, held by the main process until ``stack`` ends.
+
+    A run whose batch was made to fit before goes on with that batch, whatever the number of processes is now.
+    """
+    default = settings.train.batch
+    settings = fitted(settings, prepared, collectives.world_size())
+    slices_of(settings.train, collectives.rank(), collectives.world_size())  # which refuses, before a folder is made
+    batches = fitting_batches(settings, prepared) if settings.train.batch != default else frozenset[int]()
+    wanted = placing.Wanted(settings, prepared.digest, batches)
+    taken: list[tuple[Path, list[str]]] = []
+    collectives.on_main(lambda: taken.append(placing.take(wanted, stack)))
+    batch = placing.batch_of(taken[0][0], wanted) if taken else 0
+    answer: list[Any] = collectives.gather([str(taken[0][0]), batch] if taken else None)[0]
+    folder, batch = files.path(answer[0]), answer[1]
+    settings = with_batch(settings, batch)
+    if taken and batch != default:
+        number = prepared.manifest.parts["train"].count
+        print(f"train.batch = {batch}, as the default of {default} is more than the {number} training examples")
+    if taken and taken[0][1]:
+        first = placing.first_choice(settings)
+        print(f"{first}: belongs to another run ({'; '.join(taken[0][1])}); this one is {folder}")
+    run = settings.run.model_copy(update={"dir": str(folder)})
+    return settings.model_copy(update={"run": run}), folder
 
 
 def ready(data: config.Data) -> Prepared:
@@ -162,3 +183,29 @@ def describe(job: Job, progress: Progress) -> None:
     if batches.store.lengths is not None:
         other = f", {batches.padding(False):.0%} without buckets" if batches.bucket else "; train.bucket=true lessens it"
         progress.say(f"padding: {batches.padding(batches.bucket):.0%} of the steps{other}")
+
+
+def run_folder(run: Path | None, file: Path | None, overrides: Sequence[str]) -> Path:
+    """The run folder that a command was given, or that of the run of a configuration.
+
+    Raises UserError if neither or both are given, RunError if nothing was trained with that configuration.
+    """
+    if run is not None and file is None and not overrides:
+        return run
+    if run is not None or file is None:
+        raise UserError("give one run: --run RUN, or --config FILE and the overrides that it was trained with")
+    settings = config.load(file, overrides)
+    digest, batches = None, frozenset[int]()
+    with suppress(DataError):
+        prepared = open_prepared(settings.data, verify=())
+        digest = prepared.digest
+        if "batch" not in settings.train.model_fields_set:
+            batches = fitting_batches(settings, prepared)
+    found = placing.find(placing.Wanted(settings, digest, batches)) or placing.find(placing.Wanted(settings, None, batches))
+    if found is None:
+        first = placing.first_choice(settings)
+        raise RunError(
+            f"{first}: no run of {file}{' with these overrides' * bool(overrides)} is there; type: "
+            f"{advice.configured('train', str(file), overrides)}"
+        )
+    return found

@@ -102,8 +102,6 @@ def test_each_form_of_a_run_is_the_same(command: str, words: tuple[str, ...]) ->
     [
         ((), "takes one run folder, and none was given; type: "),
         (("runs/a", "runs/b"), "takes one run folder, and 2 were given"),
-        (("configs/smoke.yaml",), "--run runs/smoke"),
-        (("--config", "configs/smoke.yaml"), "--run runs/smoke"),
         (("runs/a", "optim.lr=3"), "a run keeps the configuration"),
     ],
 )

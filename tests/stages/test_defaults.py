@@ -36,9 +36,11 @@ def test_a_batch_that_the_user_chose_is_refused(few: Path) -> None:
 def test_what_is_typed_next_is_whole(few: Path) -> None:
     output = succeed("prepare", "--config", "few.yaml", "data.validation=0.2", "model.hidden=16", cwd=few)
     assert output.splitlines()[-1] == "next: python -m pipeline train --config few.yaml data.validation=0.2 model.hidden=16"
-    make = {"MAKELEVEL": "1", "MAKEFLAGS": " -- PROCESSES=1 CONFIG=few.yaml"}
+    make = {"MAKELEVEL": "1", "MAKEFLAGS": " -- PROCESSES=1 LAUNCH=launch/cpu.yaml CONFIG=few.yaml"}
     (few / "Makefile").write_text("")
     output = succeed("prepare", "--config", "few.yaml", "run.dir=runs/few", "model.hidden=16", cwd=few, **make)
-    assert output.splitlines()[-1] == "next: make train CONFIG=few.yaml ARGS=model.hidden=16 PROCESSES=1"
+    assert output.splitlines()[-1] == (
+        "next: make train CONFIG=few.yaml RUN=runs/few ARGS=model.hidden=16 PROCESSES=1 LAUNCH=launch/cpu.yaml"
+    )
     output = succeed("train", "--config", "few.yaml", cwd=few)
     assert output.splitlines()[-1].endswith("next: python -m pipeline evaluate --run runs/few")
