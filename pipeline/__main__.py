@@ -148,12 +148,14 @@ def predict(
     channels: Annotated[str | None, typer.Option(help="The channels, A,B,..., in the order of the model's.")] = None,
     header: Annotated[str | None, typer.Option(help="Whether a CSV names its columns: true or false.")] = None,
     decimal: Annotated[str | None, typer.Option(help="The decimal point of a CSV, or the comma.")] = None,
+    values: Annotated[str | None, typer.Option(help="The array of the values in an .npz file.")] = None,
+    axes: Annotated[str | None, typer.Option(help="channels_last or channels_first, of arrays in an .npz file.")] = None,
 ) -> None:
     """What an exported model says of each example in a file."""
     from pipeline.stages import predict as stage
 
     given = {"layout": layout, "id": id, "time": time, "label": label, "group": group, "channels": channels}
-    given |= {"header": header, "decimal": decimal}
+    given |= {"header": header, "decimal": decimal, "values": values, "axes": axes}
     stage.predict(model, file, output, source, {key: word for key, word in given.items() if word is not None})
 
 

@@ -74,6 +74,12 @@ class Columns(Section):
         True, "whether the first line of a CSV names its columns; false: each is named by its place, from 0, and -1 is the last"
     )
     decimal: Literal[".", ","] = field(".", "the decimal point of the numbers in a CSV, or the comma in its place")
+    values: str = field("values", "the array of the values of all series in an .npz file; `X` is found too", min_length=1)
+    axes: Literal["auto", "channels_last", "channels_first"] = field(
+        "auto",
+        "order of the axes of arrays in an .npz file; `channels_last`: (series, steps, channels); `channels_first`: (series, "
+        "channels, steps); `auto`: channels last, with a warning where the array looks otherwise",
+    )
 
     @property
     def later(self) -> dict[str, Any]:
@@ -186,6 +192,9 @@ class Data(Policies, Columns, Origin):
             if getattr(self, name) != type(self).model_fields[name].default:
                 other = "images" if self.series else "series"
                 yield f"data.{name}", f"is for {other}, and data.source = {self.source} has none; leave it out"
+        for name in ("values", "axes"):
+            if self.series and self.source != "npz" and getattr(self, name) != type(self).model_fields[name].default:
+                yield f"data.{name}", f"is for arrays, and data.source = {self.source} has none; leave it out"
         if self.series and not self.label:
             yield "data.label", "a classifier needs it: name the column of the class"
         if self.group and self.series and not roles:

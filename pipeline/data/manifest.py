@@ -98,6 +98,7 @@ class Manifest(config.Section):
     series: SeriesInfo | None = _later(None)
     rules: int = _later(1)  # by which series were prepared
     left_out: int = _later(0)  # series in no part, since they end when the time that is held out has begun
+    doubts: tuple[str, ...] = _later(())  # warnings of the readers: what was taken for granted and may be otherwise
 
 
 class Statistics(NamedTuple):
@@ -124,6 +125,7 @@ class Content:
     order: tuple[int, ...] | None = None
     series: SeriesInfo | None = None
     left_out: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 def manifest_of(
@@ -149,4 +151,5 @@ def manifest_of(
         series=content.series,
         rules=RULES if content.series else 1,
         left_out=content.left_out,
+        doubts=content.doubts,
     )

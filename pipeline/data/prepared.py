@@ -232,5 +232,5 @@ def _open(folder: Path, settings: Settings) -> Prepared:
         if not folder.exists():
             raise DataError(f"{folder}: not prepared yet; type: {COMMAND}") from None
         raise DataError(f"{error.filename}: {error.strerror}; {remedy}") from error
-    content = manifest.model_dump_json(exclude={"settings", "source_files", "repeated", "repeated_rows", "rules"})
+    content = manifest.model_dump_json(exclude={"settings", "source_files", "repeated", "repeated_rows", "rules", "doubts"})
     return Prepared(folder, manifest, hashlib.sha256(content.encode()).hexdigest())

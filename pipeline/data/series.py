@@ -99,6 +99,7 @@ class Series:
     unit: str  # what ``rows`` counts: "line", "row" or "series"
     rows: Array  # (N) int64
     ends: Array | None = None  # (N), like ``times``: when each series ends; None where a series has one time
+    doubts: tuple[str, ...] = ()  # warnings for the owner of the file: what was taken for granted and may be otherwise
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

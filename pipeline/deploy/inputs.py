@@ -25,6 +25,12 @@ from pipeline.errors import DataError, UserError, quoted, some
 BLOCK = 2**23  # bytes in a block: of values, as the file has them and as the model reads them, and of probabilities
 IMAGES = 256  # in a block
 SOURCES = (*config.SERIES, "images", "idx")
+EXPECTED: dict[str, tuple[str | bool, ...]] = {  # of an option, words; the last two are named to the user
+    "layout": ("long", "wide"),
+    "decimal": (".", ","),
+    "header": (True, False, "true", "false"),
+    "axes": ("auto", "channels_last", "channels_first"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +120,7 @@ def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Col
         listed = strict_yaml.parse(text, "--channels")[0] if text.startswith("[") else text.split(",")
         channels = tuple(str(name).strip() for name in listed)
     words: dict[str, Any] = {**known.of(config.Columns), **given, "channels": channels}
-    for name, expected in (("layout", ("long", "wide")), ("decimal", (".", ",")), ("header", (True, False, "true", "false"))):
+    for name, expected in EXPECTED.items():
         if words[name] not in expected:
             raise UserError(f"--{name} {words[name]}: expected {' or '.join(map(str, expected[-2:]))}")
     words["header"] = words["header"] in (True, "true")

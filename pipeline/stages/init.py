@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline import config, files
 from pipeline.config import strict_yaml
-from pipeline.data.inspection import profile, roles
+from pipeline.data.inspection import arrays, profile, roles
 from pipeline.data.inspection.profile import Profile
 from pipeline.data.readers import formats, text_files
 from pipeline.data.sources import image_folder
@@ -69,12 +69,14 @@ def _series(data: Path, test: Path | None) -> tuple[list[Choice], list[str], lis
         )
     table = config.SERIES[source].columns
     found = roles.find(source, data) if table else roles.Found(config.Columns())
+    if source == "npz":
+        found = roles.Found(*arrays.find(data))
     facts = profile.of_series(source, data, found.columns)
     chosen = [Choice("data.source", source, ""), Choice("data.path", str(data), "")]
     chosen += [Choice("data.test_path", str(test), "stands beside it")] if test else []
     default = config.Columns()
     for name, value in found.columns:
-        if table and value != getattr(default, name):
+        if value != getattr(default, name):
             chosen.append(Choice(f"data.{name}", list(value) if isinstance(value, tuple) else value, ""))
     reasons = [_size(data, facts), *found.reasons]
     count = facts.count if test else int(facts.count * (1 - TEST))

@@ -112,7 +112,7 @@ def ready(data: config.Data) -> Prepared:
     if not folder_of(data).exists():
         made = prepare(data)
         if made.made:
-            print(f"{made.folder}: prepared")
+            print("\n".join([f"{made.folder}: prepared", *(f"warning: {line}" for line in made.manifest.doubts)]))
     return open_prepared(data, verify=())
 
 

@@ -42,6 +42,8 @@ def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: 
             f"warning: {manifest.left_out} series end when the time that is held out has begun; they are in no part, so that "
             "nothing of that time is learned"
         )
+    for line in manifest.doubts:
+        print(f"warning: {line}")
     found = report.report(prepared)
     print("\n".join(report.lines(found)), end="\n" if manifest.series else "")
     picture = prepared.folder / "samples.png"

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from pipeline.data.readers import cells, formats, npz, ts
+from pipeline.data.readers import cells, formats, ts
+from pipeline.data.readers.arrays import npz
 from pipeline.data.readers.tables import csv_lines, parquet_table, row_order
 from pipeline.data.series import Array, Columns, Series
 from pipeline.errors import HIDDEN

@@ -64,6 +64,7 @@ def write(folder: Path, data: config.Data) -> Content:
             low=tuple(found.low.tolist()),
             high=tuple(found.high.tolist()),
         ),
+        doubts=tuple(dict.fromkeys(line for series in read for line in series.doubts)),
         left_out=sum(map(len, read)) - sum(len(part.rows) for part in chosen.values()),
     )
 

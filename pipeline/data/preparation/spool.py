@@ -24,6 +24,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
     rows: list[Array] = []
     times: list[Array] = []
     ends: list[Array] = []
+    doubts: dict[str, None] = {}
     with path.open("wb") as file:
         for block in blocks:
             if not block.lengths.all():
@@ -34,6 +35,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
             groups += map(known.__getitem__, block.groups or ())
             lengths.append(block.lengths)
             rows.append(block.rows)
+            doubts |= dict.fromkeys(block.doubts)
             if block.times is not None:
                 times.append(block.times)
             if block.ends is not None:
@@ -49,6 +51,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
         times=np.concatenate(times) if times else None,
         rows=np.concatenate(rows),
         ends=np.concatenate(ends) if ends else None,
+        doubts=tuple(doubts),
     )
 
 

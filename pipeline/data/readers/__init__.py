@@ -6,8 +6,7 @@ In the order of their imports:
     cells          words, numbers and messages that all readers share
     text_files     text, plain or gzip, as a stream
     tables/        CSV and Parquet -> series
-    npz_archive    the strict reader of the arrays in an .npz file
-    npz            .npz -> series
+    arrays/        .npz -> series
     ts             .ts -> series
     arff           ARFF -> series
     formats        a file -> series, by its format

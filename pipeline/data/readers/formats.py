@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline import config
-from pipeline.data.readers import arff, limits, npz, ts
+from pipeline.data.readers import arff, limits, ts
+from pipeline.data.readers.arrays import npz
 from pipeline.data.readers.tables import layouts
 from pipeline.data.readers.tables.csv_table import open_csv
 from pipeline.data.readers.tables.parquet_table import open_parquet

@@ -274,7 +274,7 @@ ARCHIVES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
     ),
     "all series under one key": (
         {"X": np.ones((3, 4, 1)), "labels": [1]},
-        ("array 'X'", "name an array of all series 'values'"),
+        ("array 'X'", "an array of all series: data.values=X"),
     ),
     "an empty series under a key": ({"a": np.ones(3), "b": np.ones(0), "labels": [1, 2]}, ("array 'b'", "(0,)")),
     "an infinite value under a key": (

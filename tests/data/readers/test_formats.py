@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from pipeline.config import SERIES
-from pipeline.data.readers import formats, npz
+from pipeline.data.readers import formats
 from pipeline.data.readers import ts as ts_reader
+from pipeline.data.readers.arrays import npz
 from pipeline.data.readers.tables import csv_lines, parquet_table, row_order
 from pipeline.data.series import Columns, Series
 from pipeline.errors import DataError
