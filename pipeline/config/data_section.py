@@ -77,8 +77,8 @@ class Columns(Section):
     values: str = field("values", "the array of the values of all series in an .npz file; `X` is found too", min_length=1)
     axes: Literal["auto", "channels_last", "channels_first"] = field(
         "auto",
-        "order of the axes of arrays in an .npz file; `channels_last`: (series, steps, channels); `channels_first`: (series, "
-        "channels, steps); `auto`: channels last, with a warning where the array looks otherwise",
+        "order of the axes of arrays in an .npz file, or of lists of lists in Parquet; `channels_last`: (series, steps, "
+        "channels); `channels_first`: (series, channels, steps); `auto`: channels last, with a warning where that looks wrong",
     )
 
     @property
@@ -192,8 +192,8 @@ class Data(Policies, Columns, Origin):
             if getattr(self, name) != type(self).model_fields[name].default:
                 other = "images" if self.series else "series"
                 yield f"data.{name}", f"is for {other}, and data.source = {self.source} has none; leave it out"
-        for name in ("values", "axes"):
-            if self.series and self.source != "npz" and getattr(self, name) != type(self).model_fields[name].default:
+        for name, sources in (("values", ("npz",)), ("axes", ("npz", "parquet"))):
+            if self.series and self.source not in sources and getattr(self, name) != type(self).model_fields[name].default:
                 yield f"data.{name}", f"is for arrays, and data.source = {self.source} has none; leave it out"
         if self.series and not self.label:
             yield "data.label", "a classifier needs it: name the column of the class"

@@ -51,6 +51,9 @@ class _Frame:
 def find(source: str, path: Path) -> Found:
     """The roles of the columns of a CSV or Parquet file. Raises DataError if no column can be the class."""
     frame, columns, written = sample.of(source, path, MOST_ROWS)
+    nested = sample.nested(path) if source == "parquet" else ()
+    if nested:
+        return _of_lists(_Frame(frame, columns), path, nested)
     found = _in_frame(_Frame(frame, columns), path)
     said = [] if written.get("header", True) else ["line 1 holds values: each column is named by its place, from 0"]
     said += ["numbers have decimal commas"] if written.get("decimal") == "," else []
@@ -82,6 +85,25 @@ def _in_frame(frame: _Frame, path: Path) -> Found:
     doubts += [f"{name!r} counts the rows of the file and is left out" for name in rows] + more
     wanted = config.Columns(layout="long", id=id_, time=time or "", label=label, group=group or "", channels=tuple(channels))
     return Found(wanted, reasons, doubts)
+
+
+def _of_lists(frame: _Frame, path: Path, nested: tuple[str, ...]) -> Found:
+    """The roles in a table with a row per series, whose ``nested`` columns hold its steps."""
+    label = _label(frame, path, [])
+    left = [name for name in frame.columns if name != label]
+    id_ = next((name for name in left if _names_rows(frame[name])), None)
+    left = [name for name in left if name != id_]
+    group = next((name for name in left if names.means(name, names.GROUP) and not frame[name].dtype.is_float()), None)
+    others = [name for name in left if name != group]
+    reasons = [f"a row per series, with lists of steps in {', '.join(map(repr, nested))}; the class is {label!r}"]
+    reasons += [f"left out, as one value a series: {', '.join(map(repr, others))}"] if others else []
+    reasons += [f"no {group!r} stands on both sides of a split"] if group else []
+    wanted = config.Columns(id=id_ or "id", label=label, group=group or "", channels=nested if others else ())
+    return Found(wanted, reasons)
+
+
+def _names_rows(values: pl.Series) -> bool:
+    return values.n_unique() == len(values) and (values.dtype.is_integer() or values.dtype == pl.String)
 
 
 def _most_within(frame: _Frame, of: str, by: str) -> int:

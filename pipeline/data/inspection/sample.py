@@ -20,11 +20,13 @@ ABSENT = sorted({"", "NaN", "-NaN", "None", "Null", *MISSING, *(word.upper() for
 def of(source: str, path: Path, most: int) -> tuple[pl.DataFrame, tuple[str, ...], dict[str, Any]]:
     """At most ``most`` rows of a CSV or Parquet file, the names of its columns, and how a CSV is written, by keys of Columns.
 
-    Raises DataError for what is no such file.
+    Columns of lists are left out. Raises DataError for what is no such file.
     """
     if source == "parquet":
         table = open_parquet(path)
-        return pl.scan_parquet(path, glob=False).head(most).collect(), table.names, {}
+        flat = [place for place in range(len(table.names)) if place not in table.nested]
+        frame = pl.scan_parquet(path, glob=False).head(most).select(pl.nth(*flat)).collect() if flat else pl.DataFrame()
+        return frame, tuple(table.names[place] for place in flat), {}
     dialect, decimal = csv_dialect.guess(path)
     csv_lines.dialect_of(path, dialect.header, decimal)
     text = bytearray()
@@ -48,6 +50,12 @@ def of(source: str, path: Path, most: int) -> tuple[pl.DataFrame, tuple[str, ...
         decimal_comma=decimal == ",",
     )
     return pl.DataFrame([_truth(column) for column in frame]), dialect.names, {"header": dialect.header, "decimal": decimal}
+
+
+def nested(path: Path) -> tuple[str, ...]:
+    """The columns of a Parquet file whose cells are lists. Raises DataError for what is no such file."""
+    table = open_parquet(path)
+    return tuple(table.names[place] for place in table.nested)
 
 
 def _truth(column: pl.Series) -> pl.Series:

@@ -5,8 +5,8 @@ In the order of their imports:
     limits         the largest of each thing that is read
     cells          words, numbers and messages that all readers share
     text_files     text, plain or gzip, as a stream
-    tables/        CSV and Parquet -> series
     arrays/        .npz -> series
+    tables/        CSV and Parquet -> series
     ts             .ts -> series
     arff           ARFF -> series
     formats        a file -> series, by its format

@@ -142,7 +142,7 @@ def frame(**columns: object) -> pl.DataFrame:
     ("columns", "said"),
     [
         ({"x": ["1", "2"]}, ("column 'x'", "String, not numbers")),
-        ({"x": [[1.0], [2.0]]}, ("column 'x'", "List")),
+        ({"x": [["1"], ["2"]]}, ("column 'x'", "List")),
         ({"x": [1.0, float("inf")]}, ("row 1 (from 0), column 'x'", "infinite")),
         ({"label": ["u", None]}, ("row 1 (from 0), column 'label'", "is empty")),
         ({"label": [float("nan"), 1.0]}, ("row 0 (from 0), column 'label'", "is empty")),

@@ -5,6 +5,8 @@ In a long table, rows of a series are put in the order of their time, where ther
 In a wide table, columns named ``NAME_0`` to ``NAME_k`` (or from 1) are the steps of channel NAME; several names are several
 channels. Columns with other names are the steps of one channel, in the order of the file. Cells that are empty in all
 channels at the end of a row end its series; NaN, NA and ? are missing values and do not.
+
+A row per series may also hold its steps as lists: a list a channel, or one list of lists (``list_cells``).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.data.readers import cells
+from pipeline.data.readers.tables import list_cells
 from pipeline.data.readers.tables.row_order import by_series
 from pipeline.data.readers.tables.rows import Rows, shared
 from pipeline.data.readers.tables.table import Table, Wanted, blocks, find_roles
@@ -32,11 +35,14 @@ def read(table: Table, columns: Columns, folder: Path | None = None) -> Iterator
 
     Raises DataError, which names line or row and column, for what is no such table.
     """
-    roles = find_roles(table, columns)
+    lists = _holds_lists(table, columns)
+    roles = find_roles(table, columns.model_copy(update={"layout": "wide"}) if lists else columns)
     others = {name: column for column, name in enumerate(table.names) if column not in roles.values()}
     if not others:
         raise DataError(f"{table.path}: no column is left for channels; add one, or change {columns.option('channels')}")
-    if columns.layout == "wide":
+    if lists:
+        yield from _of_lists(table, columns, roles, others)
+    elif columns.layout == "wide":
         yield from _wide(table, columns, roles, others)
     else:
         names = tuple(others)
@@ -97,26 +103,54 @@ def _refuse_change(table: Table, rows: Rows, starts: Array, order: Array | None,
 def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[str, int]) -> Iterator[Series]:
     channels, steps = _steps(table, others, columns)
     wanted, width = Wanted(columns, roles, tuple(column for step in steps for column in step)), len(channels)
-    seen: set[str] = set()
-    count = 0
+    yield from _whole(table, wanted, ((*found, channels) for found in _padded(table, wanted, len(steps), width)))
+
+
+def _padded(table: Table, wanted: Wanted, steps: int, width: int) -> Iterator[tuple[Rows, Array, Array]]:
+    """Rows, the values of their series without the empty cells at their end, and the steps of each."""
     for rows in blocks(table, wanted):
         n = len(rows)
-        stored = rows.values.reshape(n, len(steps), width)
-        lengths = np.full(n, len(steps))
+        stored = rows.values.reshape(n, steps, width)
+        lengths = np.full(n, steps)
         if rows.empty is not None:
             there: Array = np.any(~rows.empty.reshape(stored.shape), axis=2)  # (n, T)
-            lengths = np.where(there.any(1), len(steps) - there[:, ::-1].argmax(1), 0)
+            lengths = np.where(there.any(1), steps - there[:, ::-1].argmax(1), 0)
         if (lengths == 0).any():
             raise table.fault(
                 rows.places[lengths.argmin()], wanted.numbers[0], "all steps of this series are empty; leave the row out"
             )
-        kept = rows.values if lengths.min() == len(steps) else stored[np.arange(len(steps)) < lengths[:, None]]
+        kept = rows.values if lengths.min() == steps else stored[np.arange(steps) < lengths[:, None]]
+        yield rows, kept.reshape(-1, width), lengths
+
+
+def _holds_lists(table: Table, columns: Columns) -> bool:
+    """Whether the cells of a channel are lists of steps."""
+    named = {getattr(columns, role) for role in ("id", "time", "label", "group")}
+    chosen = {*columns.channels} & {*table.names} or {*table.names} - named
+    return any(table.names[place] in chosen for place in table.nested)
+
+
+def _of_lists(table: Table, columns: Columns, roles: dict[str, int], others: dict[str, int]) -> Iterator[Series]:
+    named = list_cells.columns_of(table, columns, others)
+    wanted = Wanted(columns, roles, tuple(named.values()))
+    doubts: tuple[str, ...] = ()
+    for series in _whole(table, wanted, list_cells.read(table, wanted, tuple(named))):
+        doubts = doubts or list_cells.doubt(table, wanted, series.lengths, len(series.channels))
+        yield replace(series, doubts=doubts)
+
+
+def _whole(table: Table, wanted: Wanted, made: Iterator[tuple[Rows, Array, Array, tuple[str, ...]]]) -> Iterator[Series]:
+    """The series of rows that each hold one: the rows, their values, the steps of each, and the channels."""
+    seen: set[str] = set()
+    count = 0
+    for rows, values, lengths, channels in made:
+        n = len(rows)
         words = {role: rows.words(role) for role in wanted.words}
-        if "id" not in roles:
+        if "id" not in wanted.roles:
             words["id"] = pl.Series("id", map(str, range(count, count + n)))
-        series = _series(table, pl.DataFrame(words), rows.places, kept.reshape(-1, width), offsets_of(lengths), channels)
+        series = _series(table, pl.DataFrame(words), rows.places, values, offsets_of(lengths), channels)
         series = replace(series, times=None if rows.time is None else rows.time.to_numpy())
-        if "id" in roles:
+        if "id" in wanted.roles:
             _refuse_repeated(table, series, seen, wanted)
         yield series
         count += n

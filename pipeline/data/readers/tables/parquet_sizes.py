@@ -11,7 +11,7 @@ import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MOST = 2**30  # bytes of a row group, unpacked, that are never too many
 RATIO = 1000  # beyond, no row group is unpacked to more than this times its bytes in the file
@@ -22,8 +22,15 @@ class Damaged(ValueError):
     """The file states what cannot be."""
 
 
-def check(path: Path) -> list[int]:
-    """The rows of each row group of ``path``.
+class Group(NamedTuple):
+    """A row group: its rows, and the values of all its columns, of which a list has many in a row."""
+
+    rows: int
+    values: int
+
+
+def check(path: Path) -> list[Group]:
+    """The row groups of ``path``.
 
     Raises Damaged if it is cut short, or if sizes or numbers of values contradict each other or are beyond reason.
     """
@@ -41,7 +48,7 @@ def check(path: Path) -> list[int]:
                 raise Damaged("the row groups do not have the rows that the file has")
             for group in groups:
                 _check_group(content, group)
-            return [group[3] for group in groups]
+            return [Group(group[3], sum(column[3][5] for column in group[1])) for group in groups]
         except (IndexError, KeyError, TypeError, AttributeError) as error:
             raise Damaged("its footer or the header of a page is damaged") from error
 

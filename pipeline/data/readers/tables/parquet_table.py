@@ -13,6 +13,7 @@ import polars as pl
 from pipeline.data.readers.cells import fault
 from pipeline.data.readers.tables import parquet_sizes
 from pipeline.data.readers.tables.panics import held
+from pipeline.data.readers.tables.parquet_sizes import Group
 from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.readers.tables.table import Table, Wanted, check_names, runs_of, tidy, worded
 from pipeline.data.series import Array
@@ -37,35 +38,52 @@ def open_parquet(path: Path) -> Table:
 def open_frame(path: Path, scan: pl.LazyFrame) -> Table:
     """The table in a frame; ``path`` is what messages call it. Raises DataError if it cannot be read."""
     with _faults(path):
-        return _table(path, scan, [int(scan.select(pl.len()).collect().item())], BLOCK)
+        rows = int(scan.select(pl.len()).collect().item())
+        nested = any(kind.is_nested() for kind in scan.collect_schema().dtypes())
+        return _table(path, scan, [Group(rows, int(scan.collect().estimated_size()) // 8 if nested else 0)], BLOCK)
 
 
-def _table(path: Path, scan: pl.LazyFrame, groups: Sequence[int], most: int) -> Table:
-    """The table in a frame made of ``groups`` of so many rows, of which ``most`` bytes are decoded at a time."""
+def _table(path: Path, scan: pl.LazyFrame, groups: Sequence[Group], most: int) -> Table:
+    """The table in a frame made of ``groups``, of which ``most`` bytes are decoded at a time."""
     schema = scan.collect_schema()
     names, kinds = tuple(schema.names()), schema.dtypes()
     check_names(path, names, "the schema")
+    nested = {place: kind for place, kind in enumerate(kinds) if isinstance(kind, pl.List | pl.Array)}
 
     def read(wanted: Wanted) -> Iterator[Rows]:
         roles = {role: _role(table, role, place, kinds[place]) for role, place in wanted.roles.items()}
-        numbers = [_number(table, wanted, place, kinds[place]).alias(str(k)) for k, place in enumerate(wanted.numbers)]
+        lists = [_listed(place, kinds[place]).alias(str(k)) for k, place in enumerate(wanted.numbers) if place in nested]
+        of_numbers = [] if lists else enumerate(wanted.numbers)
+        numbers = [_number(table, wanted, place, kinds[place]).alias(str(k)) for k, place in of_numbers]
         single = all(kinds[place] == pl.Float32 for place in wanted.numbers)
-        width = 8 * (len(roles) + len(numbers))  # bytes of a row
+        width = 8 * max(1, len(roles) + len(numbers))  # bytes of a row
+        if lists:
+            width += max((8 * group.values // group.rows for group in groups if group.rows), default=0)
         height = max(1, BLOCK // width)
-        for start, count in _pieces(groups, height, max(1, most // width)):
+        for start, count in _pieces([group.rows for group in groups], height, max(1, most // width)):
             piece = scan.slice(start, count)
             with _faults(path):
                 told = piece.select(pl.nth(place).alias(role) for role, place in wanted.roles.items()).collect()
                 values, empty = _decoded(piece, count, numbers, np.float32 if single else np.float64, wanted)
+                listed = piece.select(lists).collect()
             for low in range(0, count, height):
                 rows = slice(low, low + height)
                 part, masked = told[rows], None if empty is None else empty[rows]
                 places = np.arange(start + low, start + min(low + height, count))
                 heads = _heads(table, wanted, roles, part, places)
-                yield Rows(places, heads, _time(roles, part), values[rows], masked)
+                yield Rows(places, heads, _time(roles, part), values[rows], masked, tuple(listed[rows]))
 
-    table = Table(path, names, "row", read)
+    table = Table(path, names, "row", read, nested)
     return table
+
+
+def _listed(place: int, kind: pl.DataType) -> pl.Expr:
+    """A column of lists, or of arrays, as lists."""
+
+    def of_lists(kind: Any) -> Any:
+        return pl.List(of_lists(kind.inner)) if isinstance(kind, pl.List | pl.Array) else kind
+
+    return pl.nth(place) if of_lists(kind) == kind else pl.nth(place).cast(of_lists(kind))
 
 
 def _pieces(groups: Sequence[int], least: int, most: int) -> Iterator[tuple[int, int]]:

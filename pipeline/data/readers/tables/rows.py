@@ -24,6 +24,7 @@ class Rows:
     time: pl.Series | None  # (n) numbers, dates or text
     values: Array  # (n, K) float64, or float32 as the file has them; NaN where a value is missing
     empty: Array | None = None  # (n, K) which cells are empty; None where none is
+    lists: tuple[pl.Series, ...] = ()  # (n) each: columns whose cells are lists, in the place of ``values``
 
     def __len__(self) -> int:
         return len(self.places)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ class Table:
     names: tuple[str, ...]
     unit: str  # "line" from 1, "row" from 0
     read: Callable[[Wanted], Iterator[Rows]]
+    nested: Mapping[int, pl.DataType] = field(default_factory=dict)  # the places of columns whose cells are lists, and of what
 
     def fault(self, row: int, column: int, problem: str) -> DataError:
         """The error about one cell."""
@@ -151,7 +152,7 @@ def blocks(table: Table, wanted: Wanted) -> Iterator[Rows]:
                 heads = _of_classes(heads, role)
         if found := cells.put_right(rows.values):
             raise table.fault(rows.places[found[0]], wanted.numbers[found[1]], cells.INFINITE)
-        yield Rows(rows.places, heads, time, rows.values, rows.empty)
+        yield Rows(rows.places, heads, time, rows.values, rows.empty, rows.lists)
         empty = False
     if empty:
         raise DataError(f"{table.path}: no rows; it needs at least one series")
