@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pipeline.data.inspection.profile import Profile
 
 CHANNELS, HIDDEN = 64, 32  # of the convolutional branch; units of the recurrence
-SECONDS, SPEED = 60, 8e9  # of training on one core, about; products a second there, forward and backward together
+SECONDS, SPEED = 90, 1e10  # of training on one core, about; products a second there, forward and backward together
 STEPS = (400, 1500)  # fewer leave a model unfinished, more bring nothing on small sets
 LONG = 300  # steps, from which on half the channels leave time for more optimiser steps
+BITS = 150  # of all training labels together: with fewer, distorted series and smoothed labels keep a model from certainty
+STRETCHED = 64  # steps of the shortest series: in shorter ones the place of a step says more than a shape
 SPREAD = 50  # between the standard deviations of series: from there on, those that vary little are not seen beside the others
 
 
@@ -48,6 +50,13 @@ def for_series(data: Profile, count: int) -> list[Choice]:
     ]
     if data.spread > SPREAD:
         chosen.insert(0, Choice("data.z_norm", True, f"some series vary {data.spread:,.0f} times as much as others"))
+    if count * math.log2(max(2, len(data.classes))) <= BITS and data.shortest >= STRETCHED:
+        chosen += [
+            Choice("data.jitter", 0.1, "few labels: each epoch sees noise,"),
+            Choice("data.scaling", 0.2, "other amplitudes"),
+            Choice("data.crop", 0.1, "and other windows of them"),
+            Choice("train.label_smoothing", 0.1, ""),
+        ]
     if data.shortest < data.longest:
         chosen.append(Choice("train.bucket", True, "batches of similar lengths: less padding"))
     if max(data.classes.values()) > 4 * data.rarest:
