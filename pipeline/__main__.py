@@ -134,7 +134,7 @@ def export(run: RunFolder = None, config: OfConfig = None, overrides: Overrides 
 
 @app.command(cls=OfExport, epilog="Example: predict --model runs/digits/export new.csv --output predictions.csv")
 def predict(
-    file: Annotated[Path, typer.Argument(metavar="INPUT", help="A file of series or images, or a folder of images.")],
+    file: Annotated[Path, typer.Argument(metavar="INPUT", help="A file or a folder, of series or of images.")],
     model: Annotated[Path, typer.Option(help="The export folder, such as runs/digits/export, or its model.onnx.")],
     output: Annotated[Path | None, typer.Option(help="A .csv, .json or .parquet file; without it, CSV on the screen.")] = None,
     source: Annotated[

@@ -44,7 +44,11 @@ class Origin(Section):
     emnist_split: EMNIST_SPLITS = field("balanced", "the split of EMNIST by classes")
     root: str = field("data", "the folder of the raw idx files, plain or gzip")
     mirrors: tuple[str, ...] = field((), "download addresses, tried before torchvision's own", strict=False)
-    path: str = field("", "your file; for `images`, a folder of class folders, or of `train/` and `test/` with class folders")
+    path: str = field(
+        "",
+        "your file, or a folder: of class folders with a recording a file, or of part files of one table; for `images` also of "
+        "`train/` and `test/` with class folders",
+    )
     test_path: str = field("", "your file or folder of the test split; empty: the test split is cut from `path`")
     prepared: str = field("prepared", "the folder of prepared data; one folder in it per way of preparing")
     view: Literal["rows", "columns", "rows_columns", "pixels", "permuted_pixels"] = field(

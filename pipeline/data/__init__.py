@@ -6,8 +6,8 @@ In the order of their imports:
     split         which examples are held out: stratified, whole groups, the latest
     manifest      what a prepared folder says of itself
     clean         cut, fill and resample a series, by the policies of the configuration
-    sources/      images by name
     readers/      the user's own files -> series
+    sources/      images by name
     inspection/   a file that nobody has described yet -> what is what in it
     prepared      prepared/ as it lies on the disk: opened, keyed, verified
     preparation/  raw examples -> prepared/

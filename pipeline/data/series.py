@@ -19,6 +19,7 @@ from pipeline.errors import HIDDEN, DataError, quoted
 
 Array = npt.NDArray[Any]
 WORD = 2**16  # characters of the longest label, id, group or name
+PART = 2**40  # of several files: the number of a file, times this, and the place in it are one number
 BLOCK = 2**23  # bytes of values that are copied out of a file at a time
 Where = Callable[[int], str]  # number of a series -> its file and row, as a message says them
 
@@ -99,6 +100,7 @@ class Series:
     unit: str  # what ``rows`` counts: "line", "row" or "series"
     rows: Array  # (N) int64
     ends: Array | None = None  # (N), like ``times``: when each series ends; None where a series has one time
+    files: tuple[str, ...] = ()  # of which ``source`` is the folder; ``rows`` has their numbers too (PART)
     doubts: tuple[str, ...] = ()  # warnings for the owner of the file: what was taken for granted and may be otherwise
 
     def __len__(self) -> int:
@@ -116,7 +118,12 @@ class Series:
 
     def place(self, number: int) -> str:
         """Where series ``number`` stands, as a message says it: file and row."""
-        return f"{self.source}: {place(self.unit, self.rows[number])}"
+        return f"{self.source}: {self.spot(number)}" if not self.files else self.spot(number)
+
+    def spot(self, number: int) -> str:
+        """Where series ``number`` stands in its file; of several files, in which one too."""
+        file, row = divmod(int(self.rows[number]), PART)
+        return f"{self.files[file]}: {place(self.unit, row)}" if self.files else place(self.unit, row)
 
     def one(self, number: int) -> Array:
         """(T, F) the values of one series."""

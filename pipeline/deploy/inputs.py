@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline import config
 from pipeline.config import strict_yaml
-from pipeline.data.readers import cells, formats
+from pipeline.data.readers import cells, folders, formats
 from pipeline.data.series import Array, Columns, Series, Where, cuts, place, refuse_unfit
 from pipeline.data.sources import idx, image_folder
 from pipeline.deploy.facts import Facts, SeriesFacts
@@ -51,11 +51,13 @@ def source_of(path: Path) -> str:
     """The format of a file or folder, by its name. Raises UserError if the name does not tell."""
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder; look at its spelling")
-    if path.is_dir() or path.suffix.lower() in image_folder.SUFFIXES:
+    if path.is_dir():
+        return folders.format_in(path, image_folder.SUFFIXES) or "images"
+    if path.suffix.lower() in image_folder.SUFFIXES:
         return "images"
     if re.search(r"idx\d-(ubyte|int)", path.name):
         return "idx"
-    source = formats.named(path)
+    source = folders.named(path)
     if source is None:
         raise UserError(f"{path}: its name does not tell its format; type --source with one of: {', '.join(SOURCES)}")
     return source

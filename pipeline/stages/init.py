@@ -8,8 +8,9 @@ from pathlib import Path
 from pipeline import config, files
 from pipeline.config import strict_yaml
 from pipeline.data.inspection import arrays, profile, roles
+from pipeline.data.inspection.frame import Found
 from pipeline.data.inspection.profile import Profile
-from pipeline.data.readers import formats, text_files
+from pipeline.data.readers import folders, text_files
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError, UserError
 from pipeline.run import advice
@@ -32,7 +33,11 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
     other = test or _partner(data)
     if not data.exists():
         raise DataError(f"{data}: there is no such file or folder; name another")
-    chosen, reasons, doubts = _images(data, other) if data.is_dir() else _series(data, other)
+    inner = {entry.name: entry for entry in data.iterdir() if entry.is_dir()} if data.is_dir() else {}
+    source = folders.format_in(data, image_folder.SUFFIXES) if data.is_dir() else folders.named(data)
+    if source and {*inner} == folders.SPLITS:
+        data, other = inner["train"], inner["test"]
+    chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other)
     for line in reasons:
         print(line)
     for line in doubts:
@@ -60,17 +65,16 @@ def _partner(data: Path) -> Path | None:
     return None
 
 
-def _series(data: Path, test: Path | None) -> tuple[list[Choice], list[str], list[str]]:
-    """The choices for a file of series, what was found, and what its owner should look at."""
-    source = formats.named(data)
+def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Choice], list[str], list[str]]:
+    """The choices for a file or a folder of series, what was found, and what its owner should look at."""
     if source is None:
         raise DataError(
             f"{data}: is no file of a known kind; known are {', '.join(config.SUFFIXES)} and folders of images by class"
         )
     table = config.SERIES[source].columns
-    found = roles.find(source, data) if table else roles.Found(config.Columns())
-    if source == "npz":
-        found = roles.Found(*arrays.find(data))
+    found = roles.find(source, data) if table else Found(config.Columns())
+    if source == "npz" and data.is_file():
+        found = Found(*arrays.find(data))
     facts = profile.of_series(source, data, found.columns)
     chosen = [Choice("data.source", source, ""), Choice("data.path", str(data), "")]
     chosen += [Choice("data.test_path", str(test), "stands beside it")] if test else []
@@ -111,8 +115,8 @@ def _images(data: Path, test: Path | None) -> tuple[list[Choice], list[str], lis
     count = sum(1 for path in found[0].rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
     if not count:
         raise DataError(
-            f"{data}: holds no images ({', '.join(sorted(image_folder.SUFFIXES))}) in folders; "
-            "recordings or parts of a table in a folder are not read: write them into one file, and name that"
+            f"{data}: holds no images ({', '.join(sorted(image_folder.SUFFIXES))}) in a folder per class, and no files of "
+            f"series ({', '.join(config.SUFFIXES)}); name another folder"
         )
     chosen = [Choice("data.source", "images", ""), Choice("data.path", str(data), "a folder per class")]
     chosen += [Choice("data.test_path", str(test), "")] if test else []

@@ -129,7 +129,10 @@ INPUTS: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown suffix": (("own.yaml",), "own.yaml: its name does not tell its format; type --source with one of: npz, csv"),
     "unknown source": (("own.yaml", "--source", "xls"), "--source xls: expected one of npz"),
     "unknown layout": (("series.csv", "--layout", "tall"), "--layout tall: expected long or wide"),
-    "a folder": (("prepared", "--source", "csv"), "prepared: is a folder; name a file in it\n"),
+    "a folder": (
+        ("prepared", "--source", "csv"),
+        "prepared: is a folder without a file of the format csv (.csv, .tsv, .txt); name another, or a file\n",
+    ),
     "images": (("prepared",), "prepared: is read as images, but this model was trained on series"),
     "output of no format": (
         ("series.csv", "--output", "out.xls"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 from PIL import Image
@@ -86,9 +87,22 @@ def test_names_in_the_file_cannot_leave_a_comment(tmp_path: Path) -> None:
     assert config.load(tmp_path / "odd.yaml").model.hidden == 32
 
 
-def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_one_class_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recordings/walk").mkdir(parents=True)
     (tmp_path / "recordings/walk/1.csv").write_text("x\n1\n")
-    with pytest.raises(DataError, match="recordings: holds no images"):
+    with pytest.raises(DataError, match="recordings: holds one folder, 'walk'"):
         init.init(tmp_path / "recordings", None, tmp_path / "new.yaml")
     assert not (tmp_path / "new.yaml").exists()
+
+
+def test_a_folder_of_recordings_by_class(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for part, count in (("train", 8), ("test", 4)):
+        for number in range(count):
+            place = tmp_path / "gait" / part / ("sit", "walk")[number % 2] / f"{number}.csv"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            pl.DataFrame({"time": range(9), "x": random.normal(size=9) + number % 2}).write_csv(place)
+    succeed("init", "gait", cwd=tmp_path)
+    settings = config.load(tmp_path / "gait.yaml").data
+    assert (settings.source, settings.path, settings.test_path) == ("csv", "gait/train", "gait/test")
+    assert "finished at step" in succeed("train", "--config", "gait.yaml", *QUICK, cwd=tmp_path)

@@ -2,9 +2,11 @@
 
 In the order of their imports:
 
-    names    what people call the columns of a table
-    sample   the first rows of a table, as numbers, dates and words
-    roles    the columns of a table: id, time, label, group, channels
-    arrays   the order of the axes of arrays
-    profile  how many series there are, how long, of which classes
+    names       what people call the columns of a table
+    sample      the first rows of a table, as numbers, dates and words
+    frame       its columns by their names, and what is found in them
+    recordings  the columns of recordings in a folder per class
+    roles       the columns of a table: id, time, label, group, channels
+    arrays      the order of the axes of arrays
+    profile     how many series there are, how long, of which classes
 """

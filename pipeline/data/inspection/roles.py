@@ -6,65 +6,43 @@ each series, what alone decides the class. A usual name counts beside that, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from pipeline import config
 from pipeline.data.inspection import names, sample
+from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows, joined
+from pipeline.data.inspection.recordings import of_recordings
+from pipeline.data.readers import folders
+from pipeline.data.series import Columns
 from pipeline.errors import DataError
 
-MOST_ROWS = 200_000  # that are looked at
 MOST_CLASSES = 50
 WIDE = 8  # numbered columns that make a table a wide one
 
 
-@dataclass
-class Found:
-    """What is what in a table, and why, in lines for people."""
-
-    columns: config.Columns
-    reasons: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)  # what its owner should look at
-
-
-class _Frame:
-    """The first rows of a table: its columns under their names, which polars does not see, since it takes some for patterns."""
-
-    def __init__(self, frame: pl.DataFrame, names: Sequence[str]) -> None:
-        self._columns = {name: frame[:, place].alias("column") for place, name in enumerate(names)}
-        self._rows = len(frame)
-
-    @property
-    def columns(self) -> list[str]:
-        return list(self._columns)
-
-    def __len__(self) -> int:
-        return self._rows
-
-    def __getitem__(self, name: str) -> pl.Series:
-        return self._columns[name]
-
-
 def find(source: str, path: Path) -> Found:
     """The roles of the columns of a CSV or Parquet file. Raises DataError if no column can be the class."""
-    frame, columns, written = sample.of(source, path, MOST_ROWS)
-    nested = sample.nested(path) if source == "parquet" else ()
+    folder = folders.look(source, path, Columns()) if path.is_dir() else None
+    files = [path / name for name in folder.files] if folder else [path]
+    if folder and folder.classes:
+        return of_recordings(*joined(source, files[:1]), folder)
+    frame, columns, written = joined(source, files)
+    nested = sample.nested(files[0]) if source == "parquet" else ()
     if nested:
-        return _of_lists(_Frame(frame, columns), path, nested)
-    found = _in_frame(_Frame(frame, columns), path)
+        return _of_lists(Frame(frame, columns), path, nested)
+    found = _in_frame(Frame(frame, columns), path)
     said = [] if written.get("header", True) else ["line 1 holds values: each column is named by its place, from 0"]
     said += ["numbers have decimal commas"] if written.get("decimal") == "," else []
     return Found(found.columns.model_copy(update=written), [*said, *found.reasons], found.doubts)
 
 
-def _in_frame(frame: _Frame, path: Path) -> Found:
+def _in_frame(frame: Frame, path: Path) -> Found:
     reasons = [f"the first {MOST_ROWS:,} rows were looked at"] if len(frame) == MOST_ROWS else []
     doubts: list[str] = []
     numbers = [name for name in frame.columns if frame[name].dtype.is_numeric()]
-    rows = [name for name in numbers if names.means(name, names.ROW) and _counts_rows(frame[name])]
+    rows = [name for name in numbers if names.means(name, names.ROW) and counts_rows(frame[name])]
     label = _label(frame, path, rows)
     left = [name for name in frame.columns if name not in (label, *rows)]
     id_ = _id(frame, left, label)
@@ -87,7 +65,7 @@ def _in_frame(frame: _Frame, path: Path) -> Found:
     return Found(wanted, reasons, doubts)
 
 
-def _of_lists(frame: _Frame, path: Path, nested: tuple[str, ...]) -> Found:
+def _of_lists(frame: Frame, path: Path, nested: tuple[str, ...]) -> Found:
     """The roles in a table with a row per series, whose ``nested`` columns hold its steps."""
     label = _label(frame, path, [])
     left = [name for name in frame.columns if name != label]
@@ -106,17 +84,13 @@ def _names_rows(values: pl.Series) -> bool:
     return values.n_unique() == len(values) and (values.dtype.is_integer() or values.dtype == pl.String)
 
 
-def _most_within(frame: _Frame, of: str, by: str) -> int:
+def _most_within(frame: Frame, of: str, by: str) -> int:
     """The most different values of the column ``of`` in rows of one value of ``by``."""
     pairs = pl.DataFrame({"of": frame[of], "by": frame[by]})
     return int(pairs.group_by("by").agg(pl.col("of").n_unique())["of"].max())  # type: ignore[arg-type]
 
 
-def _counts_rows(values: pl.Series) -> bool:
-    return values.dtype.is_integer() and len(values) > 1 and bool((values.diff().drop_nulls() == 1).all())
-
-
-def _label(frame: _Frame, path: Path, rows: list[str]) -> str:
+def _label(frame: Frame, path: Path, rows: list[str]) -> str:
     """The column of the class: few values that come again, by a usual name, or as words, or as the last column."""
     scores: dict[str, float] = {}
     for place, name in enumerate(frame.columns):
@@ -136,12 +110,12 @@ def _label(frame: _Frame, path: Path, rows: list[str]) -> str:
     return max(scores, key=lambda name: scores[name])
 
 
-def _is_wide(frame: _Frame, left: list[str]) -> bool:
+def _is_wide(frame: Frame, left: list[str]) -> bool:
     stems = [names.stem(name) for name in left if frame[name].dtype.is_numeric()]
     return max((stems.count(one) for one in {*stems} - {None}), default=0) >= WIDE
 
 
-def _id(frame: _Frame, left: list[str], label: str) -> str | None:
+def _id(frame: Frame, left: list[str], label: str) -> str | None:
     """The column whose values come again, in rows that stand together and are of one class; None for a wide table."""
     best, score, mixed = None, 0.0, None
     for name in left:
@@ -166,7 +140,7 @@ def _id(frame: _Frame, left: list[str], label: str) -> str | None:
     return best if score >= 4 else None
 
 
-def _time(frame: _Frame, left: list[str], id_: str) -> str | None:
+def _time(frame: Frame, left: list[str], id_: str) -> str | None:
     """The column that grows within each series, by a usual name or as dates; a channel may grow too."""
     for name in sorted(left, key=lambda name: not frame[name].dtype.is_temporal()):
         if not (frame[name].dtype.is_numeric() or frame[name].dtype.is_temporal()) or frame[name].null_count():
@@ -178,7 +152,7 @@ def _time(frame: _Frame, left: list[str], id_: str) -> str | None:
     return None
 
 
-def _group(frame: _Frame, left: list[str], id_: str) -> str | None:
+def _group(frame: Frame, left: list[str], id_: str) -> str | None:
     for name in left:
         if names.means(name, names.GROUP) and not frame[name].dtype.is_float():
             within = _most_within(frame, name, id_)
@@ -187,7 +161,7 @@ def _group(frame: _Frame, left: list[str], id_: str) -> str | None:
     return None
 
 
-def _channels(frame: _Frame, left: list[str], id_: str, label: str) -> tuple[list[str], list[str]]:
+def _channels(frame: Frame, left: list[str], id_: str, label: str) -> tuple[list[str], list[str]]:
     """The columns of measurements, and what is said of the others."""
     channels, said = [], []
     for name in left:
@@ -209,7 +183,7 @@ def _channels(frame: _Frame, left: list[str], id_: str, label: str) -> tuple[lis
     return channels, said
 
 
-def _decides(frame: _Frame, name: str, label: str) -> bool:
+def _decides(frame: Frame, name: str, label: str) -> bool:
     """Whether each value of a column with few of them belongs to one class only."""
     distinct = frame[name].n_unique()
     if not 1 < distinct <= max(MOST_CLASSES, frame[label].n_unique()):
@@ -217,7 +191,7 @@ def _decides(frame: _Frame, name: str, label: str) -> bool:
     return _most_within(frame, label, name) == 1
 
 
-def _wide(frame: _Frame, left: list[str], label: str, rows: list[str]) -> tuple[config.Columns, list[str]]:
+def _wide(frame: Frame, left: list[str], label: str, rows: list[str]) -> tuple[config.Columns, list[str]]:
     ids = [name for name in left if frame[name].n_unique() == len(frame) and not frame[name].dtype.is_float()]
     id_ = next((name for name in ids if names.means(name, names.ID) or not frame[name].dtype.is_numeric()), None)
     group = next((name for name in left if names.means(name, names.GROUP) and name != id_), None)

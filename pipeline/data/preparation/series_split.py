@@ -16,7 +16,7 @@ import numpy as np
 from pipeline import config
 from pipeline.data import split
 from pipeline.data.manifest import Name
-from pipeline.data.series import Array, Series, place
+from pipeline.data.series import Array, Series
 from pipeline.errors import DataError, quoted, some
 
 
@@ -66,7 +66,7 @@ def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
     assert train.labels is not None
     counts = Counter(train.labels)
     if len(counts) == 1:
-        first, last = (place(train.unit, train.rows[number]) for number in (0, -1))
+        first, last = train.spot(0), train.spot(len(train) - 1)
         raise DataError(
             f"{train.source}: all {len(train)} series, from {first} to {last}, are of class {quoted(train.labels[0])}; "
             f"a classifier needs two classes: check data.label = {data.label}"
@@ -74,7 +74,7 @@ def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
     needed = _parts_cut(data) + 1 if data.split == "stratified" else 1
     for word, count in counts.items():
         if count < needed:
-            rows = [place(train.unit, row) for row, label in zip(train.rows, train.labels, strict=True) if label == word]
+            rows = [train.spot(number) for number, label in enumerate(train.labels) if label == word]
             raise DataError(
                 f"{train.source}: {', '.join(rows)}: class {quoted(word)} has {count} series; to cut the parts, each class "
                 f"needs {needed}: add some, or set data.validation=0 or data.test_path"

@@ -5,9 +5,10 @@ In the order of their imports:
     limits         the largest of each thing that is read
     cells          words, numbers and messages that all readers share
     text_files     text, plain or gzip, as a stream
+    folders        what lies in a folder: recordings by class, or part files
     arrays/        .npz -> series
     tables/        CSV and Parquet -> series
     ts             .ts -> series
     arff           ARFF -> series
-    formats        a file -> series, by its format
+    formats        a file or a folder -> series, by its format
 """

@@ -1,36 +1,37 @@
-"""The user's own files -> series, by one entry. The same series give the same ``Series``, whatever file they are in."""
+"""The user's own files and folders -> series, by one entry. The same series give the same ``Series``, wherever they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from pipeline import config
-from pipeline.data.readers import arff, limits, ts
+import numpy as np
+
+from pipeline.data.readers import arff, folders, limits, ts
 from pipeline.data.readers.arrays import npz
-from pipeline.data.readers.tables import layouts
+from pipeline.data.readers.tables import layouts, part_files
 from pipeline.data.readers.tables.csv_table import open_csv
 from pipeline.data.readers.tables.parquet_table import open_parquet
-from pipeline.data.readers.text_files import PACKED
-from pipeline.data.series import Columns, Series, refuse_unfit
-from pipeline.errors import DataError
+from pipeline.data.readers.tables.table import Table
+from pipeline.data.series import PART, Columns, Series, refuse_unfit
+from pipeline.errors import DataError, some
 
+TABLES: dict[str, Callable[[Path, Columns], Table]] = {
+    "csv": lambda path, columns: open_csv(path, columns.header, columns.decimal),
+    "parquet": lambda path, columns: open_parquet(path),
+}
 FORMATS: dict[str, Callable[[Path, Columns, Path | None], Iterator[Series]]] = {
     "npz": lambda path, columns, folder: npz.read(path, columns),
-    "csv": lambda path, columns, folder: layouts.read(open_csv(path, columns.header, columns.decimal), columns, folder),
-    "parquet": lambda path, columns, folder: layouts.read(open_parquet(path), columns, folder),
+    "csv": lambda path, columns, folder: layouts.read(TABLES["csv"](path, columns), columns, folder),
+    "parquet": lambda path, columns, folder: layouts.read(TABLES["parquet"](path, columns), columns, folder),
     "ts": lambda path, columns, folder: ts.read(path, columns),
     "arff": lambda path, columns, folder: arff.read(path, columns),
 }
 
 
-def named(path: Path) -> str | None:
-    """The format that the name of a file tells, packed or not; None for none of series."""
-    return config.SUFFIXES.get(Path(path.name.lower().removesuffix(PACKED)).suffix)
-
-
 def read(source: str, path: Path, columns: Columns, folder: Path | None = None) -> Iterator[Series]:
-    """The series of a file of the format ``source``, in blocks and in the order of the file, at least one.
+    """The series of a file, or of a folder of files, of the format ``source``, in blocks and in order, at least one.
 
     A table that is put in order on the disk has its temporary files in ``folder``, or in that of the system.
 
@@ -38,13 +39,8 @@ def read(source: str, path: Path, columns: Columns, folder: Path | None = None) 
     Whatever sizes a file states, what is held of it at a time is bounded (``limits``).
     """
     try:
-        if not path.is_file():
-            problem = "is a folder; name a file in it" if path.is_dir() else "there is no such file; name another"
-            raise DataError(f"{path}: {problem}" + ": data.path=FILE" * columns.labelled)
-        if not path.stat().st_size:
-            raise DataError(f"{path}: line 1: the file is empty; it needs at least one series")
         count = 0
-        for block in FORMATS[source](path, columns, folder):
+        for block in _of_folder(source, path, columns, folder) if path.is_dir() else _of_file(source, path, columns, folder):
             count += len(block)
             if count > limits.SERIES:
                 raise DataError(
@@ -54,6 +50,54 @@ def read(source: str, path: Path, columns: Columns, folder: Path | None = None) 
             yield block
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}; look at its permissions and its disk") from error
+
+
+def _of_file(source: str, path: Path, columns: Columns, folder: Path | None = None) -> Iterator[Series]:
+    _refuse_absent(path, columns)
+    yield from FORMATS[source](path, columns, folder)
+
+
+def _refuse_absent(path: Path, columns: Columns) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; name another" + ": data.path=FILE" * columns.labelled)
+    if not path.stat().st_size:
+        raise DataError(f"{path}: line 1: the file is empty; it needs at least one series")
+
+
+def _of_folder(source: str, path: Path, columns: Columns, folder: Path | None) -> Iterator[Series]:
+    """The series of recordings in a folder per class, or of the part files of one table or archive."""
+    found = folders.look(source, path, columns)
+    for name in found.files:
+        _refuse_absent(path / name, columns)
+    if source in TABLES:
+        tables = [TABLES[source](path / name, columns) for name in found.files]
+        blocks = layouts.read(*part_files.of_folder(found, tables, columns), folder)
+    else:
+        blocks = _archives(source, found, columns)
+    for block in blocks:
+        yield replace(block, doubts=(*found.doubts, *block.doubts))
+
+
+def _archives(source: str, found: folders.Folder, columns: Columns) -> Iterator[Series]:
+    """The series of files that are no tables: all of each, or with class folders the one of each."""
+    inner = columns.model_copy(update={"labelled": columns.labelled and not found.classes})
+    paths = tuple(str(found.path / name) for name in found.files)
+    channels: tuple[str, ...] | None = None
+    for number, (id_, label, name) in enumerate(zip(found.ids, found.labels, found.files, strict=True)):
+        for block in FORMATS[source](found.path / name, inner, None):
+            channels = channels or block.channels
+            if block.channels != channels:
+                problem = f"its channels are {some(block.channels)}, but {paths[0]} has {some(channels)}; give all the same"
+                raise DataError(f"{paths[number]}: {problem}")
+            single = bool(found.classes) and len(block) == 1
+            made = replace(block, values=block.values.astype(np.float64, copy=False), files=paths)
+            yield replace(
+                made,
+                source=found.path,
+                rows=block.rows + number * PART,
+                ids=(id_,) if single else tuple(f"{id_}/{word}" for word in block.ids),
+                labels=(label,) * len(block) if found.classes else block.labels,
+            )
 
 
 def _refuse_unfit(block: Series) -> None:

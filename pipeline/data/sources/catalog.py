@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import config, files
+from pipeline.data.readers import folders
 from pipeline.data.sources import download, image_folder
 from pipeline.data.sources.checksums import Digests
 from pipeline.data.sources.mnist_family import emnist, mnist, qmnist
@@ -37,11 +38,18 @@ def checksums(data: config.Data, known: Digests) -> dict[str, tuple[Path, str]]:
     manifest gives it: its path if it is the user's own, else its name. Those that are absent are left out.
     """
     if data.series:
-        return {str(path): (path, known.of(path)) for path in own_files(data) if path.is_file()}
+        return {str(path): (path, _checksum(path, known)) for path in own_files(data) if path.exists()}
     if data.source == "images":
         found = (folder for folder in image_folder.folders(data) if folder.is_dir())
         return {str(folder): (folder, image_folder.checksum(folder, known)) for folder in found}
     return {path.name: (path, known.of(path)) for path in _find(SOURCES[data.source](data), root_of(data)).values()}
+
+
+def _checksum(path: Path, known: Digests) -> str:
+    """The word for a file of series, or for all files of a folder of them."""
+    if not path.is_dir():
+        return known.of(path)
+    return image_folder.checksum_of(path, folders.data_files(path), known)
 
 
 def own_files(data: config.Data) -> list[Path]:

@@ -114,7 +114,11 @@ def _labels(classes: Mapping[str, Sequence[str]], names: Sequence[str]) -> Array
 
 def checksum(folder: Path, known: Digests) -> str:
     """One SHA-256 of the names and the content of all images below ``folder``."""
-    names = list(chain(*_files(folder).values()))
+    return checksum_of(folder, list(chain(*_files(folder).values())), known)
+
+
+def checksum_of(folder: Path, names: Sequence[str], known: Digests) -> str:
+    """One SHA-256 of the files ``names`` below ``folder``, and of their names."""
 
     def compute() -> str:
         total = hashlib.sha256()

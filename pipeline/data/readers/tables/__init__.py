@@ -10,6 +10,7 @@ In the order of their imports:
     parquet_sizes  what a Parquet file states of its sizes, checked
     panics         what polars writes of a fault of its own, kept from the screen
     parquet_table  Parquet as a table
+    part_files     several files of one table as one
     list_cells     cells that hold lists -> values
     row_order      the rows of a long table, those of each series together
     layouts        long and wide tables -> series

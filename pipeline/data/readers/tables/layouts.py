@@ -202,4 +202,5 @@ def _series(table: Table, heads: pl.DataFrame, rows: Array, stored: Array, offse
     """Series whose words stand in ``heads``, a frame with a row for each of them."""
     label, group = (shared(heads[role]) if role in heads.columns else None for role in ("label", "group"))
     ids = tuple(heads["id"].to_list())
-    return Series(table.path, stored, offsets.astype(np.int64), channels, ids, label, group, None, table.unit, rows)
+    made = Series(table.path, stored, offsets.astype(np.int64), channels, ids, label, group, None, table.unit, rows)
+    return replace(made, files=tuple(str(part.path) for part in table.parts)) if table.parts else made

@@ -12,7 +12,7 @@ import polars as pl
 
 from pipeline.data.readers import cells
 from pipeline.data.readers.tables.rows import Rows
-from pipeline.data.series import WORD, Array, Columns, place, refuse_unfit
+from pipeline.data.series import PART, WORD, Array, Columns, place, refuse_unfit
 from pipeline.errors import DataError, quoted, some
 
 DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f")
@@ -41,9 +41,14 @@ class Table:
     unit: str  # "line" from 1, "row" from 0
     read: Callable[[Wanted], Iterator[Rows]]
     nested: Mapping[int, pl.DataType] = field(default_factory=dict)  # the places of columns whose cells are lists, and of what
+    parts: tuple[Table, ...] = ()  # of which it is made, if it is of several files
 
     def fault(self, row: int, column: int, problem: str) -> DataError:
         """The error about one cell."""
+        if self.parts:
+            part = self.parts[int(row) // PART]
+            where = f"{place(part.unit, int(row) % PART)}, column {self.names[column]!r}"
+            return cells.fault(part.path, where, problem)
         return cells.fault(self.path, f"{place(self.unit, row)}, column {self.names[column]!r}", problem)
 
 

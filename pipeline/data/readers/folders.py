@@ -1,0 +1,99 @@
+"""Folders of series: a folder per class with a file per recording, or the part files of one table or archive.
+
+Hidden files, and those whose names begin with ``_``, are no data. Files stand in the order of their paths.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import config
+from pipeline.data.readers.text_files import PACKED
+from pipeline.data.series import Columns
+from pipeline.errors import DataError, some
+
+SPLITS = {"train", "test"}  # folders of these names are no classes
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What lies in a folder: its ``files``, as paths below it, of which ``classes`` are the folders that are classes."""
+
+    path: Path
+    files: tuple[str, ...]
+    classes: tuple[str, ...]  # () where files lie in the folder itself
+    others: tuple[str, ...]  # files of other kinds
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """A warning about files that are left out."""
+        if not self.others:
+            return ()
+        return (f"{self.path}: {len(self.others)} files of other kinds are left out: {some(list(self.others))}",)
+
+    @property
+    def ids(self) -> list[str]:
+        """A name for each file: its own, or its path below the folder where two have the same."""
+        names = [Path(file).name for file in self.files]
+        return names if len(set(names)) == len(names) else list(self.files)
+
+    @property
+    def labels(self) -> list[str]:
+        """The class of each file, which is the folder that it lies in."""
+        return [Path(file).parts[0] for file in self.files]
+
+
+def named(path: Path) -> str | None:
+    """The format that the name of a file tells, packed or not; None for none of series."""
+    return config.SUFFIXES.get(Path(path.name.lower().removesuffix(PACKED)).suffix)
+
+
+def format_in(path: Path, images: Collection[str]) -> str | None:
+    """The format that most files in a folder have by their names; None where most are ``images``, by their suffixes."""
+    names = [Path(name) for name in data_files(path)]
+    found = [kind for name in names if (kind := named(name))]
+    pictures = sum(name.suffix.lower() in images for name in names)
+    return max(sorted(set(found)), key=found.count) if len(found) > pictures else None
+
+
+def look(source: str, path: Path, columns: Columns) -> Folder:
+    """What lies in the folder ``path``, read as files of the format ``source``.
+
+    Raises DataError for one without such files, for files beside class folders, and for folders that are no classes.
+    """
+    every = data_files(path)
+    files = tuple(name for name in every if named(Path(name)) == source)
+    suffixes = ", ".join(config.SERIES[source].suffixes)
+    if not files:
+        raise DataError(f"{path}: is a folder without a file of the format {source} ({suffixes}); name another, or a file")
+    inner = tuple(dict.fromkeys(Path(name).parts[0] for name in files if len(Path(name).parts) > 1))
+    loose = [name for name in files if len(Path(name).parts) == 1]
+    if inner and loose:
+        raise DataError(
+            f"{path}: holds files ({some(loose)}) and folders of files ({some(list(inner))}); parts of one table lie side by "
+            "side, recordings in a folder per class: move the ones or the others away"
+        )
+    if set(inner) == SPLITS:
+        raise DataError(f"{path}: holds train/ and test/; type data.path={path / 'train'} data.test_path={path / 'test'}")
+    if inner and all("=" in name for name in inner):
+        raise DataError(f"{path}: is partitioned by {inner[0].split('=')[0]!r}, which is not read; write it without partitions")
+    if len(inner) == 1 and columns.labelled:
+        raise DataError(f"{path}: holds one folder, {inner[0]!r}; recordings need a folder for each class, parts need none")
+    return Folder(path, files, inner, tuple(name for name in every if name not in {*files}))
+
+
+def data_files(path: Path) -> list[str]:
+    """All files below a folder that may be data, as paths from there on. Raises DataError for what cannot be looked at."""
+    found: list[str] = []
+    for place, inner, names in os.walk(path, onerror=_refuse):
+        inner[:] = [name for name in inner if name[0] not in "._"]
+        below = Path(place).relative_to(path)
+        found += [(below / name).as_posix() for name in names if name[0] not in "._"]
+    return sorted(found, key=lambda name: name.split("/"))
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be looked at ({error.strerror}); put that right, or remove it") from error
