@@ -4,5 +4,6 @@ In the order of their imports:
 
     typed     words of a command line, in the forms that people type -> those that a command takes
     commands  commands that take such words; their help
+    held      what libraries write of a fault of their own -> nothing
     endings   what ends the program -> the last line on the screen and the exit status
 """

@@ -8,6 +8,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.data.series import Array, refuse_unfit
 from pipeline.data.sources.checksums import Digests
 from pipeline.data.sources.raw import Raw
 from pipeline.errors import DataError
+from pipeline.screen.held import held
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # PIL's modes that lose nothing but colour
 # PIL's names of the formats of SUFFIXES. It goes by a file's content and knows forty more, some of which run other programs.
@@ -175,8 +177,9 @@ def grey(path: Path) -> Array:
     of ``FORMATS`` whatever its name says, or states more pixels than PIL thinks safe."""
     from PIL import Image
 
+    quiet = held(Exception) if path.suffix.lower() in (".tif", ".tiff") else nullcontext()  # libtiff's own lines
     try:
-        with warnings.catch_warnings():
+        with quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damage beside the pixels, as in the EXIF data
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:

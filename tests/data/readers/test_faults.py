@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 
 from pipeline.data.readers import limits
-from pipeline.data.readers.tables import csv_lines, panics, row_order
+from pipeline.data.readers.tables import csv_lines, row_order
 from pipeline.errors import DataError
+from pipeline.screen.held import held
 from tests.support.series_files import csv, examples, long_frame, npz, only, packed, parquet, read, ts
 
 
@@ -180,30 +181,33 @@ def test_a_damaged_parquet_ends_in_a_message_or_in_the_numbers_it_holds(tmp_path
     assert refusals > 10
 
 
-PANICS = Path(__file__).parents[2] / "fuzz/corpus/parquet-validity-that-ends-too-early.parquet"
+CORPUS = Path(__file__).parents[2] / "fuzz/corpus"
 
 
-def test_a_fault_of_the_decoder_of_parquet_says_nothing_on_the_screen_but_our_message(capfd):
-    refused("parquet", PANICS, "not a whole Parquet file (a part of it cannot be decoded)")
+@pytest.mark.parametrize(
+    ("name", "layout"), [("validity-that-ends-too-early", "long"), ("two-columns-that-end-too-early", "wide")]
+)
+def test_a_fault_of_the_decoder_of_parquet_says_nothing_on_the_screen_but_our_message(name, layout, capfd):
+    refused("parquet", CORPUS / f"parquet-{name}.parquet", "not a whole Parquet file (", layout=layout)
     assert capfd.readouterr() == ("", "")
 
 
 def test_what_others_write_while_a_file_is_read_comes_to_the_screen(capfd):
-    with pytest.raises(KeyError), panics.held():
+    with pytest.raises(KeyError), held(pl.exceptions.PanicException):
         os.write(2, b"first\n")
         with ThreadPoolExecutor(2) as threads:  # which come and go while the first one reads
             list(threads.map(lambda _: hold(), range(20)))
         raise KeyError
     os.write(2, b"last\n")
     assert capfd.readouterr().err == "first\n" + "inner\n" * 20 + "last\n"
-    with pytest.raises(pl.exceptions.PanicException), panics.held():
+    with pytest.raises(pl.exceptions.PanicException), held(pl.exceptions.PanicException):
         os.write(2, b"thread panicked\n")
         raise pl.exceptions.PanicException
     assert capfd.readouterr().err == ""
 
 
 def hold() -> None:
-    with panics.held():
+    with held(pl.exceptions.PanicException):
         os.write(2, b"inner\n")
 
 

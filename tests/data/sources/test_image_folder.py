@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -251,11 +252,17 @@ def test_what_cannot_be_looked_at_is_refused_and_not_left_out(
         image_folder._files(tmp_path)
 
 
-def test_what_a_library_says_of_a_damaged_image_is_not_on_the_screen(tmp_path: Path) -> None:
-    """PIL logs that there are too many samples of a pixel; a program that has set up no logging prints it."""
-    Image.new("RGB", (3, 3)).save(tmp_path / "a.tif")
+@pytest.mark.parametrize(
+    ("tag", "new", "compression"), [(b"\x15\x01", b"\x15\x01", "raw"), (b"\x11\x01", b"\x10\x01", "tiff_lzw")]
+)
+def test_what_a_library_says_of_a_damaged_image_is_not_on_the_screen(
+    tag: bytes, new: bytes, compression: str, tmp_path: Path
+) -> None:
+    """PIL logs that there are 256 samples of a pixel; libtiff writes that there are no StripOffsets."""
+    Image.new("RGB", (3, 3)).save(tmp_path / "a.tif", compression=compression)
     content = bytearray((tmp_path / "a.tif").read_bytes())
-    place = content.index(struct.pack("<HHI", 277, 3, 1))  # SamplesPerPixel
+    place = next(match.start() for match in re.finditer(re.escape(tag), content) if content[match.start() + 2] in (3, 4))
+    content[place : place + 2] = new
     content[place + 8 : place + 10] = struct.pack("<H", 256)
     (tmp_path / "a.tif").write_bytes(content)
     program = """

@@ -8,7 +8,6 @@ In the order of their imports:
     csv_lines      the lines of a CSV file, checked
     csv_table      CSV as a table
     parquet_sizes  what a Parquet file states of its sizes, checked
-    panics         what polars writes of a fault of its own, kept from the screen
     parquet_table  Parquet as a table
     part_files     several files of one table as one
     list_cells     cells that hold lists -> values

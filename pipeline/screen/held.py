@@ -1,4 +1,4 @@
-"""What polars writes of a fault of its own, a page of names of functions, is kept from the screen: it is an exception too."""
+"""What libraries write to the standard error of a fault that is an exception too is kept from the screen."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from tempfile import TemporaryFile
 from threading import Lock
 from typing import IO
 
-import polars as pl
-
 
 class _Screen:
     """The standard error of the process, which threads may hold back together while they read."""
 
     def __init__(self) -> None:
-        self._lock, self._readers, self._panicked = Lock(), 0, False
+        self._lock, self._readers, self._dropped = Lock(), 0, False
         self._former: int | None = None
         self._file: IO[bytes] | None = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, dropped: tuple[type[BaseException], ...]) -> Iterator[None]:
         with self._lock:
             self._readers += 1
             if self._readers == 1:
                 self._begin()
         try:
             yield
-        except pl.exceptions.PanicException:
-            self._panicked = True
+        except dropped:
+            self._dropped = True
             raise
         finally:
             with self._lock:
@@ -39,7 +37,7 @@ class _Screen:
                     self._end()
 
     def _begin(self) -> None:
-        self._panicked = False
+        self._dropped = False
         with suppress(OSError):  # without a screen, or without room for a file, nothing is held back
             self._file = TemporaryFile()  # noqa: SIM115  # open for as long as somebody reads
             self._former = os.dup(2)
@@ -49,7 +47,7 @@ class _Screen:
         if self._former is not None and self._file is not None:
             os.dup2(self._former, 2)
             os.close(self._former)
-            if not self._panicked:
+            if not self._dropped:
                 self._file.seek(0)
                 with os.fdopen(os.dup(2), "wb") as screen:
                     shutil.copyfileobj(self._file, screen)
@@ -61,9 +59,10 @@ class _Screen:
 _screen = _Screen()
 
 
-def held() -> AbstractContextManager[None]:
-    """What is written to the standard error in this block comes at its end; nothing of it if polars panics.
+def held(*dropped: type[BaseException]) -> AbstractContextManager[None]:
+    """What is written to the standard error in this block comes at its end; nothing if it raises one of ``dropped``.
 
-    Polars writes a page of its own functions then, and raises an exception besides.
+    So polars writes a page of its own functions where it panics, though another of its threads may have raised the error, and
+    libtiff writes a line of its own; Python sees neither.
     """
-    return _screen.held()
+    return _screen.held(dropped)
