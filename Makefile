@@ -2,6 +2,7 @@
 CONFIG ?= configs/digits.yaml
 # Without RUN, the run folder is that of CONFIG with ARGS: runs/NAME, or runs/NAME-2 and so on where that holds another run.
 RUN ?=
+SEEDS ?=
 ARGS ?=
 DATA ?= data/MNIST/raw
 ADVISORIES ?= advisory-database
@@ -36,11 +37,11 @@ ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep prepare tune train eval evaluate export all summary test test-quick faults soak mutants lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check prep prepare tune train eval evaluate export all seeds summary test test-quick faults soak mutants lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  with CONFIG=configs/mnist.yaml  ARGS=\"section.key=value ...\"  RUN=runs/NAME  LAUNCH=launch/FILE.yaml  PROCESSES=N"
+	@echo "  with CONFIG=configs/mnist.yaml  ARGS=\"section.key=value ...\"  RUN=runs/NAME  LAUNCH=launch/FILE.yaml  PROCESSES=N  SEEDS=N"
 
 setup: .venv/installed ## create .venv with the locked dependencies
 
@@ -75,12 +76,19 @@ eval: setup ## measure the best checkpoint of RUN on the test split
 export: setup ## write safetensors, ONNX and torch.export files of RUN, each checked
 	@$(PIPELINE) export $(OF_RUN)
 
-all: setup ## everything: prepare, train, evaluate, export, summary
+all: setup ## everything: prepare, train, evaluate, export, summary; with SEEDS=5: prepare, seeds
 	@$(MAKE) --no-print-directory prep
+ifneq ($(SEEDS),)
+	@$(MAKE) --no-print-directory seeds
+else
 	@$(MAKE) --no-print-directory train
 	@$(MAKE) --no-print-directory eval
 	@$(MAKE) --no-print-directory export
 	@$(MAKE) --no-print-directory summary
+endif
+
+seeds: setup ## train and evaluate CONFIG with SEEDS seeds: mean and standard deviation
+	@$(PIPELINE) seeds --count $(or $(SEEDS),5) $(SETTINGS) --launch $(LAUNCH) --processes $(PROCESSES)
 
 test: setup ## the test suite; the slow faults are left to "make faults"
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)

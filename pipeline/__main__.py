@@ -104,9 +104,37 @@ def train(
     settings = configuration.load(config, overrides or ())  # before any process is started
     if "RANK" not in os.environ and launcher.needs_launcher(launch, processes):
         sys.exit(launcher.launch(launch, processes, ["train", "--config", str(config), *(overrides or ())]))
+    if settings.train.folds:
+        from pipeline.stages import repeats
+
+        for _ in repeats.folds(settings):
+            pass
+        return
     from pipeline.stages import train as stage
 
     stage.train(settings)
+
+
+@app.command(cls=Configured, epilog="Example: seeds configs/digits.yaml --count 5")
+def seeds(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    count: Annotated[int, typer.Option(help="How many seeds, 1 to this number.", min=1, max=1000)] = 5,
+    processes: Annotated[int, typer.Option(help="Processes to start on this machine.", min=1)] = 1,
+    launch: Annotated[Path | None, typer.Option(help="A launch file of Accelerate's, such as launch/cpu.yaml.")] = None,
+) -> None:
+    """Train and evaluate with several seeds, or go on with it: mean and standard deviation."""
+    from pipeline import config as configuration
+    from pipeline.distributed import launcher
+
+    settings = configuration.load(config, overrides or ())
+    if "RANK" not in os.environ and launcher.needs_launcher(launch, processes):
+        words = ["seeds", "--count", str(count), "--config", str(config), *(overrides or ())]
+        sys.exit(launcher.launch(launch, processes, words))
+    from pipeline.stages import repeats
+
+    for _ in repeats.seeds(settings, count):
+        pass
 
 
 @app.command(cls=OfRun, epilog="Example: evaluate runs/digits")

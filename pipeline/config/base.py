@@ -25,6 +25,10 @@ class Section(BaseModel):
                 raise PydanticCustomError("encoding", "text that UTF-8 can hold")
         return value
 
+    def is_chosen(self, key: str) -> bool:
+        """Whether the user gave ``key`` a value. A resolved section, in which each key stands, does not say so of any."""
+        return key in self.model_fields_set and not self.model_fields_set >= type(self).model_fields.keys()
+
     def of(self, kind: type[Section]) -> dict[str, Any]:
         """The keys that ``kind`` has too, with their values here: what another model of the same keys is made with."""
         return {name: getattr(self, name) for name in kind.model_fields}

@@ -63,6 +63,11 @@ class Origin(Section):
         "stratified", "how examples are held out: by class; by whole groups, so that no group is in two splits; the latest"
     )
     seed: int = field(0, "seed of the splits and of the pixel permutation", ge=0, lt=2**32)
+    fold: str = field(
+        "",
+        "the part of all but the test split that is the valid split, such as `2/5`; `train.folds` sets it",
+        pattern=r"^$|^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$",
+    )
 
 
 class Columns(Section):
@@ -161,6 +166,12 @@ class Data(Policies, Columns, Origin):
         return values
 
     @property
+    def of_fold(self) -> tuple[int, int]:
+        """Which part is held out, from 1, and of how many, where ``fold`` says so."""
+        number, _, parts = self.fold.partition("/")
+        return int(number), int(parts)
+
+    @property
     def series(self) -> bool:
         """Whether the source gives series, not images."""
         return self.source in SERIES
@@ -199,6 +210,8 @@ class Data(Policies, Columns, Origin):
         for name, sources in (("values", ("npz",)), ("axes", ("npz", "parquet"))):
             if self.series and self.source not in sources and getattr(self, name) != type(self).model_fields[name].default:
                 yield f"data.{name}", f"is for arrays, and data.source = {self.source} has none; leave it out"
+        if self.fold and self.of_fold[0] > self.of_fold[1]:
+            yield "data.fold", "there are fewer parts than that"
         if self.series and not self.label:
             yield "data.label", "a classifier needs it: name the column of the class"
         if self.group and self.series and not roles:

@@ -103,6 +103,12 @@ class Train(Section):
         "shuffle", "examples of an epoch; `balanced`: each class equally often, by repeated examples of small classes"
     )
     gradient_shards: int = field(0, "exact mode: shards of a batch, whose gradients are summed in one fixed tree; 0: off", ge=0)
+    folds: int = field(
+        0,
+        "cross-validation: parts of the training examples, each held out once from a training on the others; 0: none",
+        ge=0,
+        le=1000,
+    )
     log_every: int = field(50, "steps between records of the training loss", ge=1)
     evaluate_every: Interval = field("1 epoch", "steps, or `N epochs`, between evaluations on the valid split")
     checkpoint_every: Interval = field("1 epoch", "steps, or `N epochs`, between checkpoints")
@@ -167,6 +173,8 @@ class Config(Section):
             yield "train.accumulate", "exact mode computes a batch shard by shard already; leave it at 1"
         if any("@" in address for address in self.data.mirrors):
             yield "data.mirrors", "an address must hold no user or password: it is written to the run folder"
+        if train.folds == 1:
+            yield "train.folds", "takes two parts or more; 0 for no cross-validation"
         if train.class_weights == train.sampling == "balanced":
             yield "train.sampling", "balances the classes already; set train.class_weights to none, or sampling to shuffle"
         if train.early_stopping and not self.data.validation:

@@ -97,6 +97,7 @@ class Manifest(config.Section):
     repeated_rows: tuple[tuple[int, int], ...] = ()  # of the first of them: row in the test split, row in the training split
     series: SeriesInfo | None = _later(None)
     rules: int = _later(1)  # by which series were prepared
+    adapted: str = _later("")  # what became of a default that did not fit, in words
     left_out: int = _later(0)  # series in no part, since they end when the time that is held out has begun
     doubts: tuple[str, ...] = _later(())  # warnings of the readers: what was taken for granted and may be otherwise
 
@@ -126,6 +127,7 @@ class Content:
     series: SeriesInfo | None = None
     left_out: int = 0
     doubts: tuple[str, ...] = ()
+    adapted: str = ""
 
 
 def manifest_of(
@@ -152,4 +154,5 @@ def manifest_of(
         rules=RULES if content.series else 1,
         left_out=content.left_out,
         doubts=content.doubts,
+        adapted=content.adapted,
     )

@@ -156,6 +156,8 @@ def settings_of(data: config.Data) -> Settings:
         "validation": data.validation or 0,
         "seed": data.seed,
     }
+    if data.fold:
+        settings |= {"fold": data.fold, "validation": 0}
     if data.path:
         settings["path"] = str(files.path(data.path).resolve())
         other = "test_path" if data.test_path else "test"

@@ -6,7 +6,9 @@ Shapes: N examples, G groups, C classes.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +73,82 @@ def cut(
         kept, held_out = train_test_split(rows, test_size=held, stratify=labels, random_state=data.seed)
     _every_class(labels[kept], class_names, 1, f"data.{key} = {share}{lost} leaves too few training examples")
     return np.sort(kept), np.sort(held_out)
+
+
+def validation(
+    data: config.Data, labels: Array, class_names: tuple[str, ...], ties: Ties | None = None
+) -> tuple[Array, Array, str]:
+    """``cut`` for the valid split, or the fold that ``data.fold`` names. A default share that leaves a part without every class
+    is made to fit: as many examples as there are classes are held out, or none. The third value says so, else it is empty.
+
+    Raises DataError as ``cut`` does for a share that the user chose, and for a fold that cannot be had.
+    """
+    if data.fold:
+        return *_fold(data, labels, class_names, ties or Ties()), ""
+    try:
+        return *cut(data, "validation", labels, class_names, ties), ""
+    except DataError as error:
+        if data.is_chosen("validation"):
+            raise
+        problem = str(error)
+    default, classes = data.validation, len(class_names)
+    with suppress(DataError):
+        kept, held_out = cut(data.model_copy(update={"validation": classes}), "validation", labels, class_names, ties)
+        said = f"data.validation = {classes}, as the default of {default} of {len(labels)} examples cannot hold each class"
+        return kept, held_out, said
+    said = f"data.validation = 0: there is no valid split, as the default of {default} cannot be held out ({problem})"
+    return np.arange(len(labels)), np.arange(0), said
+
+
+def _fold(data: config.Data, labels: Array, class_names: tuple[str, ...], ties: Ties) -> tuple[Array, Array]:
+    """Ascending rows (of N) that are trained on and that are held out in one fold of a cross-validation.
+
+    By time, the rows are cut into one piece more than there are folds, and each fold is trained on all pieces before the one
+    that it holds out (forward chaining). Else each row is held out once: whole groups where there are any, stratified by class.
+    """
+    number, parts = data.of_fold
+    if data.split == "time":
+        kept, held_out = _forward(data, number, parts, ties)
+    else:
+        from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+        units, what = (len(labels), "examples") if ties.groups is None else (len(np.unique(ties.groups)), "groups")
+        if units < parts:
+            raise DataError(
+                f"train.folds = {parts}: there are {units} {what} to train on; set train.folds={max(2, units)} or less"
+            )
+        kind = StratifiedKFold if ties.groups is None else StratifiedGroupKFold
+        folds = kind(n_splits=parts, shuffle=True, random_state=data.seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*(least populated|members in)")  # what matters is refused below
+            try:
+                kept, held_out = list(folds.split(labels, labels, ties.groups))[number - 1]
+            except ValueError:  # no class has so many examples
+                most = int(np.bincount(labels).max())
+                raise DataError(
+                    f"train.folds = {parts}: no class has so many examples; set train.folds={most} or less"
+                ) from None
+    _every_class(labels[kept], class_names, 1, f"fold {number} of train.folds = {parts} leaves too few training examples")
+    return np.sort(kept), np.sort(held_out)
+
+
+def _forward(data: config.Data, number: int, parts: int, ties: Ties) -> tuple[Array, Array]:
+    assert ties.times is not None
+    order = np.argsort(ties.times, kind="stable")
+    ordered = ties.times[order]
+    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    wanted = np.arange(1, parts + 1) * len(order) / (parts + 1)
+    places = sorted({int(cuts[np.abs(cuts - place).argmin()]) for place in wanted}) if len(cuts) else []
+    if len(places) < parts:
+        raise DataError(
+            f"train.folds = {parts}: data.split = time needs more different times than the {len(cuts) + 1} of data.time = "
+            f"{data.time}; set a lower train.folds"
+        )
+    begin, end = [*places, len(order)][number - 1 : number + 1]
+    kept, held_out = order[:begin], order[begin:end]
+    if ties.ends is not None:
+        kept = kept[ties.ends[kept] < ordered[begin]]
+    return kept, held_out
 
 
 def class_order(words: Iterable[str]) -> tuple[str, ...]:

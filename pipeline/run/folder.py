@@ -27,6 +27,7 @@ FREE = (
     "run.timeout",
     "train.cpu_lstm",
     "train.compare_every",
+    "train.folds",
     "train.keep_last",
     "track.backends",
     "track.project",
@@ -58,7 +59,8 @@ def writer(folder: Path) -> Iterator[None]:
 
 def is_begun(folder: Path) -> bool:
     """Whether anything was trained here, so that the folder belongs to one configuration."""
-    return bool(all_of(folder / "checkpoints"))
+    several = (folder / "folds", *folder.glob("seed-*"))  # each of them with runs of its own
+    return bool(all_of(folder / "checkpoints")) or any(path.is_dir() for path in several)
 
 
 def enter(folder: Path, settings: config.Config, processes: int) -> None:

@@ -10,6 +10,7 @@ Each stage reads the folder that the one before it wrote, and nothing else:
     tune      prepared/ -> tuning/NAME/
     train     prepared/ -> runs/NAME/
     evaluate  runs/NAME/ -> runs/NAME/eval/
+    repeats   prepared/ -> runs/NAME/folds/ or runs/NAME/seed-1/ ...: folds and seeds
     export    runs/NAME/ -> runs/NAME/export/
     predict   runs/NAME/export/ and a file of the user's -> predictions
     summary   runs/NAME/ -> what it gave, what to type next

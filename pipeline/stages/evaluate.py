@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -27,16 +27,22 @@ from pipeline.run.folder import settings_of, writer
 from pipeline.stages.assembly import best_of, draw_examples
 from pipeline.training import baselines, evaluation, metrics
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 SHOWN = 10  # examples printed at the end
 MISTAKES = 24  # pictures of confident mistakes
 LISTED = 20  # classes printed at the end: those of the least F1
 
 
-def evaluate(folder: Path, split: str = "test") -> None:
-    """Measure the best weights of a run on a whole part of its data, exactly, and write eval/ and a row of results.csv."""
+def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) -> None:
+    """Measure the best weights of a run on a whole part of its data, exactly, and write eval/ and a row of results.csv.
+
+    ``met``: the processes of this launch, where they have met already.
+    """
     settings = settings_of(folder)
     with ExitStack() as stack:
-        accelerator = stack.enter_context(world.world(settings.run))
+        accelerator = met or stack.enter_context(world.world(settings.run))
         collectives.on_main(lambda: stack.enter_context(writer(folder)))
         model, found, prepared = collectives.together(lambda: best_of(folder, settings))
         part_name = next((name for name in prepared.manifest.parts if name == split), None)

@@ -15,7 +15,7 @@ from pipeline.deploy import loaded
 from pipeline.deploy.loaded import Trained
 from pipeline.errors import RunError
 from pipeline.run import placing, record
-from pipeline.stages import evaluate, export, train
+from pipeline.stages import evaluate, export, repeats, train
 from pipeline.training.loop import Report
 
 _open: dict[int, Run] = {}  # the run that a thread goes through, step by step
@@ -43,7 +43,8 @@ class Run:
         """Raises what training raises: Stopped after Ctrl-C or another signal, once the run is saved; UserError;
         TrainingError. ``report.numbers()`` gives loss and accuracy, and waits for the device."""
         _leave()
-        reports, thread = train.reports(self.settings), threading.get_ident()
+        several = bool(self.settings.train.folds)
+        reports, thread = (repeats.folds if several else train.reports)(self.settings), threading.get_ident()
         self._reports, _open[thread] = reports, self
         try:
             yield from reports

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import config, files
 from pipeline.config import Config
@@ -26,6 +26,9 @@ from pipeline.run.log import Progress
 from pipeline.stages.assembly import assert_same_data, fitted, fitting_batches, make_batches, make_state, slices_of, with_batch
 from pipeline.training.selection import Selection
 from pipeline.training.state import State, recurrent_dtype
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,17 @@ class Job:
         return self.settings.train.epochs * self.batches.steps_per_epoch
 
 
-def begin(settings: Config, stack: ExitStack) -> Job:
-    """Meet the other processes, open the data and the run folder, and bring the state to its newest checkpoint.
+def meet(settings: Config) -> AbstractContextManager[Accelerator]:
+    """The processes of this launch, as training needs them."""
+    return world.world(settings.run, settings.train.precision, settings.train.accumulate == 1)
+
+
+def begin(settings: Config, accelerator: Accelerator, stack: ExitStack) -> Job:
+    """Open the data and the run folder, and bring the state to its newest checkpoint. Collective.
 
     What must be closed in the end is on ``stack``.
     """
-    accelerator = stack.enter_context(world.world(settings.run, settings.train.precision, settings.train.accumulate == 1))
-    prepared = collectives.together(lambda: ready(settings.data))
-    if_first = NAMES if accelerator.is_local_main_process else ()
-    collectives.patiently(lambda: refuse_changed(settings.data, prepared, if_first, raw=collectives.rank() == 0))
+    prepared = verified(settings, accelerator)
     made_by = program()
     versions = {
         "configuration": config.dump(settings),
@@ -81,6 +86,14 @@ def begin(settings: Config, stack: ExitStack) -> Job:
     return Job(settings, folder, prepared, store, batches, state, found, finished, made_by, selection)
 
 
+def verified(settings: Config, accelerator: Accelerator) -> Prepared:
+    """The prepared data, made if it is not there, and compared with what it was. Collective."""
+    prepared = collectives.together(lambda: ready(settings.data))
+    if_first = NAMES if accelerator.is_local_main_process else ()
+    collectives.patiently(lambda: refuse_changed(settings.data, prepared, if_first, raw=collectives.rank() == 0))
+    return prepared
+
+
 def placed(settings: Config, prepared: Prepared, stack: ExitStack) -> tuple[Config, Path]:
     """``settings`` with a batch that the data can fill, and the run folder, held by the main process until ``stack`` ends.
 
@@ -97,6 +110,8 @@ def placed(settings: Config, prepared: Prepared, stack: ExitStack) -> tuple[Conf
     answer: list[Any] = collectives.gather([str(taken[0][0]), batch] if taken else None)[0]
     folder, batch = files.path(answer[0]), answer[1]
     settings = with_batch(settings, batch)
+    if taken and prepared.manifest.adapted:
+        print(prepared.manifest.adapted)
     if taken and batch != default:
         number = prepared.manifest.parts["train"].count
         print(f"train.batch = {batch}, as the default of {default} is more than the {number} training examples")

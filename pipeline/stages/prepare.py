@@ -26,6 +26,8 @@ def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: 
     manifest = prepared.manifest
     before = "prepared before, and every file is what it was" if verify else "prepared before, nothing to do"
     print(f"{prepared.folder}: {'prepared' if prepared.made else before}")
+    if manifest.adapted:
+        print(manifest.adapted)
     for name, info in manifest.parts.items():
         counts = "  ".join(f"{label}: {count}" for label, count in zip(manifest.class_names, info.class_counts, strict=True))
         print(f"  {name:5}  {info.count} examples of {steps_text(manifest, name)} x {manifest.features} values  ({counts})")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from pipeline import config
 from pipeline.config import Config
@@ -14,14 +15,19 @@ from pipeline.errors import CorruptionError, NonFiniteError, Stopped
 from pipeline.run import advice, checkpoints, saving
 from pipeline.run.log import Log, Progress
 from pipeline.run.saving import Writer
-from pipeline.stages.job import Job, begin, describe, pins
+from pipeline.stages.job import Job, begin, describe, meet, pins
 from pipeline.training import loop
-from pipeline.training.evaluation import Interrupted, evaluate
+from pipeline.training.evaluation import Interrupted, Rows, evaluate
 from pipeline.training.loop import Report
 from pipeline.training.selection import Selection
 from pipeline.training.state import State
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 WATCHED = 2000  # test examples that train.watch_test looks at
+TRAINED = 10_000  # training examples, at most, that a run without a valid split is measured on at its end
+FOLDS = 5  # of the cross-validation that is proposed then
 
 
 def train(settings: Config) -> None:
@@ -35,17 +41,34 @@ def train(settings: Config) -> None:
 
 def reports(settings: Config) -> Iterator[Report]:
     """``train``, with a report of each step once all that was due at it is done."""
+    with meet(settings) as accelerator:
+        yield from attempt(settings, accelerator, following)
+
+
+def attempt(settings: Config, accelerator: Accelerator, then: Callable[[Job], str]) -> Iterator[Report]:
+    """``reports`` of processes that have met. ``then``: what is said at the end, besides that it is the end."""
     with ExitStack() as stack:
-        job = begin(settings, stack)
+        job = begin(settings, accelerator, stack)
         if job.finished:
+            said = then(job)
             if collectives.rank() == 0:
                 print(f"{job.folder}: finished at step {job.state.step}, nothing to do")
-                print(f"next: {advice.of_run('evaluate', job.folder)}")
+                if said:
+                    print(f"next: {said}")
             return
-        yield from run(job)
+        yield from run(job, then)
 
 
-def run(job: Job) -> Iterator[Report]:
+def following(job: Job) -> str:
+    """What to type next. Where nothing was held out, a cross-validation too."""
+    evaluated = advice.of_run("evaluate", job.folder)
+    if "valid" in job.store:
+        return evaluated
+    crossed = advice.configured("train", str(job.folder / "config.yaml"), [f"run.dir={job.folder}", f"train.folds={FOLDS}"])
+    return f"{evaluated}; or, as nothing was held out, a cross-validation: {crossed}"
+
+
+def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
     """Take the steps that are left; log, evaluate, save and stop when each is due.
 
     A checkpoint holds the selection before the evaluation at its own step. That evaluation, which is a function of
@@ -105,7 +128,15 @@ def run(job: Job) -> Iterator[Report]:
                 break
         collectives.on_main(lambda: saver.finish(state.step))
         ended = f"finished at step {state.step}{selection.describe(options.monitor)}"
-        progress.say(f"{ended}; next: {advice.of_run('evaluate', job.folder)}")
+        if "valid" not in store:
+            ended += fitted_text(evaluate(state.best_model, store["train"], TRAINED))
+        said = then(job)
+        progress.say(f"{ended}; next: {said}" if said else ended)
+
+
+def fitted_text(rows: Rows) -> str:
+    """How well the training examples are known, as the end of a sentence; which is no measure of new ones."""
+    return f"; accuracy {float((rows.labels == rows.predictions).mean()):.4f} on {len(rows.labels)} training examples"
 
 
 def save(job: Job, selection: Selection, best: bool, saver: Writer, log: Log) -> None:

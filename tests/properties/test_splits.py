@@ -152,7 +152,7 @@ def test_no_two_of_three_parts_share_a_row_a_group_or_a_time(
     times = np.array(data_.draw(st.lists(st.integers(0, 30), min_size=size, max_size=size)), float)
     settings = data(seed=seed, split=kind, group="g", validation=0.2, test=0.25)
     try:
-        found, parts = series_split.choose([series(labels, groups, times)], settings)
+        found, parts, _ = series_split.choose([series(labels, groups, times)], settings)
     except DataError:
         event("refused")
         return

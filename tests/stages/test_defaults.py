@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +45,36 @@ def test_what_is_typed_next_is_whole(few: Path) -> None:
     )
     output = succeed("train", "--config", "few.yaml", cwd=few)
     assert output.splitlines()[-1].endswith("next: python -m pipeline evaluate --run runs/few")
+
+
+def several(folder: Path, labels: list[int], test: list[int] | None = None) -> None:
+    """few.npz, and perhaps a file of the test split, with these labels."""
+    for name, words in (("few", labels), ("test", test or labels)):
+        values = np.random.default_rng(0).normal(size=(len(words), 6, 2)).astype("f4")
+        np.savez(folder / f"{name}.npz", values=values, labels=np.array(words))
+
+
+@pytest.mark.parametrize("first", ["prepare", "train"])
+def test_a_default_validation_share_that_cannot_hold_each_class_is_made_to_fit_and_said(few: Path, first: str) -> None:
+    several(few, [number % 8 for number in range(64)])
+    said = "data.validation = 8, as the default of 0.1 of 51 examples cannot hold each class"
+    assert succeed(first, "--config", "few.yaml", cwd=few).count(said) == 1
+    assert succeed("train", "--config", "few.yaml", cwd=few).count(said) == 1
+    assert "valid: 8 examples" in succeed("evaluate", "--config", "few.yaml", "--split", "valid", cwd=few)
+    chosen = ("train", "--config", "few.yaml", "data.validation=0.1", "run.dir=runs/chosen")
+    for text in ("refused beside the adapted folder", "refused alone"):
+        status, output = run(*chosen, cwd=few)
+        assert status == 2 and "data.validation = 0.1" in output, text
+        shutil.rmtree(few / "prepared")
+
+
+def test_where_no_default_share_can_be_held_out_there_is_no_validation_and_it_is_said(few: Path) -> None:
+    several(few, [0, 1] * 6 + [2], [0, 1, 2])
+    words = ("--config", "few.yaml", "data.test_path=test.npz")
+    output = succeed("train", *words, cwd=few)
+    assert output.count("data.validation = 0: there is no valid split, as the default of 0.1 cannot be held out (") == 1
+    last = output.splitlines()[-1]
+    assert "on 13 training examples; next: python -m pipeline evaluate --run runs/few; or, as nothing was held out" in last
+    assert "a cross-validation: python -m pipeline train --config runs/few/config.yaml run.dir=runs/few train.folds=5" in last
+    succeed("evaluate", "--run", "runs/few", cwd=few)
+    assert run("train", *words, "data.validation=0.1", "run.dir=runs/chosen", cwd=few)[0] == 2

@@ -73,6 +73,11 @@ def refuse_changed(
     """Raise DataError if one of the prepared ``parts`` is not what it was, or, with ``raw``, if raw data is there and is not
     what they were made from. ``anew``: read also the files that seem untouched since the last time.
     """
+    if prepared.manifest.adapted and data.is_chosen("validation"):
+        raise DataError(
+            f"data.validation = {data.validation} cannot be held out of these examples; leave it out, and it is made to fit: "
+            f"{prepared.manifest.adapted}"
+        )
     known = Checksums(prepared.folder, anew)
     prepared.verify(parts, known)
     with known:

@@ -92,7 +92,7 @@ def write(folder: Path, data: config.Data, raw: Raw) -> Content:
     """
     _, height, width = raw.train_values.shape
     order, length, features = view(data, height, width)
-    kept, held_out = split.cut(data, "validation", raw.train_labels, raw.class_names)
+    kept, held_out, adapted = split.validation(data, raw.train_labels, raw.class_names)
     train = Part(raw.train_values, raw.train_labels, np.zeros(len(raw.train_labels), np.uint64), kept)
     every = np.arange(len(raw.test_labels))
     test = Part(raw.test_values, raw.test_labels, np.zeros(len(every), np.uint64), every)
@@ -119,6 +119,7 @@ def write(folder: Path, data: config.Data, raw: Raw) -> Content:
         repeated=found,
         image=(height, width),
         order=None if order is None else tuple(order.tolist()),
+        adapted=adapted,
     )
 
 

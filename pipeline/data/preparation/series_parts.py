@@ -38,7 +38,7 @@ def write(folder: Path, data: config.Data) -> Content:
         for path, temporary in zip(paths, temporaries, strict=True)
     ]
     train, test = read[0], read[-1]
-    class_names, chosen = series_split.choose(read, data)
+    class_names, chosen, adapted = series_split.choose(read, data)
     known = np.sort(np.concatenate([chosen["train"].rows, chosen["valid"].rows]))
     cleaning = _learn(train, chosen["train"].rows, clean.cleaning(data, train.channels))
     twins = repeated(train, known, test, chosen["test"].rows, cleaning.rounded)
@@ -66,6 +66,7 @@ def write(folder: Path, data: config.Data) -> Content:
         ),
         doubts=tuple(dict.fromkeys(line for series in read for line in series.doubts)),
         left_out=sum(map(len, read)) - sum(len(part.rows) for part in chosen.values()),
+        adapted=adapted,
     )
 
 

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Literal
 
 import numpy as np
 
@@ -29,8 +28,10 @@ class Part:
     labels: Array
 
 
-def choose(read: Sequence[Series], data: config.Data) -> tuple[tuple[str, ...], dict[Name, Part]]:
-    """The names of the classes (C), and the series of each part; validation is cut from what the test split leaves.
+def choose(read: Sequence[Series], data: config.Data) -> tuple[tuple[str, ...], dict[Name, Part], str]:
+    """The names of the classes (C), the series of each part, and what became of a default that did not fit, if it did not.
+
+    Validation is cut from what the test split leaves.
 
     ``read``: the user's file, and the one of the test split if there is one. Raises DataError, with file and row, for classes,
     groups or times that cannot be cut as ``data`` says, and for files that do not go together.
@@ -44,18 +45,20 @@ def choose(read: Sequence[Series], data: config.Data) -> tuple[tuple[str, ...], 
     rows = np.arange(len(train))
     try:
         if test is train:
-            rows, test_rows = _cut(train, rows, labels[0], "test", class_names, data)
+            rows, test_rows = split.cut(data, "test", labels[0], class_names, _ties(train, rows))
         else:
             test_rows = np.arange(len(test))
-        kept, held_out = _cut(train, rows, labels[0], "validation", class_names, data)
+        kept, held_out, adapted = split.validation(data, labels[0][rows], class_names, _ties(train, rows))
     except DataError as error:
         raise DataError(f"{train.source}: {error}") from None
     _refuse_other_channels(train, test)
-    return class_names, {
+    kept, held_out = rows[kept], rows[held_out]
+    parts: dict[Name, Part] = {
         "train": Part(train, kept, labels[0][kept]),
         "valid": Part(train, held_out, labels[0][held_out]),
         "test": Part(test, test_rows, labels[-1][test_rows]),
     }
+    return class_names, parts, adapted
 
 
 def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
@@ -83,8 +86,8 @@ def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
 
 
 def _parts_cut(data: config.Data) -> int:
-    """How many parts are cut from the series of ``data.path``, besides the training split."""
-    validation = 1 if data.validation else 0
+    """How many parts must be cut from the series of ``data.path``, besides the training split."""
+    validation = 1 if data.fold or (data.validation and data.is_chosen("validation")) else 0
     return validation if data.test_path else validation + 1
 
 
@@ -114,21 +117,13 @@ def _refuse_unsplittable(series: Series, data: config.Data) -> None:
             raise DataError(f"{series.place(unknown[0])}: has no time, which data.split = time needs")
 
 
-def _cut(
-    series: Series,
-    rows: Array,
-    labels: Array,
-    key: Literal["validation", "test"],
-    class_names: tuple[str, ...],
-    data: config.Data,
-) -> tuple[Array, Array]:
+def _ties(series: Series, rows: Array) -> split.Ties:
+    """What ties some of the series together."""
     numbers: dict[str, int] = {}
     groups = None
     if series.groups is not None:
         groups = np.array([numbers.setdefault(word, len(numbers)) for word in series.groups], np.int64)[rows]
-    times, ends = (None if column is None else column[rows] for column in (series.times, series.ends))
-    kept, held_out = split.cut(data, key, labels[rows], class_names, split.Ties(groups, times, ends))
-    return rows[kept], rows[held_out]
+    return split.Ties(groups, *(None if column is None else column[rows] for column in (series.times, series.ends)))
 
 
 def _refuse_shared_groups(train: Series, test: Series, data: config.Data) -> None:

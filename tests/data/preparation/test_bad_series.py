@@ -73,7 +73,7 @@ CASES: dict[str, tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] 
     "one sample in a class": (
         table("data.csv", label=lambda number: "c" if number == 3 else "ab"[number % 2]),
         CSV,
-        ("data.csv", "line 8", "'c' has 1 series", "needs 3"),
+        ("data.csv", "line 8", "'c' has 1 series", "needs 2"),
     ),
     "an unknown label in test": (
         two_tables({}, {"label": lambda number: "z" if number == 4 else "a"}),

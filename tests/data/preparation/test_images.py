@@ -128,7 +128,7 @@ def test_a_class_that_is_missing_or_too_rare_is_named(tmp_path, mnist):
     arrays[1][0] = 4
     put(tmp_path / "root", arrays)
     with pytest.raises(DataError, match=r"needs 2 training examples; too few of class '4' \(1\)"):
-        prepare(mnist())
+        prepare(mnist(validation=0.1))
     assert prepare(mnist(validation=0)).manifest.parts["train"].class_counts[4] == 1
     arrays[1][1:2] = 4
     put(tmp_path / "root", arrays)
