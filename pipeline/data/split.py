@@ -132,11 +132,16 @@ def _fold(data: config.Data, labels: Array, class_names: tuple[str, ...], ties: 
     return np.sort(kept), np.sort(held_out)
 
 
-def _forward(data: config.Data, number: int, parts: int, ties: Ties) -> tuple[Array, Array]:
+def _in_time(ties: Ties) -> tuple[Array, Array, Array]:
+    """The rows in the order of their times, these times, and the places in that order that lie between two times."""
     assert ties.times is not None
     order = np.argsort(ties.times, kind="stable")
     ordered = ties.times[order]
-    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    return order, ordered, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+
+
+def _forward(data: config.Data, number: int, parts: int, ties: Ties) -> tuple[Array, Array]:
+    order, ordered, cuts = _in_time(ties)
     wanted = np.arange(1, parts + 1) * len(order) / (parts + 1)
     places = sorted({int(cuts[np.abs(cuts - place).argmin()]) for place in wanted}) if len(cuts) else []
     if len(places) < parts:
@@ -173,10 +178,7 @@ def _every_class(labels: Array, class_names: tuple[str, ...], least: int, proble
 
 def _by_time(data: config.Data, key: str, ties: Ties, held: int) -> tuple[Array, Array]:
     """The rows before the latest, and about ``held`` that are the latest: the cut lies between two times."""
-    assert ties.times is not None
-    order = np.argsort(ties.times, kind="stable")
-    ordered = ties.times[order]
-    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    order, ordered, cuts = _in_time(ties)
     if not len(cuts):
         raise DataError(
             f"data.split = time: data.{key} is cut from {len(order)} examples, which all have the time {ordered[0]}; "
