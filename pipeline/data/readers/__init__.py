@@ -8,6 +8,7 @@ In the order of their imports:
     folders        what lies in a folder: recordings by class, or part files
     arrays/        .npz -> series
     tables/        CSV and Parquet -> series
+    time_stamps    the steps of a .ts file that have times
     ts             .ts -> series
     arff           ARFF -> series
     formats        a file or a folder -> series, by its format

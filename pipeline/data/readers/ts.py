@@ -1,7 +1,8 @@
 """The .ts format of the time-series classification archive, read strictly: what the header promises is checked.
 
 ``@`` lines make the header; after ``@data`` each line is a series: its channels separated by colons, the steps of a channel
-by commas, the label last. ``?`` and ``NaN`` are missing values; lines that begin with ``#`` or ``%`` are comments.
+by commas, the label last. With time stamps a step is ``(time,value)``. ``?`` and ``NaN`` are missing values; lines that begin
+with ``#`` or ``%`` are comments.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.readers import cells, limits, text_files
+from pipeline.data.readers.time_stamps import Stamps
 from pipeline.data.series import Array, Columns, Series, offsets_of, place
 from pipeline.errors import quoted, short, some
 
@@ -34,6 +36,7 @@ class _Header:
     length: int | None  # of all series
     equal: bool  # all series are of one length
     missing: bool  # there may be missing values
+    stamped: bool  # each step has its time
 
 
 def read(path: Path, columns: Columns) -> Iterator[Series]:
@@ -44,15 +47,20 @@ def read(path: Path, columns: Columns) -> Iterator[Series]:
         raise cells.fault(
             path, "@classLabel", "there are no labels, which training needs; write @classLabel true WORD WORD ..."
         )
-    yield from in_blocks(path, _rows(path, lines, header, columns.labelled), columns, header.classes is not None)
+    stamps = Stamps(path) if header.stamped else None
+    rows = _rows(path, lines, header, columns.labelled, stamps)
+    for block in in_blocks(path, rows, columns, header.classes is not None):
+        yield stamps.added(block) if stamps else block
 
 
-def _rows(path: Path, lines: Iterator[tuple[int, str]], header: _Header, labelled: bool) -> Iterator[tuple[int, Array, str]]:
+def _rows(
+    path: Path, lines: Iterator[tuple[int, str]], header: _Header, labelled: bool, stamps: Stamps | None
+) -> Iterator[tuple[int, Array, str]]:
     channels, length = header.channels, header.length
     for line, text in lines:
-        parts = text.split(":")
+        parts = stamps.parts(text) if stamps else text.split(":")
         label = "" if header.classes is None else check_label(path, line, parts.pop(), header.classes, labelled)
-        values = _values(path, line, parts)
+        values = _values(path, line, stamps.channels(line, parts) if stamps else parts)
         if channels not in (None, len(values[0])):
             problem = f"{len(values[0])} channels, but the header or the first series has {channels}; give each series the same"
             raise cells.fault(path, f"line {line}", problem)
@@ -121,6 +129,7 @@ def _header(path: Path, lines: Iterator[tuple[int, str]]) -> _Header:
         length=length or None,
         equal=switch("equallength", "true" if length else "false"),
         missing=switch("missing", "true"),
+        stamped=switch("timestamps", "false"),
     )
 
 
@@ -133,8 +142,6 @@ def _check_header(path: Path, line: int, name: str, words: list[str]) -> None:
     elif key != "problemname":
         if value not in ("true", "false"):
             problem = f"{quoted(' '.join(words))} is neither true nor false"
-        elif value == "true" and key == "timestamps":
-            problem = "series with time stamps are not read; write the values alone, at equal steps of time"
         elif value == "true" and key == "targetlabel":
             problem = "a regression problem, which this pipeline does not train; it needs @classLabel"
         elif value == "true" and key == "classlabel" and not words[1:]:

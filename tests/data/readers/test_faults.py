@@ -427,7 +427,7 @@ TS = {
     "a class label without labels": ("@classLabel true\n@data\n", "line 1, @classLabel", "names no class"),
     "neither true nor false": ("@missing maybe\n" + BODY, "line 1, @missing", "neither true nor false"),
     "no number of channels": ("@dimensions two\n" + BODY, "line 1, @dimensions", "'two'"),
-    "time stamps": ("@timeStamps true\n" + BODY, "line 1, @timeStamps", "time stamps are not read"),
+    "time stamps": ("@timeStamps true\n" + BODY, "line 4, channel 0", "is not made of (time,value)"),
     "regression": ("@targetlabel true\n@data\n1,2:3\n", "line 1, @targetlabel", "regression"),
     "no labels at all": ("@classLabel false\n@data\n1,2\n", "@classLabel", "no labels"),
     "a value before the data": ("1,2:u\n" + BODY, "line 1", "before @data"),
