@@ -9,11 +9,10 @@ ADVISORIES ?= advisory-database
 PYTHON ?= python3
 
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')
-CORES := $(shell nproc 2>/dev/null || echo 1)
-# The largest power of two of processes, at most four, that a CPU machine has cores for; such a number divides most batches.
-CPU_PROCESSES := $(shell n=1; while [ $$((2 * n)) -le $(CORES) ] && [ $$n -lt 4 ]; do n=$$((2 * n)); done; echo $$n)
 LAUNCH ?= launch/$(if $(filter 0,$(GPUS)),cpu,$(if $(filter 1,$(GPUS)),one_gpu,multi_gpu)).yaml
-PROCESSES ?= $(if $(filter 0,$(GPUS)),$(CPU_PROCESSES),$(GPUS))
+# On CPUs the program itself chooses the number of processes, by the size of the model.
+PROCESSES ?= $(if $(filter 0,$(GPUS)),,$(GPUS))
+STARTED = --launch $(LAUNCH) $(if $(PROCESSES),--processes $(PROCESSES))
 
 BIN := .venv/bin
 PIPELINE := $(BIN)/python -m pipeline
@@ -64,7 +63,7 @@ tune: setup ## measure which batch, threads and rate to train CONFIG with
 	@$(PIPELINE) tune $(SETTINGS)
 
 train: setup ## train or resume RUN on every GPU, or on the CPUs
-	@$(PIPELINE) train $(SETTINGS) --launch $(LAUNCH) --processes $(PROCESSES)
+	@$(PIPELINE) train $(SETTINGS) $(STARTED)
 
 prepare: prep
 
@@ -88,7 +87,7 @@ else
 endif
 
 seeds: setup ## train and evaluate CONFIG with SEEDS seeds: mean and standard deviation
-	@$(PIPELINE) seeds --count $(or $(SEEDS),5) $(SETTINGS) --launch $(LAUNCH) --processes $(PROCESSES)
+	@$(PIPELINE) seeds --count $(or $(SEEDS),5) $(SETTINGS) $(STARTED)
 
 test: setup ## the test suite; the slow faults are left to "make faults"
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from pipeline import __version__
 from pipeline.errors import Printable
 from pipeline.screen.commands import Configured, OfExport, OfRun, Program
 from pipeline.screen.endings import ended
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 app = typer.Typer(
     cls=Program,
@@ -27,11 +30,28 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="section.key=valu
 RunFolder = Annotated[Path | None, typer.Option("--run", help="The run folder, such as runs/digits.")]
 OfConfig = Annotated[Path | None, typer.Option("--config", help="Instead of --run: the configuration of the run.")]
 
+Processes = Annotated[int | None, typer.Option(help="Processes to start here; if not given, what is fastest on CPUs.", min=1)]
+LaunchFile = Annotated[Path | None, typer.Option("--launch", help="A launch file of Accelerate's, such as launch/cpu.yaml.")]
+
 
 def _version(asked: bool) -> None:
     if asked:
         print(f"sequence-pipeline {__version__}")
         raise typer.Exit
+
+
+def _launched(launch: Path | None, processes: int | None, settings: Config) -> int:
+    """How many processes to start under a launcher; 0: none, this process is the one, or one of several."""
+    from pipeline.distributed import launcher
+
+    if "RANK" in os.environ:
+        return 0
+    started = launcher.needs_launcher(launch, processes or 1)
+    if processes is None and (launch is None or os.environ.get("ACCELERATE_USE_CPU") == "true"):
+        from pipeline.stages.job import usual_processes
+
+        processes = usual_processes(settings)
+    return processes or 0 if started or (processes or 1) > 1 else 0
 
 
 @app.callback()
@@ -94,16 +114,16 @@ def tune(
 def train(
     config: ConfigFile,
     overrides: Overrides = None,
-    processes: Annotated[int, typer.Option(help="Processes to start on this machine.", min=1)] = 1,
-    launch: Annotated[Path | None, typer.Option(help="A launch file of Accelerate's, such as launch/cpu.yaml.")] = None,
+    processes: Processes = None,
+    launch: LaunchFile = None,
 ) -> None:
     """Train, or resume the run folder if there is one."""
     from pipeline import config as configuration
     from pipeline.distributed import launcher
 
     settings = configuration.load(config, overrides or ())  # before any process is started
-    if "RANK" not in os.environ and launcher.needs_launcher(launch, processes):
-        sys.exit(launcher.launch(launch, processes, ["train", "--config", str(config), *(overrides or ())]))
+    if number := _launched(launch, processes, settings):
+        sys.exit(launcher.launch(launch, number, ["train", "--config", str(config), *(overrides or ())]))
     if settings.train.folds:
         from pipeline.stages import repeats
 
@@ -120,17 +140,17 @@ def seeds(
     config: ConfigFile,
     overrides: Overrides = None,
     count: Annotated[int, typer.Option(help="How many seeds, 1 to this number.", min=1, max=1000)] = 5,
-    processes: Annotated[int, typer.Option(help="Processes to start on this machine.", min=1)] = 1,
-    launch: Annotated[Path | None, typer.Option(help="A launch file of Accelerate's, such as launch/cpu.yaml.")] = None,
+    processes: Processes = None,
+    launch: LaunchFile = None,
 ) -> None:
     """Train and evaluate with several seeds, or go on with it: mean and standard deviation."""
     from pipeline import config as configuration
     from pipeline.distributed import launcher
 
     settings = configuration.load(config, overrides or ())
-    if "RANK" not in os.environ and launcher.needs_launcher(launch, processes):
+    if number := _launched(launch, processes, settings):
         words = ["seeds", "--count", str(count), "--config", str(config), *(overrides or ())]
-        sys.exit(launcher.launch(launch, processes, words))
+        sys.exit(launcher.launch(launch, number, words))
     from pipeline.stages import repeats
 
     for _ in repeats.seeds(settings, count):

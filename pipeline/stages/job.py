@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from pipeline import config, files
 from pipeline.config import Config
 from pipeline.data.batches import Batches
@@ -26,6 +28,7 @@ from pipeline.run.log import Progress
 from pipeline.stages.assembly import assert_same_data, fitted, fitting_batches, make_batches, make_state, slices_of, with_batch
 from pipeline.training.selection import Selection
 from pipeline.training.state import State, recurrent_dtype
+from pipeline.tuning.processes import fastest, multiplications
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -224,3 +227,21 @@ def run_folder(run: Path | None, file: Path | None, overrides: Sequence[str]) ->
             f"{advice.configured('train', str(file), overrides)}"
         )
     return found
+
+
+def usual_processes(settings: Config) -> int:
+    """The number of processes on this machine's CPUs that trains this model fastest; 1 where the batch cannot be cut, and on a
+    GPU. The data is prepared if it is not there."""
+    if torch.accelerator.is_available() and os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("true", "1", "yes"):
+        return 1
+    prepared = ready(settings.data)
+    manifest, cores = prepared.manifest, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    settings = fitted(settings, prepared, 1)
+    lengths = manifest.parts["train"].lengths
+    steps = int(lengths[2]) if lengths else manifest.length
+    work = multiplications(settings.model, manifest.features, steps) * settings.train.batch
+    number = fastest(work, cores // settings.run.threads)
+    with suppress(UserError):
+        slices_of(settings.train, 0, number)
+        return number
+    return 1

@@ -7,4 +7,5 @@ In the order of their imports:
     measure       the speed at one batch size
     batch_search  the largest and the fastest batch, threads
     range_test    the range of good learning rates
+    processes     how many processes train a model fastest
 """
