@@ -89,6 +89,13 @@ class Columns(Section):
         "order of the axes of arrays in an .npz file, or of lists of lists in Parquet; `channels_last`: (series, steps, "
         "channels); `channels_first`: (series, channels, steps); `auto`: channels last, with a warning where that looks wrong",
     )
+    steps: int = field(
+        0,
+        "number of steps that each row of values is cut into, such as 28 for images of 28 x 28 pixels in a table; 0: each "
+        "value is a step",
+        ge=0,
+        le=2**24,
+    )
 
     @property
     def later(self) -> dict[str, Any]:

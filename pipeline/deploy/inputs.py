@@ -115,7 +115,7 @@ def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Col
     Named channels are looked for by their names, so that other columns and another order do no harm.
     """
     known = facts.columns
-    named = config.SERIES[source].columns and facts.channels != cells.numbered(1)
+    named = config.SERIES[source].columns and facts.channels != cells.numbered(1) and not known.steps
     channels = facts.channels if named else known.channels
     if "channels" in given:
         text = given["channels"].strip()

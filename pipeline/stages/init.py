@@ -97,7 +97,11 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         else f"all {count:,} training examples are trained on: too few to hold some out; the last weights are taken"
     )
     doubts = found.doubts + [f"channel {name!r} has one value in all series" for name in facts.constant]
-    return chosen + for_series(facts, int(count * 0.9) if held else count), reasons, doubts
+    trained = int(count * 0.9) if held else count
+    if found.columns.steps:
+        chosen.append(Choice("data.normalize", "global", "one grey level means the same in every column"))
+        return chosen + for_images(trained), reasons, found.doubts
+    return chosen + for_series(facts, trained), reasons, doubts
 
 
 def _size(data: Path, facts: Profile) -> str:

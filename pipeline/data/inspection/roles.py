@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import config
-from pipeline.data.inspection import names, sample
+from pipeline.data.inspection import images, names, sample
 from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows, joined
 from pipeline.data.inspection.recordings import of_recordings
 from pipeline.data.readers import folders
@@ -200,4 +200,9 @@ def _wide(frame: Frame, left: list[str], label: str, rows: list[str]) -> tuple[c
     reasons = [f"a row per series, {len(steps)} columns of steps; the class is {label!r}"]
     reasons += [f"left out: {', '.join(map(repr, others))}"] if others else []
     channels = tuple(steps) if others else ()
-    return config.Columns(layout="wide", id=id_ or "", time="", label=label, group=group or "", channels=channels), reasons
+    height, why = images.height_of(frame, steps)
+    reasons += [why] if height else []
+    found = config.Columns(
+        layout="wide", id=id_ or "", time="", label=label, group=group or "", channels=channels, steps=height
+    )
+    return found, reasons

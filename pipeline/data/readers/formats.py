@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.readers import arff, folders, limits, ts
+from pipeline.data.readers import arff, folders, limits, rows_of_values, ts
 from pipeline.data.readers.arrays import npz
 from pipeline.data.readers.tables import layouts, part_files
 from pipeline.data.readers.tables.csv_table import open_csv
@@ -40,7 +40,8 @@ def read(source: str, path: Path, columns: Columns, folder: Path | None = None) 
     """
     try:
         count = 0
-        for block in _of_folder(source, path, columns, folder) if path.is_dir() else _of_file(source, path, columns, folder):
+        found = _of_folder(source, path, columns, folder) if path.is_dir() else _of_file(source, path, columns, folder)
+        for block in rows_of_values.cut(found, columns):
             count += len(block)
             if count > limits.SERIES:
                 raise DataError(
