@@ -3,6 +3,7 @@
 In the order of their imports:
 
     base          what every section is made of
+    columns       what is what in the user's own file
     data_section  the section on data
     sections      the other sections
     names         the names of all keys, and which one is like a name that was typed
@@ -12,11 +13,11 @@ In the order of their imports:
 """
 
 from pipeline.config.base import Section as Section
+from pipeline.config.columns import FIRST as FIRST
+from pipeline.config.columns import Columns as Columns
 from pipeline.config.data_section import EMNIST_SPLITS as EMNIST_SPLITS
-from pipeline.config.data_section import FIRST as FIRST
 from pipeline.config.data_section import SERIES as SERIES
 from pipeline.config.data_section import SUFFIXES as SUFFIXES
-from pipeline.config.data_section import Columns as Columns
 from pipeline.config.data_section import Data as Data
 from pipeline.config.data_section import Policies as Policies
 from pipeline.config.loading import differences as differences

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from pipeline.config.base import Section, ShareOrCount, field
+from pipeline.config.columns import Columns
 
 
 class SeriesFormat(NamedTuple):
@@ -26,7 +27,6 @@ SERIES = {  # the sources that give series, of any length
     "arff": SeriesFormat((".arff",)),
 }
 SUFFIXES = {suffix: name for name, found in SERIES.items() for suffix in found.suffixes}
-FIRST = ("layout", "id", "time", "label", "group", "channels")  # keys of Columns in the first version
 WARPS = ("rotate", "zoom", "shear", "elastic")  # what an image may be put through besides a shift
 SERIES_WARPS = ("jitter", "scaling", "time_warp", "crop", "channel_dropout")  # and a series
 EMNIST_SPLITS = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
@@ -68,51 +68,6 @@ class Origin(Section):
         "the part of all but the test split that is the valid split, such as `2/5`; `train.folds` sets it",
         pattern=r"^$|^[1-9][0-9]{0,3}/[1-9][0-9]{0,3}$",
     )
-
-
-class Columns(Section):
-    """What is what in the user's own file: the columns of a table, the arrays of an archive; "" where there is none."""
-
-    layout: Literal["long", "wide"] = field("long", "form of a table; `long`: one row per step; `wide`: one row per series")
-    id: str = field("id", "the column that names the series; empty in a wide table: there is none")
-    time: str = field("time", "the column that orders the steps, or the series; empty: the order of the file")
-    label: str = field("label", "the column of the class")
-    group: str = field("", "the column of whom or what a series is about, such as a patient")
-    channels: tuple[str, ...] = field((), "the columns of values; []: all that are left", strict=False)
-    header: bool = field(
-        True, "whether the first line of a CSV names its columns; false: each is named by its place, from 0, and -1 is the last"
-    )
-    decimal: Literal[".", ","] = field(".", "the decimal point of the numbers in a CSV, or the comma in its place")
-    values: str = field("values", "the array of the values of all series in an .npz file; `X` is found too", min_length=1)
-    axes: Literal["auto", "channels_last", "channels_first"] = field(
-        "auto",
-        "order of the axes of arrays in an .npz file, or of lists of lists in Parquet; `channels_last`: (series, steps, "
-        "channels); `channels_first`: (series, channels, steps); `auto`: channels last, with a warning where that looks wrong",
-    )
-    steps: int = field(
-        0,
-        "number of steps that each row of values is cut into, such as 28 for images of 28 x 28 pixels in a table; 0: each "
-        "value is a step",
-        ge=0,
-        le=2**24,
-    )
-
-    @property
-    def later(self) -> dict[str, Any]:
-        """The keys that the first version did not have, where they are not left to their defaults.
-
-        What it wrote says nothing of them, and stays what it is.
-        """
-        found = {name: getattr(self, name) for name in Columns.model_fields if name not in FIRST}
-        return {name: value for name, value in found.items() if value != Columns.model_fields[name].default}
-
-    @field_validator("id", "time", "label", "group", "channels", mode="before")
-    @classmethod
-    def _of_places(cls, value: Any) -> Any:
-        """A place is a number, and a name is text: 0 is "0"."""
-        if isinstance(value, list | tuple):
-            return tuple(str(part) if type(part) is int else part for part in value)
-        return str(value) if type(value) is int else value
 
 
 class Policies(Section):
@@ -172,6 +127,14 @@ class Data(Policies, Columns, Origin):
             return values | {"normalize": "feature" if values.get("source") in SERIES else "global"}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_split(cls, values: Any) -> Any:
+        """Windows of one recording are alike: if nothing else is said, all of them stand on one side."""
+        if isinstance(values, dict) and values.get("window") and "split" not in values:
+            return values | {"split": "group"}
+        return values
+
     @property
     def of_fold(self) -> tuple[int, int]:
         """Which part is held out, from 1, and of how many, where ``fold`` says so."""
@@ -203,7 +166,10 @@ class Data(Policies, Columns, Origin):
         if own and not self.test_path and not self.test and self.series:
             yield "data.test", "there is no test split; set data.test_path, or data.test to a share or a count"
         roles = self.series and SERIES[self.source].roles
-        if self.split != "stratified" and not roles:
+        by_recording = self.split == "group" and bool(self.window)
+        if by_recording:
+            pass  # a window is of the group of its recording, or of the recording
+        elif self.split != "stratified" and not roles:
             yield "data.split", f"data.source = {self.source} knows no groups and no times; leave it at stratified"
         elif self.split == "group" and not self.group:
             yield "data.group", "data.split = group needs it: the column of who or what a series is of"
@@ -217,9 +183,23 @@ class Data(Policies, Columns, Origin):
         for name, sources in (("values", ("npz",)), ("axes", ("npz", "parquet"))):
             if self.series and self.source not in sources and getattr(self, name) != type(self).model_fields[name].default:
                 yield f"data.{name}", f"is for arrays, and data.source = {self.source} has none; leave it out"
+        yield from self._of_steps()
         if self.fold and self.of_fold[0] > self.of_fold[1]:
             yield "data.fold", "there are fewer parts than that"
         if self.series and not self.label:
             yield "data.label", "a classifier needs it: name the column of the class"
         if self.group and self.series and not roles:
             yield "data.group", f"data.source = {self.source} knows no groups; leave it out"
+
+    def _of_steps(self) -> Iterator[tuple[str, str]]:
+        """What does not go together of windows and the times of steps."""
+        if not self.window:
+            for name in ("stride", "window_label"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    yield f"data.{name}", "is of windows; set data.window, or leave it out"
+        if self.elapsed and self.resample:
+            yield "data.elapsed", "resampled steps are evenly apart; leave out data.elapsed or data.resample"
+        if self.elapsed and self.series and not SERIES[self.source].columns:
+            yield "data.elapsed", f"data.source = {self.source} has no times of steps; leave it out"
+        elif self.elapsed and not self.time:
+            yield "data.time", "data.elapsed needs it: the column of times"

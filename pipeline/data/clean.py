@@ -41,11 +41,12 @@ class Cleaning(config.Policies, Channels):
             values = values - np.array(self.offset)
         return values.astype(np.float32, copy=False)
 
-    def apply(self, values: Array, lengths: Array, where: Where) -> tuple[Array, Array]:
-        """(S, C) and (n) -> (S', F) float32 without missing values, and (n).
+    def apply(self, values: Array, lengths: Array, where: Where, times: Array | None = None) -> tuple[Array, Array]:
+        """(S, C) and (n) -> (S', F) float32 without missing values, and (n). ``times`` (S): of the steps; None: they are even.
 
         Raises DataError, which names the series by ``where``, for what a policy ``error`` does not take.
         """
+        times = None if times is None else self.cut(times, lengths, where)[0]
         values, lengths = self.cut(values, lengths, where)
         absent = np.isnan(values)
         if absent.any():
@@ -59,7 +60,8 @@ class Cleaning(config.Policies, Channels):
         if self.masked:
             values = np.concatenate([values, absent[:, list(self.masked)].astype(np.float32)], 1)
         if self.resample:
-            return _resampled(values, lengths, self.resample), np.full_like(lengths, self.resample)
+            position = _even(lengths, self.resample) if times is None else _at_times(times, lengths, self.resample)
+            return _resampled(values, lengths, *position), np.full_like(lengths, self.resample)
         return values, lengths
 
     def refuse_missing(self, absent: Array, lengths: Array, where: Where) -> None:
@@ -110,12 +112,31 @@ def _z_normalized(values: Array, lengths: Array) -> Array:
     return normal.astype(np.float32, copy=False)
 
 
-def _resampled(values: Array, lengths: Array, steps: int) -> Array:
-    """Each series at ``steps`` points, evenly from its first step to its last, by linear interpolation in float64."""
+def _even(lengths: Array, steps: int) -> tuple[Array, Array]:
+    """Where ``steps`` points lie, evenly from the first step of each series to its last: the step before each (n, steps), and
+    the share of the way to the next."""
     last = (lengths - 1)[:, None]
-    position = last * np.arange(steps) / max(steps - 1, 1)  # (n, steps)
+    position = last * np.arange(steps) / max(steps - 1, 1)
     low = np.floor(position).astype(np.int64)
-    share = (position - low).reshape(-1, 1)
+    return low, position - low
+
+
+def _at_times(times: Array, lengths: Array, steps: int) -> tuple[Array, Array]:
+    """``_even``, but for points that lie evenly in time, of steps at ``times`` (S), which ascend in each series."""
+    offsets = offsets_of(lengths)
+    low, share = np.zeros((len(lengths), steps), np.int64), np.zeros((len(lengths), steps))
+    for number in np.flatnonzero(lengths > 1).tolist():
+        own = times[offsets[number] : offsets[number + 1]]
+        wanted = own[0] + (own[-1] - own[0]) * (np.arange(steps) / max(steps - 1, 1))
+        before = np.searchsorted(own[1:-1], wanted, side="right")
+        low[number], share[number] = before, (wanted - own[before]) / (own[before + 1] - own[before])
+    return low, share
+
+
+def _resampled(values: Array, lengths: Array, low: Array, share: Array) -> Array:
+    """Each series at points a ``share`` (n, steps) of the way behind the steps ``low``, by linear interpolation in float64."""
     first = offsets_of(lengths)[:-1, None]
+    last = (lengths - 1)[:, None]
     left, right = (values[(first + index).ravel()].astype(np.float64) for index in (low, np.minimum(low + 1, last)))
-    return (left + (right - left) * share).astype(np.float32)
+    made: Array = (left + (right - left) * share.reshape(-1, 1)).astype(np.float32)
+    return made

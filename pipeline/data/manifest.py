@@ -54,6 +54,7 @@ class Channels(config.Section):
     fill: tuple[float, ...] = ()  # (C) what missing values are filled with: the mean of those that were there
     # (C) subtracted, in float64, before values are rounded to float32; () for nothing. All other numbers are of what is left.
     offset: tuple[float, ...] = _later(())
+    timed: bool = _later(False)  # whether series were resampled at equal times; else, and in older ones, at equal steps
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -175,6 +175,8 @@ def settings_of(data: config.Data) -> Settings:
         settings["channels"] = json.dumps(data.channels)
         if data.split != "stratified":
             settings["split_rules"] = RULES
+        if data.resample and data.time and data.layout == "long" and config.SERIES[data.source].columns:
+            settings["resample_rules"] = RULES
         return settings
     if data.source == "emnist":
         settings["emnist_split"] = data.emnist_split
@@ -190,8 +192,10 @@ def open_prepared(data: config.Data, verify: Collection[Name] = NAMES, trained_o
     ``trained_on``. Raises DataError if the folder is missing, unreadable or was changed after it was made.
     """
     settings = settings_of(data)
-    former = {key: value for key, value in settings.items() if key != "split_rules"}
-    if trained_on and former != settings and folder_of(data, former).exists():
+    for rules in ({"resample_rules"}, {"split_rules"}, {"resample_rules", "split_rules"}) if trained_on else ():
+        former = {key: value for key, value in settings.items() if key not in rules}
+        if not rules <= settings.keys() or not folder_of(data, former).exists():
+            continue
         prepared = _open(folder_of(data, former), former)
         if prepared.digest == trained_on:
             prepared.verify(verify)

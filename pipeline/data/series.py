@@ -57,6 +57,7 @@ class Columns(config.Columns):
     """What is what in a file, as a reader takes it."""
 
     labelled: bool = True  # whether labels must be there: in training, and not in prediction
+    timed: bool = False  # whether the times of steps are handed on, to resample by
 
     def option(self, role: str) -> str:
         """What to type to name another column for a role: a key of the configuration, or an option of ``predict``."""
@@ -82,6 +83,16 @@ def refuse_unfit(words: Sequence[str], where: Callable[[int], str]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class Steps:
+    """What is known of each step (S) of some series, end to end, where a file says it."""
+
+    times: Array | None = None  # (S) float64 or datetime64, ascending in each series
+    places: Array | None = None  # (S) int64, as ``Series.rows``
+    labels: Array | None = None  # (S) numbers of ``words``, where the label changes within a series
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Series:
     """Some or all series of the file ``source``, in its order, with words for labels and NaN for what is missing.
 
@@ -102,6 +113,7 @@ class Series:
     ends: Array | None = None  # (N), like ``times``: when each series ends; None where a series has one time
     files: tuple[str, ...] = ()  # of which ``source`` is the folder; ``rows`` has their numbers too (PART)
     doubts: tuple[str, ...] = ()  # warnings for the owner of the file: what was taken for granted and may be otherwise
+    steps: Steps | None = None  # of a long table; once series are as they were asked for, no more than was asked for
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -129,6 +141,14 @@ class Series:
         """(T, F) the values of one series."""
         values: Array = self.values[self.offsets[number] : self.offsets[number + 1]]
         return values
+
+    def times_of(self, rows: Array) -> Array | None:
+        """(S') the times of the steps of the series ``rows``, in that order, if they are known."""
+        if self.steps is None or self.steps.times is None:
+            return None
+        lengths = self.lengths[rows]
+        times: Array = self.steps.times[np.repeat(self.offsets[rows], lengths) + steps_of(lengths)]
+        return times
 
     def blocks(self, rows: Array) -> Iterator[tuple[Array, Array, Array]]:
         """The series ``rows``, in that order, in blocks of about BLOCK bytes: rows (n), values (S', F), lengths (n)."""

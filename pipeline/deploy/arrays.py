@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
-from pipeline.data.readers import cells, rows_of_values
+from pipeline.data.readers import cells
+from pipeline.data.readers.shapes.asked import shaped
 from pipeline.data.readers.tables import layouts, parquet_table
 from pipeline.data.series import Array, Series, offsets_of, place
 from pipeline.deploy import inputs
@@ -38,7 +39,7 @@ def read(given: Any, facts: Facts, features: int, words: Mapping[str, str]) -> I
             raise UserError(f"{FRAME}: holds series, but this model was trained on images; give an array (N, height, width)")
         table = parquet_table.open_frame(FRAME, _polars(given).lazy())
         columns = inputs.columns_of("parquet", facts.series, words)
-        found = rows_of_values.cut(layouts.read(table, columns), columns)
+        found = shaped(layouts.read(table, columns), columns)
         yield from inputs.of_series(found, facts, "channels" in words)
         return
     if words:

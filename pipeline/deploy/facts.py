@@ -155,7 +155,7 @@ class Contents(Said):
 def contents_of(arguments: Arguments, facts: Facts) -> Contents:
     """The contents of a new export. Format 2 only where a reader of format 1 would make another input of a series."""
     series = facts.series
-    unknown_to_1 = series is not None and (bool(series.offset) or series.z_norm)
+    unknown_to_1 = series is not None and (bool(series.offset) or series.z_norm or series.timed)
     return Contents(format_version=2 if unknown_to_1 else 1, arguments=arguments, facts=facts)
 
 

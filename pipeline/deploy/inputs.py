@@ -100,7 +100,8 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
                 return series.place(first + number)
 
             raw = series.values[series.offsets[rows.start] : series.offsets[rows.stop]]
-            values, lengths = cleaning.apply(raw, series.lengths[rows], where)
+            times = series.times_of(np.arange(rows.start, rows.stop)) if cleaning.timed else None
+            values, lengths = cleaning.apply(raw, series.lengths[rows], where, times)
             labels = None if series.labels is None else tuple(called.get(label, label) for label in series.labels[rows])
             if labels and not facts.series.columns.header and not {*labels} & {*facts.class_names}:
                 # without a header nothing but its values tells whether the file has the column of the label
@@ -117,6 +118,8 @@ def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Col
     known = facts.columns
     named = config.SERIES[source].columns and facts.channels != cells.numbered(1) and not known.steps
     channels = facts.channels if named else known.channels
+    if named and known.elapsed:
+        channels = channels[:-1]  # the last is no column of the file
     if "channels" in given:
         text = given["channels"].strip()
         listed = strict_yaml.parse(text, "--channels")[0] if text.startswith("[") else text.split(",")
@@ -126,7 +129,7 @@ def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Col
         if words[name] not in expected:
             raise UserError(f"--{name} {words[name]}: expected {' or '.join(map(str, expected[-2:]))}")
     words["header"] = words["header"] in (True, "true")
-    return Columns(**words, labelled=False)
+    return Columns(**words, labelled=False, timed=facts.timed)
 
 
 def _refuse_other_channels(series: Series, facts: SeriesFacts, mapped: bool) -> None:

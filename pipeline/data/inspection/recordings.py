@@ -11,6 +11,8 @@ from pipeline.data.inspection import names
 from pipeline.data.inspection.frame import Found, Frame, counts_rows
 from pipeline.data.readers import folders
 
+LONGEST = 256  # steps of a window that is proposed
+
 
 def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[str, Any], folder: folders.Folder) -> Found:
     """The roles in the recordings of a folder, of which ``frame`` is the first."""
@@ -28,6 +30,23 @@ def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[s
     doubts = [f"{', '.join(map(repr, others))}: left out, as no measurement"] if others else []
     wanted = config.Columns(time=time or default.time, channels=tuple(channels) if others else (), **written)
     return Found(wanted, reasons, doubts)
+
+
+def windows_for(frame: Frame, id_: str, label: str) -> tuple[int, str]:
+    """The steps of windows, and why, if the label changes within recordings; 0 if it does not.
+
+    A third of what the label stays for, half of the time: of the windows most have one label.
+    """
+    ids, labels = frame[id_], frame[label]
+    recording = (ids != ids.shift()).fill_null(True)
+    begins = recording | (labels != labels.shift()).fill_null(True)
+    if begins.sum() == recording.sum():
+        return 0, ""
+    starts = begins.arg_true()
+    stays = float(pl.concat([starts, pl.Series([len(ids)], dtype=starts.dtype)]).diff().drop_nulls().median())  # type: ignore[arg-type]
+    window = max(2, min(LONGEST, round(stays / 3)))
+    said = f"{label!r} changes within rows of one {id_!r}, after {stays:g} steps half of the time"
+    return window, f"{said}: recordings are cut into windows of {window} steps, each of the class that most of its steps have"
 
 
 def _ascends(values: pl.Series) -> bool:

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline import config
 from pipeline.data.inspection import images, names, sample
 from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows, joined
-from pipeline.data.inspection.recordings import of_recordings
+from pipeline.data.inspection.recordings import of_recordings, windows_for
 from pipeline.data.readers import folders
 from pipeline.data.series import Columns
 from pipeline.errors import DataError
@@ -53,6 +53,8 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     reasons.append(
         f"a row per step: rows of one {id_!r} are a series ({frame[id_].n_unique():,} of them); the class is {label!r}"
     )
+    window, why = windows_for(frame, id_, label)
+    reasons += [why] if window else []
     time = _time(frame, left, id_)
     group = _group(frame, [name for name in left if name != time], id_)
     left = [name for name in left if name not in (time, group)]
@@ -61,7 +63,9 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     if group:
         reasons.append(f"no {group!r} stands on both sides of a split ({frame[group].n_unique():,} of them)")
     doubts += [f"{name!r} counts the rows of the file and is left out" for name in rows] + more
-    wanted = config.Columns(layout="long", id=id_, time=time or "", label=label, group=group or "", channels=tuple(channels))
+    wanted = config.Columns(
+        layout="long", id=id_, time=time or "", label=label, group=group or "", channels=tuple(channels), window=window
+    )
     return Found(wanted, reasons, doubts)
 
 
@@ -132,12 +136,7 @@ def _id(frame: Frame, left: list[str], label: str) -> str | None:
             best, score = name, own
         elif not one_class and together and names.means(name, f"{names.ID} {names.GROUP}"):
             mixed = name
-    if score < 4 and mixed:
-        raise DataError(
-            f"rows of one {mixed!r} are of several classes ({label!r} changes within them), and a series is of one class; "
-            "cut each recording where the class changes, or into windows, and give each piece an id of its own"
-        )
-    return best if score >= 4 else None
+    return best if score >= 4 else mixed
 
 
 def _time(frame: Frame, left: list[str], id_: str) -> str | None:

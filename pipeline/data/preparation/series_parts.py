@@ -32,7 +32,7 @@ def write(folder: Path, data: config.Data) -> Content:
     """
     paths = catalog.own_files(data)
     temporaries = [folder / f".spool{number}" for number in range(len(paths))]
-    columns = Columns(**data.of(config.Columns))
+    columns = Columns(**data.of(config.Columns), timed=bool(data.resample))
     read = [
         spool(formats.read(data.source, path, columns, folder), temporary)
         for path, temporary in zip(paths, temporaries, strict=True)
@@ -40,7 +40,8 @@ def write(folder: Path, data: config.Data) -> Content:
     train, test = read[0], read[-1]
     class_names, chosen, adapted = series_split.choose(read, data)
     known = np.sort(np.concatenate([chosen["train"].rows, chosen["valid"].rows]))
-    cleaning = _learn(train, chosen["train"].rows, clean.cleaning(data, train.channels))
+    policies = clean.cleaning(data, train.channels).model_copy(update={"timed": train.steps is not None})
+    cleaning = _learn(train, chosen["train"].rows, policies)
     twins = repeated(train, known, test, chosen["test"].rows, cleaning.rounded)
     parts, moments = {}, {}
     for name, part in chosen.items():
@@ -48,6 +49,7 @@ def write(folder: Path, data: config.Data) -> Content:
             parts[name], moments[name] = _write(folder, name, part, cleaning, len(class_names), data.shard_mb)
     for temporary in temporaries:
         temporary.unlink()
+        temporary.with_suffix(".times").unlink(missing_ok=True)
     found = moments["train"]
     longest = parts["train"].lengths
     assert longest is not None
@@ -64,7 +66,9 @@ def write(folder: Path, data: config.Data) -> Content:
             low=tuple(found.low.tolist()),
             high=tuple(found.high.tolist()),
         ),
-        doubts=tuple(dict.fromkeys(line for series in read for line in series.doubts)),
+        doubts=tuple(
+            dict.fromkeys(line for series in read for line in series.doubts) | dict.fromkeys(series_split.torn(chosen, data))
+        ),
         left_out=sum(map(len, read)) - sum(len(part.rows) for part in chosen.values()),
         adapted=adapted,
     )
@@ -108,7 +112,7 @@ def _write(folder: Path, name: Name, part: Part, cleaning: Cleaning, classes: in
 
     def blocks(chosen: Array) -> Iterator[Array]:
         for numbers, raw, steps in series.blocks(chosen):
-            values, _ = cleaning.apply(raw, steps, _where(series, numbers))
+            values, _ = cleaning.apply(raw, steps, _where(series, numbers), series.times_of(numbers))
             absent = np.isnan(raw)
             if absent.any():
                 np.add(missing, absent.sum(0), out=missing)

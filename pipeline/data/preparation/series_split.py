@@ -6,7 +6,7 @@ Shapes: N series of a file, n of a part, C classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -59,6 +59,23 @@ def choose(read: Sequence[Series], data: config.Data) -> tuple[tuple[str, ...], 
         "test": Part(test, test_rows, labels[-1][test_rows]),
     }
     return class_names, parts, adapted
+
+
+def torn(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
+    """What is to be said of held-out windows whose recordings, or whose steps, are trained on too."""
+    if not data.window or data.split != "stratified":
+        return
+    train = parts["train"]
+    groups = train.series.groups or ()
+    known = {groups[row] for row in train.rows.tolist()}
+    for name, part in parts.items():
+        if name == "train" or part.series is not train.series:
+            continue
+        count = sum(groups[row] in known for row in part.rows.tolist())
+        if count:
+            overlap = ", and may share steps with them" if 0 < data.stride < data.window else ""
+            said = f"{count} of {len(part.rows)} {name} windows are of recordings that windows of training are of{overlap}"
+            yield f"{said}: what is measured on them flatters; leave data.split out, so that a recording stays on one side"
 
 
 def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
@@ -127,7 +144,7 @@ def _ties(series: Series, rows: Array) -> split.Ties:
 
 
 def _refuse_shared_groups(train: Series, test: Series, data: config.Data) -> None:
-    if data.split != "group" or test is train or test.groups is None:
+    if data.split != "group" or not data.group or test is train or test.groups is None:
         return
     known = set(train.groups or ())
     for row, group in enumerate(test.groups):

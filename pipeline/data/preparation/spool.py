@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.data.preparation import twins
-from pipeline.data.series import Array, Series, offsets_of
+from pipeline.data.series import Array, Series, Steps, offsets_of
 from pipeline.errors import DataError
 
 
 def spool(blocks: Iterable[Series], path: Path) -> Series:
-    """All ``blocks`` of a file, of at least one labelled series, as one. The values go to the new file ``path`` and are
-    memory-mapped; ids are not kept. Raises DataError for a series without steps.
+    """All ``blocks`` of a file, of at least one labelled series, as one; ids are not kept.
+
+    The values go to the new file ``path``, the times of steps, where there are any, to one beside it that ends in .times. Both
+    are memory-mapped.
+
+    Raises DataError for a series without steps.
     """
     known: dict[str, str] = {}  # equal words are one object: a million labels take the memory of a few
     labels: list[str] = []
@@ -25,11 +30,16 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
     times: list[Array] = []
     ends: list[Array] = []
     doubts: dict[str, None] = {}
-    with path.open("wb") as file:
+    beside = path.with_suffix(".times")
+    with path.open("wb") as file, ExitStack() as stack:
+        clock = None
         for block in blocks:
             if not block.lengths.all():
                 raise DataError(f"{block.place(int(block.lengths.argmin()))}: the series has no steps; leave it out")
             file.write(np.ascontiguousarray(block.values).data)
+            if block.steps is not None and block.steps.times is not None:
+                clock = clock or stack.enter_context(beside.open("wb"))
+                clock.write(np.ascontiguousarray(block.steps.times, np.float64).data)
             known |= {word: word for word in {*(block.labels or ()), *(block.groups or ())} if word not in known}
             labels += map(known.__getitem__, block.labels or ())
             groups += map(known.__getitem__, block.groups or ())
@@ -52,6 +62,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
         rows=np.concatenate(rows),
         ends=np.concatenate(ends) if ends else None,
         doubts=tuple(doubts),
+        steps=Steps(np.memmap(beside, np.float64, "r", shape=(int(offsets[-1]),))) if clock else None,
     )
 
 

@@ -11,6 +11,6 @@ In the order of their imports:
     time_stamps    the steps of a .ts file that have times
     ts             .ts -> series
     arff           ARFF -> series
-    rows_of_values  a row of values -> steps of several
+    shapes/        series as a file has them -> series as they are asked for
     formats        a file or a folder -> series, by its format
 """

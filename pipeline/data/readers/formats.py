@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.readers import arff, folders, limits, rows_of_values, ts
+from pipeline.data.readers import arff, folders, limits, ts
 from pipeline.data.readers.arrays import npz
+from pipeline.data.readers.shapes.asked import shaped
 from pipeline.data.readers.tables import layouts, part_files
 from pipeline.data.readers.tables.csv_table import open_csv
 from pipeline.data.readers.tables.parquet_table import open_parquet
@@ -41,7 +42,7 @@ def read(source: str, path: Path, columns: Columns, folder: Path | None = None) 
     try:
         count = 0
         found = _of_folder(source, path, columns, folder) if path.is_dir() else _of_file(source, path, columns, folder)
-        for block in rows_of_values.cut(found, columns):
+        for block in shaped(found, columns):
             count += len(block)
             if count > limits.SERIES:
                 raise DataError(

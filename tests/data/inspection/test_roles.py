@@ -80,10 +80,10 @@ def test_a_wide_table_is_known_by_its_numbered_columns(tmp_path):
     assert (columns.layout, columns.label, columns.id, columns.channels) == ("wide", "kind", "", ())
 
 
-def test_rows_of_one_id_with_several_classes_are_refused_with_what_to_do(tmp_path):
+def test_rows_of_one_id_with_several_classes_are_cut_into_windows(tmp_path):
     frame = long_table().with_columns(outcome=pl.Series(["a", "a", "b", "b"] * 40))
-    with pytest.raises(DataError, match=r"changes within them.*cut each recording"):
-        found(tmp_path, frame.drop("patient"))
+    got = found(tmp_path, frame.drop("patient"))
+    assert got.columns.window == 2 and any("changes within" in line for line in got.reasons)
 
 
 def test_a_table_without_a_class_is_refused(tmp_path):

@@ -22,9 +22,9 @@ import polars as pl
 from pipeline.data.readers import cells
 from pipeline.data.readers.tables import list_cells
 from pipeline.data.readers.tables.row_order import by_series
-from pipeline.data.readers.tables.rows import Rows, shared
+from pipeline.data.readers.tables.rows import Numbers, Rows, shared
 from pipeline.data.readers.tables.table import Table, Wanted, blocks, find_roles
-from pipeline.data.series import Array, Columns, Series, offsets_of, place
+from pipeline.data.series import Array, Columns, Series, Steps, offsets_of, place
 from pipeline.errors import DataError, quoted
 
 STEP = re.compile(r"(.+)_(\d{1,9})")
@@ -47,9 +47,24 @@ def read(table: Table, columns: Columns, folder: Path | None = None) -> Iterator
     else:
         names = tuple(others)
         channels = tuple(names[number] for number in cells.choose(table.path, names, columns))
+        if "id" not in roles:
+            table, roles = _one_series(table, roles)
         wanted = Wanted(columns, roles, tuple(others[name] for name in channels))
         for rows in by_series(table, wanted, folder):
             yield _group(table, rows, channels, wanted)
+
+
+def _one_series(table: Table, roles: dict[str, int]) -> tuple[Table, dict[str, int]]:
+    """A table without ids as one of a single series, which is called 0, and its roles."""
+
+    def read(wanted: Wanted) -> Iterator[Rows]:
+        inner = {role: column for role, column in wanted.roles.items() if role != "id"}
+        counted = not inner and not wanted.numbers  # something must be read for the rows to be counted
+        for rows in table.read(Wanted(wanted.columns, {"group": 0} if counted else inner, wanted.numbers)):
+            heads = rows.heads.select("first")[:1] if counted else rows.heads
+            yield replace(rows, heads=heads.with_columns(id=pl.lit("0", pl.String)))
+
+    return replace(table, read=read), {"id": 0, **roles}
 
 
 def _group(table: Table, rows: Rows, channels: tuple[str, ...], wanted: Wanted) -> Series:
@@ -58,14 +73,29 @@ def _group(table: Table, rows: Rows, channels: tuple[str, ...], wanted: Wanted) 
     starts = rows.first[new]
     order = _order_of_time(table, rows, starts, wanted) if rows.time is not None else None
     for role in wanted.words:
-        if (rows.heads[role].ne_missing(rows.heads[role].shift()).to_numpy() & ~new).any():
+        changes = (rows.heads[role].ne_missing(rows.heads[role].shift()).to_numpy() & ~new).any()
+        if changes and not (role == "label" and wanted.columns.window):
             _refuse_change(table, rows, starts, order, wanted, role)
     values = rows.values if order is None else np.take(rows.values, order, axis=0)
     time = None if rows.time is None else rows.time.to_numpy() if order is None else rows.time.to_numpy()[order]
     offsets = np.append(starts, len(rows))
     heads = rows.heads.filter(new)
     times, ends = (None, None) if time is None else (time[starts], time[offsets[1:] - 1])
-    return replace(_series(table, heads, rows.places[starts], values, offsets, channels), times=times, ends=ends)
+    made = _series(table, heads, rows.places[starts], values, offsets, channels)
+    return replace(made, times=times, ends=ends, steps=_steps_of(rows, order, time, wanted))
+
+
+def _steps_of(rows: Rows, order: Array | None, time: Array | None, wanted: Wanted) -> Steps:
+    """What is known of each step: its time, and for windows its label and where it stands."""
+    if not wanted.columns.window:
+        return Steps(time)
+    places = rows.places if order is None else rows.places[order]
+    if "label" not in wanted.roles:
+        return Steps(time, places)
+    numbers = Numbers()
+    labels = np.repeat(numbers.of(rows.heads["label"]).astype(np.int64), rows.lengths)
+    labels = labels if order is None else labels[order]
+    return Steps(time, places, labels, tuple(numbers.words().to_list()))
 
 
 def _order_of_time(table: Table, rows: Rows, starts: Array, wanted: Wanted) -> Array | None:

@@ -100,7 +100,8 @@ def worded(table: Table, wanted: Wanted, heads: pl.DataFrame, places: Array) -> 
 def find_roles(table: Table, columns: Columns) -> dict[str, int]:
     """The places of the columns that are the id, time, label and group.
 
-    In a wide table, id and time may be absent under their usual names; for prediction, label and group may be absent.
+    In a wide table, id and time may be absent under their usual names; for prediction, label and group may be absent. A long
+    table without an id is one series, to be predicted or to be cut into windows.
     Raises DataError, with the nearest name, for a column that must be there and is not.
     """
     wide = columns.layout == "wide"
@@ -112,7 +113,8 @@ def find_roles(table: Table, columns: Columns) -> dict[str, int]:
         if name in table.names:
             found[role] = table.names.index(name)
         elif not name:
-            if (role == "id" and not wide) or (role == "label" and columns.labelled):
+            several = role == "id" and not wide and not columns.window  # series, which only ids tell apart
+            if columns.labelled and (several or role == "label"):
                 raise DataError(f"{table.path}: {key} names no column; type {key}=NAME with one of: {some(table.names)}")
         elif role in ("label", "group") and not columns.labelled:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pipeline.data.readers import cells
@@ -12,7 +12,7 @@ from pipeline.errors import DataError
 MOST = 12  # numbers that a message offers
 
 
-def cut(blocks: Iterator[Series], columns: Columns) -> Iterator[Series]:
+def cut(blocks: Iterable[Series], columns: Columns) -> Iterator[Series]:
     """Each series of ``columns.steps`` steps, which hold its values in their order, equally many each; as it is if that is 0.
 
     Raises DataError for series of several channels, of another number of values than the first, or of one that the steps do

@@ -1,0 +1,85 @@
+"""The times of the steps of a series: whether they are even, and what becomes of them.
+
+Times that are dates are measured in seconds, numbers as they are. Shapes: S steps of all series of a block, N series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.data.series import Array, Columns, Series, Steps
+from pipeline.errors import DataError, quoted
+
+ELAPSED = "elapsed"  # the channel of the time since the step before
+UNEVEN = 0.5  # by which share of the mean distance of two steps one must differ from it
+
+
+def doubted(blocks: Iterable[Series], columns: Columns) -> Iterator[Series]:
+    """The blocks, the first one with uneven steps with a line that says so, where nothing is done about it."""
+    said = columns.timed or columns.elapsed or not columns.labelled
+    for block in blocks:
+        line = "" if said else _uneven(block)
+        said = said or bool(line)
+        yield replace(block, doubts=(*block.doubts, line)) if line else block
+
+
+def read(blocks: Iterable[Series], columns: Columns) -> Iterator[Series]:
+    """The blocks with what ``columns`` asks of their times, and nothing else of their steps: as a channel (``elapsed``), or
+    in ``Series.steps`` to resample by (``timed``). Raises DataError if there are none, or the channel is there already.
+    """
+    for block in blocks:
+        made = _with_elapsed(block, columns) if columns.elapsed else block
+        times = None if made.steps is None or not columns.timed else made.steps.times
+        yield made if made.steps is None else replace(made, steps=None if times is None else Steps(_since_begin(made, times)))
+
+
+def _gaps(block: Series, times: Array) -> Array:
+    """(S) float64, the time since the step before; 0 for the first step of a series."""
+    gaps = np.zeros(len(times))
+    between = np.diff(times)
+    gaps[1:] = between / np.timedelta64(1, "s") if between.dtype.kind == "m" else between
+    gaps[block.offsets[:-1]] = 0
+    return gaps
+
+
+def _since_begin(block: Series, times: Array) -> Array:
+    """(S) float64, the time since the first step of each series."""
+    between = times - np.repeat(times[block.offsets[:-1]], block.lengths)
+    since: Array = between / np.timedelta64(1, "s") if between.dtype.kind == "m" else between.astype(np.float64)
+    return since
+
+
+def _uneven(block: Series) -> str:
+    """What is said of the first series whose steps are not evenly apart in time; "" if there is none."""
+    times = None if block.steps is None else block.steps.times
+    if times is None or not len(block):
+        return ""
+    gaps = _gaps(block, times)
+    mean = np.add.reduceat(gaps, block.offsets[:-1]) / np.maximum(block.lengths - 1, 1)  # (N)
+    far = abs(gaps - np.repeat(mean, block.lengths)) > UNEVEN * np.repeat(mean, block.lengths)
+    far[block.offsets[:-1]] = False
+    if not far.any():
+        return ""
+    number = int(np.searchsorted(block.offsets, far.argmax(), side="right")) - 1
+    own = gaps[block.offsets[number] + 1 : block.offsets[number + 1]]
+    unit = " s" if times.dtype.kind == "M" else ""
+    return (
+        f"the steps of series {quoted(block.ids[number])} are {own.min():g} to {own.max():g}{unit} apart in time, and a model "
+        "sees only their order; data.resample=STEPS interpolates at equal times, data.elapsed=true adds the time as a channel"
+    )
+
+
+def _with_elapsed(block: Series, columns: Columns) -> Series:
+    times = None if block.steps is None else block.steps.times
+    if times is None:
+        raise DataError(
+            f"{block.source}: data.elapsed needs the times of steps, which are in a long table with a column of times; name "
+            f"it with {columns.option('time')}"
+        )
+    if ELAPSED in block.channels:
+        raise DataError(f"{block.source}: has a channel {ELAPSED!r} already, which data.elapsed would add; leave one out")
+    gaps = _gaps(block, times).astype(block.values.dtype)
+    return replace(block, values=np.column_stack([block.values, gaps]), channels=(*block.channels, ELAPSED))
