@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipeline import config
@@ -12,6 +13,7 @@ from pipeline.data.inspection.frame import Found, Frame, counts_rows
 from pipeline.data.readers import folders
 
 LONGEST = 256  # steps of a window that is proposed
+TORN = 0.2  # of windows, the share that may have several labels
 
 
 def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[str, Any], folder: folders.Folder) -> Found:
@@ -35,16 +37,25 @@ def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[s
 def windows_for(frame: Frame, id_: str, label: str) -> tuple[int, str]:
     """The steps of windows, and why, if the label changes within recordings; 0 if it does not.
 
-    A third of what the label stays for, half of the time: of the windows most have one label.
+    As many as the label stays for, half of the time, or a half or a third of them: the most of which few windows have several
+    labels.
     """
     ids, labels = frame[id_], frame[label]
-    recording = (ids != ids.shift()).fill_null(True)
-    begins = recording | (labels != labels.shift()).fill_null(True)
-    if begins.sum() == recording.sum():
+    recording = (ids != ids.shift()).fill_null(True).to_numpy()
+    begins = np.flatnonzero(recording | (labels != labels.shift()).fill_null(True).to_numpy())
+    starts = np.flatnonzero(recording)
+    if len(begins) == len(starts):
         return 0, ""
-    starts = begins.arg_true()
-    stays = float(pl.concat([starts, pl.Series([len(ids)], dtype=starts.dtype)]).diff().drop_nulls().median())  # type: ignore[arg-type]
-    window = max(2, min(LONGEST, round(stays / 3)))
+    stays = float(np.median(np.diff(begins, append=len(ids))))
+    own = np.searchsorted(starts, begins, side="right") - 1
+    step = begins - starts[own]  # at which the label changes
+    counts = np.diff(starts, append=len(ids))
+    window = 2
+    for part in (1, 2, 3):
+        window = max(2, min(LONGEST, int(stays / part)))
+        torn = {*zip(own[step % window > 0].tolist(), (step[step % window > 0] // window).tolist(), strict=True)}
+        if len(torn) <= TORN * (counts // window).sum():
+            break
     said = f"{label!r} changes within rows of one {id_!r}, after {stays:g} steps half of the time"
     return window, f"{said}: recordings are cut into windows of {window} steps, each of the class that most of its steps have"
 

@@ -165,6 +165,31 @@ def test_one_recording_to_train_on_needs_no_id_where_it_is_cut(tmp_path):
 
 def test_init_proposes_windows_where_the_label_changes_within_an_id(tmp_path):
     found = roles.find("csv", table(tmp_path / "a.csv", recordings()))
-    assert (found.columns.id, found.columns.window, found.columns.label) == ("id", 10, "label")
+    assert (found.columns.id, found.columns.window, found.columns.label) == ("id", 30, "label")
     assert any("changes within" in line for line in found.reasons)
-    assert len(only("csv", tmp_path / "a.csv", **found.columns.model_dump())) == 36
+    assert len(only("csv", tmp_path / "a.csv", **found.columns.model_dump())) == 12
+
+
+@pytest.mark.parametrize(("run", "window"), [(10, 10), (7, 7), (45, 45)])
+def test_init_proposes_the_longest_windows_of_which_few_have_several_labels(tmp_path, run, window):
+    assert roles.find("csv", table(tmp_path / "a.csv", recordings(6, 90, run))).columns.window == window
+
+
+def test_init_proposes_short_windows_where_labels_change_at_any_step(tmp_path):
+    frame = recordings(6, 400).with_columns(label=pl.lit("a"))
+    begins = np.cumsum(np.random.default_rng(0).integers(20, 60, 200))
+    frame = frame.with_columns(label=pl.Series(["ab"[int(n) % 2] for n in np.searchsorted(begins, np.arange(2400), "right")]))
+    assert 10 <= roles.find("csv", table(tmp_path / "a.csv", frame)).columns.window <= 20
+
+
+def test_a_recording_whose_lines_end_with_a_mark_is_read_and_two_rows_on_a_line_are_called_so(tmp_path):
+    rows = [f"{u},{'Walk' if t < 20 else 'Jog'},{t * 50},{t},{-t}" for u in (1, 2) for t in range(40)]
+    asked = {"header": False, "id": "0", "label": "1", "time": "2", "window": 10}
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"{row}{',' if n == 5 else ''};\n" for n, row in enumerate(rows)))  # a cell more, of nothing
+    got = only("csv", path, **asked)
+    assert len(got) == 8 and got.labels == ("Walk", "Walk", "Jog", "Jog") * 2
+    np.testing.assert_array_equal(got.one(0), [[t, -t] for t in range(10)])
+    path.write_text(";\n".join(rows[:9]) + ";" + ";\n".join(rows[9:]) + ";\n")
+    with pytest.raises(DataError, match=r"line 9: 9 cells, but line 1 has 5, and ';' stands within: two rows are on one line"):
+        only("csv", path, **asked)

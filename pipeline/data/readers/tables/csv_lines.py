@@ -103,6 +103,8 @@ def _count(block: bytes, mark: str) -> int:
 def rows(path: Path, dialect: Dialect, first: int, block: bytes) -> tuple[Array, bytes]:
     """The line of each row of a block without the blank lines, and the text of these lines.
 
+    Where each line ends with a mark of its own, an empty cell more before that mark is none.
+
     Raises DataError for a line with too many or too few cells, or quotes that are not around a whole cell.
     """
     text = np.frombuffer(block, np.uint8)
@@ -114,14 +116,26 @@ def rows(path: Path, dialect: Dialect, first: int, block: bytes) -> tuple[Array,
     lines = first + np.arange(len(ends))
     cells = np.diff(np.searchsorted(breaks, ends), prepend=0) + 1  # of each line: one more than its separators
     blank = np.diff(ends, prepend=-1) == 1  # the line feed follows that of the line before
-    wrong = ~blank & (cells != len(dialect.names))
+    idle = (cells == len(dialect.names) + 1) & (text[ends - 1] == ord(dialect.separator)) & bool(dialect.ending)
+    wrong = ~blank & ~idle & (cells != len(dialect.names))
     if wrong.any():
         number = int(wrong.argmax())
-        problem = f"{cells[number]} cells, but the header names {len(dialect.names)} columns; give each row one cell a column"
-        raise fault(path, f"line {lines[number]}", problem)
+        line = text[ends[number - 1] + 1 if number else 0 : ends[number]].tobytes()
+        raise fault(path, f"line {lines[number]}", _uneven(dialect, int(cells[number]), line))
+    if idle.any():
+        block = np.delete(text, ends[idle] - 1).tobytes()
     if blank.any():
         block = b"\n".join(filter(None, block.split(b"\n"))) + b"\n"
     return lines[~blank], block
+
+
+def _uneven(dialect: Dialect, cells: int, line: bytes) -> str:
+    """What is said of a line that has not as many cells as there are columns."""
+    there = f"the header names {len(dialect.names)} columns" if dialect.header else f"line 1 has {len(dialect.names)}"
+    if dialect.ending and dialect.ending in line:
+        mark = dialect.ending.decode()
+        return f"{cells} cells, but {there}, and {mark!r} stands within: two rows are on one line; give each a line of its own"
+    return f"{cells} cells, but {there}; give each row one cell a column"
 
 
 def _quotes(path: Path, dialect: Dialect, first: int, text: Array, ends: Array) -> Array:
