@@ -238,5 +238,10 @@ def _open(folder: Path, settings: Settings) -> Prepared:
         if not folder.exists():
             raise DataError(f"{folder}: not prepared yet; type: {COMMAND}") from None
         raise DataError(f"{error.filename}: {error.strerror}; {remedy}") from error
+    return Prepared(folder, manifest, digest_of(manifest))
+
+
+def digest_of(manifest: Manifest) -> str:
+    """The SHA-256 of all that a folder holds, wherever it lies and whatever is known of its raw files."""
     content = manifest.model_dump_json(exclude={"settings", "source_files", "repeated", "repeated_rows", "rules", "doubts"})
-    return Prepared(folder, manifest, hashlib.sha256(content.encode()).hexdigest())
+    return hashlib.sha256(content.encode()).hexdigest()

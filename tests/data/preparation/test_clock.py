@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import polars as pl
 import pytest
 
 from pipeline import config
-from pipeline.data import clean
+from pipeline.data import clean, prepared
+from pipeline.data.manifest import Manifest
 from pipeline.data.preparation.folder import prepare
-from pipeline.data.prepared import folder_of, settings_of
+from pipeline.data.prepared import folder_of, open_prepared, settings_of
 from pipeline.errors import ConfigError, DataError
 from tests.support.launching import succeed
 from tests.support.predicting import export_untrained, rows_of
@@ -78,12 +80,25 @@ def test_points_in_time_are_those_of_numpy(tmp_path):
 
 
 def test_what_was_prepared_before_times_counted_is_opened_for_what_was_trained_on_it_only(tmp_path):
-    old = data(irregular(tmp_path / "a.csv"), "data.resample=3")
-    settings = settings_of(old)
-    assert "resample_rules" in settings and folder_of(old) != folder_of(
-        old, {key: value for key, value in settings.items() if key != "resample_rules"}
-    )
-    for other in (data(tmp_path / "a.csv"), data(tmp_path / "a.csv", "data.resample=3", "data.time=''")):
+    new = data(irregular(tmp_path / "a.csv"), "data.resample=3")
+    found = prepare(new)
+    settings = {key: value for key, value in settings_of(new).items() if key != "resample_rules"}
+    former = folder_of(new, settings)
+    assert former != found.folder, "a folder of steps taken as even is not taken for one of times"
+    found.folder.rename(former)
+    content = json.loads((former / "manifest.json").read_text())
+    content["settings"] = settings
+    del content["series"]["timed"]
+    (former / "manifest.json").write_text(json.dumps(content))
+    digest = prepared.digest_of(Manifest.model_validate_json((former / "manifest.json").read_bytes()))
+    assert open_prepared(new, trained_on=digest).folder == former
+    with pytest.raises(DataError, match="not prepared yet"):
+        open_prepared(new, trained_on="another")
+
+
+def test_only_what_times_decide_is_prepared_anew(tmp_path):
+    path = irregular(tmp_path / "a.csv")
+    for other in (data(path), data(path, "data.resample=3", "data.time=''")):
         assert "resample_rules" not in settings_of(other)
 
 
