@@ -19,6 +19,8 @@ from pipeline.data.series import Columns
 from pipeline.errors import DataError
 
 MOST_CLASSES = 50
+LONG = 20  # rows that a recording has at least, where columns have no names
+RISES = (pl.col("time").diff().over("id") > 0).all()
 WIDE = 8  # numbered columns that make a table a wide one
 
 
@@ -134,8 +136,9 @@ def _id(frame: Frame, left: list[str], label: str) -> str | None:
         own += distinct / len(frame)  # of several, the finest
         if one_class and own > score:
             best, score = name, own
-        elif not one_class and together and names.means(name, f"{names.ID} {names.GROUP}"):
-            mixed = name
+        elif not one_class and together and mixed is None:
+            few = name.isdecimal() and distinct * LONG <= len(frame)  # a place is no name, and says nothing
+            mixed = name if few or names.means(name, f"{names.ID} {names.GROUP}") else None
     return best if score >= 4 else mixed
 
 
@@ -146,6 +149,8 @@ def _time(frame: Frame, left: list[str], id_: str) -> str | None:
             continue
         named = names.means(name, names.TIME) or frame[name].dtype.is_temporal()
         steps = pl.DataFrame({"time": frame[name], "id": frame[id_]})
+        if name.isdecimal():  # a place is no name
+            named = frame[name].dtype.is_integer() and bool(steps.select(RISES).item())
         if named and steps.select((pl.col("time") != pl.col("time").shift().over("id")).mean()).item() > 0.9:
             return name
     return None

@@ -183,13 +183,16 @@ def test_init_proposes_short_windows_where_labels_change_at_any_step(tmp_path):
 
 
 def test_a_recording_whose_lines_end_with_a_mark_is_read_and_two_rows_on_a_line_are_called_so(tmp_path):
-    rows = [f"{u},{'Walk' if t < 20 else 'Jog'},{t * 50},{t},{-t}" for u in (1, 2) for t in range(40)]
+    rows = [f"{u},{'Walk' if t < 20 else 'Jog'},{t * 50},{t % 7}.5,{-t % 5}.25" for u in (1, 2) for t in range(40)]
     asked = {"header": False, "id": "0", "label": "1", "time": "2", "window": 10}
     path = tmp_path / "a.txt"
     path.write_text("".join(f"{row}{',' if n == 5 else ''};\n" for n, row in enumerate(rows)))  # a cell more, of nothing
     got = only("csv", path, **asked)
     assert len(got) == 8 and got.labels == ("Walk", "Walk", "Jog", "Jog") * 2
-    np.testing.assert_array_equal(got.one(0), [[t, -t] for t in range(10)])
+    np.testing.assert_array_equal(got.one(0), [[t % 7 + 0.5, -t % 5 + 0.25] for t in range(10)])
+    found = roles.find("csv", path).columns
+    assert (found.header, found.layout, found.id, found.label, found.time) == (False, "long", "0", "1", "2")
+    assert (found.window, found.channels) == (20, ("3", "4"))
     path.write_text(";\n".join(rows[:9]) + ";" + ";\n".join(rows[9:]) + ";\n")
     with pytest.raises(DataError, match=r"line 9: 9 cells, but line 1 has 5, and ';' stands within: two rows are on one line"):
         only("csv", path, **asked)
