@@ -8,6 +8,7 @@ In the order of their imports:
     part_files    parts on disk, written as streams
     image_parts   images -> the parts of a prepared folder
     series_split  which series make which part, and of which class each is
+    doubts        what is strange about series -> lines of text
     series_parts  series -> the parts of a prepared folder, in bounded memory
     report        what a prepared folder holds, in numbers
     folder        raw -> prepared/, whole or not at all; what changed is refused

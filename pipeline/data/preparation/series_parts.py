@@ -15,7 +15,7 @@ from pipeline import config, files
 from pipeline.data import clean
 from pipeline.data.clean import Cleaning
 from pipeline.data.manifest import Channels, Content, Name, PartFile, PartInfo, SeriesInfo
-from pipeline.data.preparation import part_files, series_split
+from pipeline.data.preparation import doubts, part_files, series_split
 from pipeline.data.preparation.moments import Moments, folded
 from pipeline.data.preparation.series_split import Part
 from pipeline.data.preparation.spool import repeated, spool
@@ -67,7 +67,13 @@ def write(folder: Path, data: config.Data) -> Content:
             high=tuple(found.high.tolist()),
         ),
         doubts=tuple(
-            dict.fromkeys(line for series in read for line in series.doubts) | dict.fromkeys(series_split.torn(chosen, data))
+            dict.fromkeys(
+                [
+                    *(line for series in read for line in series.doubts),
+                    *series_split.torn(chosen, data),
+                    *doubts.of(train, class_names),
+                ]
+            )
         ),
         left_out=sum(map(len, read)) - sum(len(part.rows) for part in chosen.values()),
         adapted=adapted,

@@ -19,9 +19,11 @@ CACHED = 2**16  # numbers that a processor keeps at hand
 LARGEST = float(np.finfo(np.float32).max)
 MISSING = ("?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")  # in lower case
 TRUTH = ("true", "false")  # in lower case
-NUMBER = re.compile(r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?")  # nothing is tried twice: a cell may be long
-WHOLE = re.compile(r"([-+]?)(0|[1-9]\d*)\.0*")
-POWER = re.compile(r"[-+]?\d(?:\.\d*)?[eE][-+]\d+")  # as programs print it: 2E00 and 12e456 are codes
+# nothing is tried twice: a cell may be long
+NUMBER = re.compile(r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?", re.ASCII)
+THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+", re.ASCII)
+WHOLE = re.compile(r"([-+]?)(0|[1-9]\d*)\.0*", re.ASCII)
+POWER = re.compile(r"[-+]?\d(?:\.\d*)?[eE][-+]\d+", re.ASCII)  # as programs print it: 2E00 and 12e456 are codes
 EXACT = 2**53  # up to here each integer is a float64
 NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
 

@@ -1,7 +1,8 @@
 """Series in an .npz file, in one of two forms.
 
-Stacked, if there is an array ``values``, or ``X`` with labels: (N, T, F) or (N, T) for series of one length; (N, T, F) with
-``lengths`` (N) for series padded at their end; (S, F) or (S) end to end with ``offsets`` (N + 1) or ``lengths`` (N).
+Stacked, if there is an array ``values``, or ``X`` with labels: (N, T, F) or (N, T) for series of one length, or ended by
+steps of NaN alone; (N, T, F) with ``lengths`` (N) for series padded at their end; (S, F) or (S) end to end with ``offsets``
+(N + 1) or ``lengths`` (N).
 
 One array a series, (T, F) or (T), under a key of its own; the order of the keys is that of the series.
 
@@ -70,10 +71,28 @@ def _stacked(archive: Archive, name: str, columns: Columns, roles: dict[str, str
         own = lengths[piece]
         if exchanged:
             block = block.swapaxes(1, 2)
+        if not counted:
+            own = _ends(block, archive, name, piece.start)
         if not packed and (own < shape[1]).any():
             block = block[np.arange(shape[1]) < own[:, None]]
         yield replace(_series(block, own, piece, facts), doubts=doubts)
     facts.refuse_repeated(pieces)
+
+
+def _ends(block: Array, archive: Archive, name: str, first: int) -> Array:
+    """(N) the steps of (N, T) or (N, T, F) up to the last with a value: as in a wide table, what is missing behind is no step.
+
+    ``first``: the number of the first series, for the message about one without values.
+    """
+    steps = block.shape[1]
+    if block.dtype.kind != "f" or not np.isnan(block[:, -1]).reshape(len(block), -1).all(1).any():
+        return np.full(len(block), steps)
+    there: Array = np.any(~np.isnan(block).reshape(len(block), steps, -1), axis=2)
+    empty = np.flatnonzero(there.sum(1) == 0)
+    if len(empty):
+        raise archive.fault(name, f"{place('series', first + int(empty[0]))} has no value; leave it out")
+    ends: Array = steps - there[:, ::-1].argmax(1)
+    return ends
 
 
 def _keyed(archive: Archive, columns: Columns, roles: dict[str, str]) -> Iterator[Series]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.data.readers.cells import MISSING, NUMBERS, TRUTH, is_number
+from pipeline.data.readers.cells import MISSING, NUMBERS, THOUSANDS, TRUTH, is_number
 from pipeline.data.readers.tables import csv_lines
 from pipeline.data.readers.tables.csv_dialect import Dialect
 from pipeline.data.readers.tables.rows import Rows, dense
@@ -152,9 +152,13 @@ class _Parser:
 
     def _no_number(self, line: int, column: int, cell: str) -> DataError:
         if self.decimal == "." and is_number(cell, ",") and self.wanted.columns.labelled:
-            return self.table.fault(
-                line, column, f"{quoted(cell)} is not a number; write a decimal point, or set data.decimal=','"
-            )
+            remedy = "write a decimal point, or set data.decimal=','"
+            if THOUSANDS.fullmatch(cell):  # as a decimal comma it would be another number, without a word
+                remedy = "if the comma sets thousands apart, take it out; if it is a decimal comma, set data.decimal=','"
+            return self.table.fault(line, column, f"{quoted(cell)} is not a number; {remedy}")
+        if cell == self.table.names[column]:
+            problem = f"{quoted(cell)} is the name of this column: line {line} is the header once more; leave it out"
+            return self.table.fault(line, column, problem)
         if self.dialect.header and line == self.dialect.first and not is_number(cell, ","):
             problem = (
                 f"{quoted(cell)} is not a number; if this line holds units or a second header, leave it out; else {NUMBERS}"

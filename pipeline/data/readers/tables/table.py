@@ -16,6 +16,7 @@ from pipeline.data.series import PART, WORD, Array, Columns, place, refuse_unfit
 from pipeline.errors import DataError, quoted, some
 
 DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f")
+OFFSET = re.compile(r".*\d\d:\d\d.*[+-]\d\d(?::?\d\d)?")  # a time of day, and how far it is from UTC
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,13 @@ def _of_classes(heads: pl.DataFrame, role: str) -> pl.DataFrame:
     return heads.with_columns(words.replace(other)) if other else heads
 
 
+def _dates(words: pl.Series, offset: bool) -> pl.Series:
+    """Dates of words, null where there is none. ``offset``: each says how far it is from UTC, and the dates are in UTC."""
+    plain, end = (words, "%#z") if offset else (words.str.strip_suffix("Z"), "")
+    forms = (form + end for form in DATES[offset:])
+    return pl.select(pl.coalesce(plain.str.to_datetime(form, time_unit="us", strict=False) for form in forms)).to_series()
+
+
 def _time(table: Table, rows: Rows, column: int, kind: pl.DataType | None) -> pl.Series:
     """Times as float64 or dates: all like the first, which is of ``kind`` if there were blocks before."""
     assert rows.time is not None
@@ -179,13 +187,11 @@ def _time(table: Table, rows: Rows, column: int, kind: pl.DataType | None) -> pl
     if stored.dtype == pl.String:
         time = stored.cast(pl.Float64, strict=False)
         if isinstance(kind, pl.Datetime) or (kind is None and time[0] is None):
-            plain = stored.str.strip_suffix("Z")
-            time = pl.select(
-                pl.coalesce(plain.str.to_datetime(form, time_unit="us", strict=False) for form in DATES)
-            ).to_series()
+            time = _dates(stored, bool(kind.time_zone if isinstance(kind, pl.Datetime) else OFFSET.fullmatch(stored[0])))
     wrong = ~time.is_finite().fill_null(False) if time.dtype == pl.Float64 else time.is_null()
     if wrong.any():
         row = wrong.arg_max() or 0
         problem = f"{quoted(str(stored[row]))} is no time, or none like those before it"
-        raise table.fault(rows.places[row], column, f"{problem}; write all as numbers, or all as YYYY-MM-DD HH:MM:SS")
+        remedy = "write all as numbers, or all as YYYY-MM-DD HH:MM:SS, with +HH:MM or without"
+        raise table.fault(rows.places[row], column, f"{problem}; {remedy}")
     return time

@@ -1,0 +1,133 @@
+"""What is strange about the user's series, as lines of text: channels that are no measurements, odd values.
+
+Nothing is refused for it: there may be a reason. Shapes: N series, S steps of all of them, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pipeline.data.series import Array, Columns, Series
+from pipeline.errors import quoted, some
+
+BLOCK = 2**18  # values looked at together
+FEW = 64  # different values of a channel that may be a code of the class
+# what programs write where there is no value, and how much it must stand apart, in widths of the range of the others
+STAND_INS = [sign * value for value in (99.0, 999.0, 9999.0, 99999.0, 999999.0, 32768.0, 1e20, 1e30) for sign in (-1, 1)]
+APART = 3.0
+
+
+def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
+    """The lines about all ``series`` of a file, whose values may be memory-mapped; they are read once, in order."""
+    yield from _of_classes(class_names)
+    found = _Channels(series)
+    found.read()
+    leave = f"name the others by {Columns().option('channels')}=[NAME, ...] if it is no measurement"
+    for channel, name in enumerate(map(quoted, series.channels)):
+        if found.low[channel] == found.high[channel]:
+            continue  # of which the report says so
+        if found.counts[channel]:
+            yield f"channel {name} counts the rows: {leave}"
+        elif found.tells(channel):
+            yield f"channel {name} alone tells the class of every series: a LEAK, unless it is known in use: {leave}"
+        elif found.within[channel]:
+            yield f"channel {name} is constant within every series, as the number of a person or a device is: {leave}"
+        if count := found.stand_in(channel):
+            value = found.low[channel] if found.low[channel] in STAND_INS else found.high[channel]
+            shown = f"channel {name} holds {value:g} {count} times, far outside its other values"
+            yield f"{shown}: if that stands for a missing value, leave the cell empty"
+
+
+def _of_classes(names: Sequence[str]) -> Iterator[str]:
+    """About classes whose names differ only in capitals, blanks, ``_`` and ``-``, or in zeros ahead of a number."""
+    called: dict[str, list[str]] = {}
+    for name in names:
+        plain = "".join(name.casefold().replace("_", " ").replace("-", " ").split())
+        called.setdefault((plain.lstrip("0") or "0") if plain.isdecimal() else plain, []).append(name)
+    for alike in called.values():
+        if len(alike) > 1 and not any(_number(name) for name in alike):
+            yield f"{some(alike)} are different classes; if they are one, write it in one way"
+
+
+def _number(name: str) -> bool:
+    """Whether a sign would be lost: -1 and 1 are two classes."""
+    return name[:1] in "+-" and name[1:].replace(".", "").isdecimal()
+
+
+def _pieces(series: Series) -> Iterator[slice]:
+    """The steps of all series, some at a time."""
+    steps, of_each = int(series.offsets[-1]), max(1, BLOCK // len(series.channels))
+    yield from (slice(begin, min(begin + of_each, steps)) for begin in range(0, steps, of_each))
+
+
+class _Channels:
+    """What is true of each channel (C): it ``counts`` the rows of the file or of each series, is constant ``within`` each
+    series, lies between ``low`` and ``high``."""
+
+    def __init__(self, series: Series) -> None:
+        self.series, channels = series, len(series.channels)
+        several = int(series.lengths.max()) > 1
+        self.counts, self._restarts, self.within = np.full((3, channels), several)
+        self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        self._labels = np.unique(np.array(series.labels), return_inverse=True)[1]
+        self._pairs: dict[int, set[tuple[float, int]]] = {channel: set() for channel in range(channels)}  # value, class
+
+    def read(self) -> None:
+        """Go through the values, each channel no further than something may still be true of it."""
+        offsets, last = self.series.offsets, slice(0, 0)
+        values, owner = np.empty((0, len(self.low))), np.empty(0, np.int64)
+        for piece in _pieces(self.series):
+            values = np.concatenate([values[last], np.asarray(self.series.values[piece], np.float64)])
+            owner = np.concatenate(
+                [owner[last], np.searchsorted(offsets, np.arange(piece.start, piece.stop), side="right") - 1]
+            )
+            self.low, self.high = np.fmin(self.low, np.fmin.reduce(values)), np.fmax(self.high, np.fmax.reduce(values))
+            self._compare(values, owner)
+            for channel in list(self._pairs):
+                self._pair(channel, values[:, channel], self._labels[owner])
+            last = slice(-1, None)  # the step before those of the next piece
+        self.counts |= self._restarts
+
+    def _compare(self, values: Array, owner: Array) -> None:
+        """Each step with the one before it."""
+        left = self.counts | self._restarts | self.within
+        if left.any() and len(values) > 1:
+            step, inner = np.diff(values[:, left], axis=0), np.diff(owner) == 0
+            self.counts[left] &= (step == 1).all(0)
+            self._restarts[left] &= (step[inner] == 1).all(0)
+            self.within[left] &= ((step == 0) | np.isnan(step))[inner].all(0)
+
+    def _pair(self, channel: int, values: Array, labels: Array) -> None:
+        """Note which value stands with which class, until there are too many, or one stands with two."""
+        there = ~np.isnan(values)
+        distinct, place = np.unique(values[there], return_inverse=True)
+        pairs = self._pairs[channel]
+        if len(distinct) <= FEW:
+            classes = int(self._labels.max()) + 1
+            pairs |= {
+                (float(distinct[pair // classes]), int(pair % classes)) for pair in np.unique(place * classes + labels[there])
+            }
+        known = {value for value, _ in pairs}
+        if len(distinct) > FEW or len(known) > FEW or len(known) < len(pairs):
+            del self._pairs[channel]
+
+    def tells(self, channel: int) -> bool:
+        """Whether a value, and there are few, stands with one class only."""
+        pairs = self._pairs.get(channel, set())
+        return 2 * len(pairs) <= len(self._labels) and len({label for _, label in pairs}) > 1
+
+    def stand_in(self, channel: int) -> int:
+        """How often the least or the largest value stands there, if it may stand for a missing one; else 0."""
+        extreme = next((value for value in (self.low[channel], self.high[channel]) if value in STAND_INS), None)
+        if extreme is None:
+            return 0
+        low, high, count = np.inf, -np.inf, 0
+        for piece in _pieces(self.series):
+            values = np.asarray(self.series.values[piece, channel], np.float64)
+            others = values[values != extreme]
+            count += int((values == extreme).sum())
+            low, high = min(low, np.nanmin(others, initial=np.inf)), max(high, np.nanmax(others, initial=-np.inf))
+        apart = low - extreme if extreme < low else extreme - high
+        return count if count > 1 and high > low and apart > APART * (high - low) else 0
