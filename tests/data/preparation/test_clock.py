@@ -107,7 +107,7 @@ def test_uneven_steps_are_said_with_what_to_do(tmp_path):
     assert "series 's0' are 1 to 9 apart" in line and "data.resample=STEPS" in line and "data.elapsed=true" in line
     pl.DataFrame(
         [
-            {"id": f"s{n}", "time": t + 0.2 * (t % 3 == 1), "label": "ab"[n % 2], "x": float(t)}
+            {"id": f"s{n}", "time": t + 0.2 * (t % 3 == 1), "label": "ab"[n % 2], "x": float(t * t)}
             for n in range(12)
             for t in range(9)
         ]

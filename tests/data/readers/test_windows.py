@@ -111,7 +111,7 @@ def test_no_person_is_on_two_sides_of_a_split_unless_it_is_asked_for(tmp_path):
     found = prepare(data)
     persons = {name: {int(row) // 11 for row in found.part(name).index} for name in found.manifest.parts}
     assert not persons["train"] & persons["test"] and not persons["train"] & persons["valid"]
-    assert not found.manifest.doubts
+    assert not any("data.split" in line for line in found.manifest.doubts)
     other = prepare(settings(path, "data.stride=5", "data.split=stratified"))
     assert any("data.split" in line and "windows" in line for line in other.manifest.doubts)
 
