@@ -75,15 +75,17 @@ eval: setup ## measure the best checkpoint of RUN on the test split
 export: setup ## write safetensors, ONNX and torch.export files of RUN, each checked
 	@$(PIPELINE) export $(OF_RUN)
 
-all: setup ## everything: prepare, train, evaluate, export, summary; with SEEDS=5: prepare, seeds
+all: setup ## everything: prepare, train, evaluate, export, summary; SEEDS=5: prepare, seeds; ARGS=train.folds=5: prepare, train
 	@$(MAKE) --no-print-directory prep
 ifneq ($(SEEDS),)
 	@$(MAKE) --no-print-directory seeds
 else
 	@$(MAKE) --no-print-directory train
+ifeq ($(filter-out train.folds=0,$(filter train.folds=%,$(ARGS))),)
 	@$(MAKE) --no-print-directory eval
 	@$(MAKE) --no-print-directory export
 	@$(MAKE) --no-print-directory summary
+endif
 endif
 
 seeds: setup ## train and evaluate CONFIG with SEEDS seeds: mean and standard deviation
