@@ -71,7 +71,8 @@ def start(track: Track, folder: Path, resolved: dict[str, Any], job: str) -> Tra
     """
     views: list[_View] = []
     for backend in track.backends if rank() == 0 else ():
-        if backend == "wandb" and os.environ.get("WANDB_MODE") == "disabled":
+        off = os.environ.get("WANDB_MODE") == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes")
+        if backend == "wandb" and off:
             continue
         try:
             if not importlib.util.find_spec(backend):

@@ -171,8 +171,13 @@ def test_service_process_that_dies_or_hangs_does_not_stop_the_run(signal: str, r
     assert line.startswith("wandb: ") and reason in line and line.endswith("; the job goes on without it")
 
 
-def test_wandb_mode_disabled_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+@pytest.mark.parametrize(
+    ("variable", "value"), [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true"), ("WANDB_DISABLED", "1")]
+)
+def test_wandb_that_is_switched_off_starts_nothing(
+    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
     tracker = trackers.start(Track(), tmp_path, {}, "train")
     tracker.log({"train/loss": 1.0}, 1)
     tracker.finish()
