@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from tempfile import TemporaryFile
 from threading import Lock
 from typing import IO
+
+LATE = 0.02  # seconds for other threads of the library, which may be about to write of the same fault
 
 
 class _Screen:
@@ -29,6 +32,7 @@ class _Screen:
             yield
         except dropped:
             self._dropped = True
+            time.sleep(LATE)
             raise
         finally:
             with self._lock:
