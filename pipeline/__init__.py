@@ -5,7 +5,6 @@ Each package imports only from those above it; the map of its modules stands in 
     errors        what a user can put right, and how a name is shown
     files         files and folders that are whole or absent
     config/       YAML file + overrides -> validated, immutable sections
-    screen/       what is typed on a terminal and what is shown there
     model/        the network: RecurrentClassifier and what it is made of
     distributed/  this process among the others
     data/         raw data -> prepared/ -> batches

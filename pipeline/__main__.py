@@ -11,8 +11,8 @@ import typer
 
 from pipeline import __version__
 from pipeline.errors import Printable
-from pipeline.screen.commands import Configured, OfExport, OfRun, Program
-from pipeline.screen.endings import ended
+from pipeline.stages.terminal.commands import Configured, OfExport, OfRun, Program
+from pipeline.stages.terminal.endings import ended
 
 if TYPE_CHECKING:
     from pipeline.config import Config

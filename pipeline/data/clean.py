@@ -15,6 +15,8 @@ from pipeline.data.manifest import Channels
 from pipeline.data.series import Array, Where, offsets_of, place, steps_of
 from pipeline.errors import DataError
 
+EVEN = 1e-4  # of the mean distance of two steps: the times of a day in float64 seconds are no more exact
+
 
 class Cleaning(config.Policies, Channels):
     """The policies of the section ``data`` and what they took from the training split."""
@@ -122,10 +124,15 @@ def _even(lengths: Array, steps: int) -> tuple[Array, Array]:
 
 
 def _at_times(times: Array, lengths: Array, steps: int) -> tuple[Array, Array]:
-    """``_even``, but for points that lie evenly in time, of steps at ``times`` (S), which ascend in each series."""
-    offsets = offsets_of(lengths)
-    low, share = np.zeros((len(lengths), steps), np.int64), np.zeros((len(lengths), steps))
-    for number in np.flatnonzero(lengths > 1).tolist():
+    """``_even``, but for points that lie evenly in time, of steps at ``times`` (S), which ascend in each series.
+
+    Steps that are evenly apart, but for ``EVEN``, are taken as even: whether their times are there changes no bit.
+    """
+    offsets, (low, share) = offsets_of(lengths), _even(lengths, steps)
+    begins = offsets[:-1]
+    apart = np.repeat((times[offsets[1:] - 1] - times[begins]) / np.maximum(lengths - 1, 1), lengths)  # (S)
+    wanted = np.repeat(times[begins], lengths) + steps_of(lengths) * apart
+    for number in np.flatnonzero(np.logical_or.reduceat(abs(times - wanted) > EVEN * apart, begins)).tolist():
         own = times[offsets[number] : offsets[number + 1]]
         wanted = own[0] + (own[-1] - own[0]) * (np.arange(steps) / max(steps - 1, 1))
         before = np.searchsorted(own[1:-1], wanted, side="right")

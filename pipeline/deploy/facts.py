@@ -52,7 +52,7 @@ class SeriesFacts(config.Policies, SeriesInfo):
         """Without what says nothing here and is unknown to other readers of format 1."""
         return {key: getattr(columns, key) for key in config.FIRST} | columns.later
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property
     def features(self) -> tuple[str, ...]:
         """(F) the name of each; those of indicators follow from those of their channels."""

@@ -36,7 +36,7 @@ def _torch() -> Iterator[None]:
     cudnn, threads = torch.backends.cudnn, torch.get_num_threads()
     algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     deterministic, tf32, workspace = cudnn.deterministic, cudnn.allow_tf32, os.environ.get(WORKSPACE)
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]  # of torch
     try:
         with torch.random.fork_rng(devices=devices):
             yield

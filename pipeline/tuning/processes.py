@@ -9,9 +9,8 @@ from pipeline import config
 from pipeline.model.convolutions import KERNELS
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-ENOUGH = (
-    1e8  # multiplications in the forward pass of a process's share of a batch; below, the exchange took longer than it saved
-)
+# multiplications in the forward pass of a process's share of a batch; below, the exchange took longer than it saved
+ENOUGH = 1e8
 MOST = 4  # processes by default; more were not measured
 
 

@@ -14,7 +14,7 @@ from pipeline import config
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.prepared import Prepared
 from pipeline.errors import DataError, UserError
-from tests.support.series_files import npz
+from tests.support.series_files import npz, only, read
 
 Cell = Callable[[int, int], object]
 
@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     ),
     "a label that changes": (
         table(label=lambda i, t: "ab"[t % 2]),
-        r"line 3, column 'label': 'b', but series 's0' has the label 'a'",
+        r"'b', but series 's0' has the label 'a' in another row; give all its rows the same, or set data\.window=STEPS",
     ),
     "a label that is missing": (table(label=lambda i, t: "" if i == 3 else "ab"[i % 2]), r"line 17, column 'label': is empty"),
     "an id that is missing": (table(id_=lambda i, t: "" if i == 3 else f"s{i}"), r"line 17, column 'id': is empty"),
@@ -148,6 +148,17 @@ def test_what_may_mean_two_things_is_refused_with_its_place(case: str, tmp_path:
     content, said = REFUSED[case]
     with pytest.raises(UserError, match=said):
         made(tmp_path, content)
+
+
+def test_where_one_series_needs_no_id_the_message_says_how_to_leave_it_out(tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text("time,x\n0,1\n1,2\n")
+    with pytest.raises(DataError, match=r"no column 'id'; .* by --id=NAME; if the file is one series: --id=''$"):
+        read("csv", path, labelled=False)
+    assert len(only("csv", path, labelled=False, id="")) == 1
+    path.write_text("time,x,label\n0,1,a\n1,2,b\n")
+    with pytest.raises(DataError, match=r"by data.id=NAME$"):
+        read("csv", path)
 
 
 DOUBTS: dict[str, tuple[str, str]] = {

@@ -93,7 +93,7 @@ def _names_rows(values: pl.Series) -> bool:
 def _most_within(frame: Frame, of: str, by: str) -> int:
     """The most different values of the column ``of`` in rows of one value of ``by``."""
     pairs = pl.DataFrame({"of": frame[of], "by": frame[by]})
-    return int(pairs.group_by("by").agg(pl.col("of").n_unique())["of"].max())  # type: ignore[arg-type]
+    return int(pairs.group_by("by").agg(pl.col("of").n_unique())["of"].max())  # type: ignore[arg-type]  # a number of rows
 
 
 def _label(frame: Frame, path: Path, rows: list[str]) -> str:

@@ -3,6 +3,7 @@
 In the order of their imports:
 
     limits         the largest of each thing that is read
+    held           what libraries write of a fault of their own, kept from the screen
     cells          words, numbers and messages that all readers share
     text_files     text, plain or gzip, as a stream
     folders        what lies in a folder: recordings by class, or part files

@@ -18,11 +18,11 @@ import numpy as np
 
 from pipeline import config, files
 from pipeline.data import split
+from pipeline.data.readers.held import held
 from pipeline.data.series import Array, refuse_unfit
 from pipeline.data.sources.checksums import Digests
 from pipeline.data.sources.raw import Raw
 from pipeline.errors import DataError
-from pipeline.screen.held import held
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # PIL's modes that lose nothing but colour
 # PIL's names of the formats of SUFFIXES. It goes by a file's content and knows forty more, some of which run other programs.
@@ -155,13 +155,13 @@ def _below(folder: Path, name: str) -> Iterator[str]:
     for place, _, names in os.walk(folder / name, onerror=_refuse):
         inner = Path(place).relative_to(folder).as_posix()
         for file in names:  # by words alone: a path is an object with each of its parts
-            if os.path.splitext(file)[1].lower() in SUFFIXES and _is_file(f"{place}/{file}"):  # noqa: PTH122
+            if os.path.splitext(file)[1].lower() in SUFFIXES and _is_file(f"{place}/{file}"):  # noqa: PTH122  # of a million images
                 yield f"{inner}/{file}"
 
 
 def _is_file(path: str) -> bool:
     try:
-        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116  # likewise
     except FileNotFoundError:
         return False
     except OSError as error:

@@ -102,6 +102,18 @@ def test_only_what_times_decide_is_prepared_anew(tmp_path):
         assert "resample_rules" not in settings_of(other)
 
 
+@pytest.mark.parametrize("apart", [1.0, 0.1, 60.0, 1 / 60])
+def test_even_times_change_no_bit(apart):
+    random = np.random.default_rng(0)
+    lengths = random.integers(2, 30, 200)
+    times = np.concatenate([np.arange(steps) * apart for steps in lengths])
+    values = random.normal(size=(int(lengths.sum()), 2)).astype(np.float32)
+    cleaning = clean.cleaning(config.Data(source="csv", path="a.csv", resample=7), ("x", "y"))
+    plain, _ = cleaning.apply(values, lengths, str)
+    timed, _ = cleaning.apply(values, lengths, str, times)
+    np.testing.assert_array_equal(plain, timed)
+
+
 def test_uneven_steps_are_said_with_what_to_do(tmp_path):
     (line,) = prepare(data(irregular(tmp_path / "a.csv"))).manifest.doubts
     assert "series 's0' are 1 to 9 apart" in line and "data.resample=STEPS" in line and "data.elapsed=true" in line

@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 
 from pipeline.data.readers import limits
+from pipeline.data.readers.held import held
 from pipeline.data.readers.tables import csv_lines, row_order
 from pipeline.errors import DataError
-from pipeline.screen.held import held
 from tests.support.series_files import csv, examples, long_frame, npz, only, packed, parquet, read, ts
 
 

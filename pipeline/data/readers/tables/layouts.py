@@ -124,10 +124,10 @@ def _refuse_change(table: Table, rows: Rows, starts: Array, order: Array | None,
     changed = words.ne_missing(words.shift()).to_numpy().copy()
     changed[starts] = False
     row = int(changed.argmax())
-    said = (
-        f"{quoted(words[row])}, but series {quoted(rows.words('id')[row])} has the {role} {quoted(words[row - 1])} in another"
-    )
-    raise table.fault(places[row], wanted.roles[role], f"{said} in another row; give all its rows the same")
+    name, before = quoted(rows.words("id")[row]), quoted(words[row - 1])
+    windows = ", or set data.window=STEPS to cut it into windows" if role == "label" else ""
+    said = f"{quoted(words[row])}, but series {name} has the {role} {before} in another row"
+    raise table.fault(places[row], wanted.roles[role], f"{said}; give all its rows the same{windows}")
 
 
 def _wide(table: Table, columns: Columns, roles: dict[str, int], others: dict[str, int]) -> Iterator[Series]:

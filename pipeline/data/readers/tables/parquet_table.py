@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 
 from pipeline.data.readers.cells import fault
+from pipeline.data.readers.held import held
 from pipeline.data.readers.tables import parquet_sizes
 from pipeline.data.readers.tables.parquet_sizes import Group
 from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.readers.tables.table import Table, Wanted, check_names, runs_of, tidy, worded
 from pipeline.data.series import Array
 from pipeline.errors import DataError, short
-from pipeline.screen.held import held
 
 BLOCK = 32 * 2**20  # bytes of decoded cells at a time, at 8 bytes a cell
 GROUP = 2**30  # of a row group, which is decoded once; a larger one is decoded again for each GROUP of its rows

@@ -120,18 +120,20 @@ def find_roles(table: Table, columns: Columns) -> dict[str, int]:
         elif role in ("label", "group") and not columns.labelled:
             continue
         elif not (wide and role in ("id", "time") and name == Columns.model_fields[role].default):
-            raise _unknown(table, name, key)
+            raise _unknown(table, name, key, role == "id" and (not columns.labelled or columns.window > 0))
     return found
 
 
-def _unknown(table: Table, name: str, key: str) -> DataError:
-    """The error about a column that is not there, with what the file may be instead of what it was taken for."""
+def _unknown(table: Table, name: str, key: str, spare: bool) -> DataError:
+    """The error about a column that is not there, with what the file may be instead of what it was taken for; ``spare``: one
+    series needs no such column."""
     if len(table.names) == 1 and table.unit == "line":
         return DataError(
             f"{table.path}: no separator was found in {quoted(table.names[0])}, so there is one column, and there is no column "
             f"{name!r}; separate the cells by commas, semicolons, tabs, | or spaces"
         )
-    return cells.of_values(cells.unknown(table.path, name, table.names, "column", key), table.names)
+    error = cells.unknown(table.path, name, table.names, "column", key)
+    return cells.of_values(DataError(f"{error}; if the file is one series: {key}=''") if spare else error, table.names)
 
 
 def blocks(table: Table, wanted: Wanted) -> Iterator[Rows]:

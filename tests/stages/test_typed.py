@@ -114,8 +114,17 @@ def test_what_is_no_run_is_answered_with_what_to_type(command: str, words: tuple
 def test_the_model_and_the_file_are_understood_without_an_option() -> None:
     found = parsed("predict", "runs/a/export", "new.csv")
     assert (found["model"], found["file"]) == (Path("runs/a/export"), Path("new.csv"))
-    with pytest.raises(UserError, match="predict needs a model; type: predict --model runs/NAME/export INPUT"):
-        parsed("predict", "new.csv")
+    found = parsed("predict", "runs/a/export", "--id", "name", "new.csv", "--label=")
+    assert (found["model"], found["file"]) == (Path("runs/a/export"), Path("new.csv"))
+    assert (found["id"], found["label"]) == ("name", "")
+    for words in (("new.csv",), ("new.csv", "--id", "name")):
+        with pytest.raises(UserError, match="predict needs a model; type: predict --model runs/NAME/export INPUT"):
+            parsed("predict", *words)
+
+
+@pytest.mark.parametrize("command", OF_RUN)
+def test_a_run_folder_may_have_the_name_of_an_option(command: str) -> None:
+    assert parsed(command, "run")["run"] == Path("run")
 
 
 @pytest.mark.parametrize("command", GROUP.commands)  # type: ignore[attr-defined]

@@ -6,8 +6,6 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from pipeline.errors import UserError
-
 TARGETS = {"prep": "prepare", "eval": "evaluate"}  # of make, which are commands under another name
 
 
@@ -39,7 +37,7 @@ class Configured(_Typed):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As always, once the words are those that the command takes."""
-        from pipeline.screen import typed
+        from pipeline.stages.terminal import typed
 
         return super().parse_args(ctx, typed.configured(ctx.info_name, args, self.options()))
 
@@ -49,7 +47,7 @@ class OfRun(_Typed):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As always, once the words are those that the command takes."""
-        from pipeline.screen import typed
+        from pipeline.stages.terminal import typed
 
         return super().parse_args(ctx, typed.of_run(ctx.info_name, args, self.options()))
 
@@ -58,11 +56,7 @@ class OfExport(_Typed):
     """A command that takes an export folder and a file."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As always; without ``--model``, the first of two words is the model. Raises UserError if there is but one."""
-        plain = [word for word in args if not word.startswith("-")]
-        asked = any(word.partition("=")[0] in ("--model", "-h", "--help") for word in args)
-        if not asked and len(plain) == 2 == len(args):
-            args = ["--model", *args]
-        elif not asked:
-            raise UserError(f"{ctx.info_name} needs a model; type: {ctx.info_name} --model runs/NAME/export INPUT")
-        return super().parse_args(ctx, args)
+        """As always, once the words are those that the command takes."""
+        from pipeline.stages.terminal import typed
+
+        return super().parse_args(ctx, typed.of_export(ctx.info_name, args, self.options()))

@@ -1,9 +1,8 @@
-"""What is typed on a terminal and what is shown there.
+"""What is typed on a terminal, and how a command ends there.
 
 In the order of their imports:
 
     typed     words of a command line, in the forms that people type -> those that a command takes
     commands  commands that take such words; their help
-    held      what libraries write of a fault of their own -> nothing
     endings   what ends the program -> the last line on the screen and the exit status
 """

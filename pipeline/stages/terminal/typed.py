@@ -57,7 +57,7 @@ def of_run(command: str, words: Sequence[str], options: Options) -> list[str]:
         elif name == "--run":
             runs += [value] if equals else left[:1]
             left = left if equals else left[1:]
-        elif name in ("run", "run.dir", "--run.dir"):
+        elif equals and name in ("run", "run.dir", "--run.dir"):
             runs.append(value)
         elif equals or word.startswith("-"):
             raise UserError(
@@ -71,6 +71,26 @@ def of_run(command: str, words: Sequence[str], options: Options) -> list[str]:
         found = f"; there are {there}" if there else ""
         raise UserError(f"{command} takes one run folder, and {number} given; type: {command} --run runs/NAME{found}")
     return [*ours, *(word for run in runs for word in ("--run", run))]
+
+
+def of_export(command: str, words: Sequence[str], options: Options) -> list[str]:
+    """The words of a command that takes an export and a file; without ``--model``, the first of two words is the export.
+
+    Raises UserError if there are not two.
+    """
+    ours, plain, left = list[str](), list[str](), list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, _ = word.partition("=")
+        if name in options:
+            ours += [word] if equals or not options[name] or not left else [word, left.pop(0)]
+        else:
+            (ours if word.startswith("-") else plain).append(word)
+    if {word.partition("=")[0] for word in ours} & {"--model", "-h", "--help"}:
+        return list(words)
+    if len(plain) == 2:
+        return ["--model", plain[0], *ours, plain[1]]
+    raise UserError(f"{command} needs a model; type: {command} --model runs/NAME/export INPUT")
 
 
 def _joined(words: Sequence[str]) -> list[str]:
