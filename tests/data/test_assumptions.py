@@ -167,6 +167,10 @@ DOUBTS: dict[str, tuple[str, str]] = {
     "zeros ahead": (table(label=lambda i, t: ("01", "1")[i % 2]), "01, 1 are different classes"),
     "a stand-in below": (table(x=lambda i, t: -999 if (i + t) % 7 == 0 else wave(i, t)), "channel 'x' holds -999 11 times"),
     "a stand-in above": (table(x=lambda i, t: 9999 if (i + t) % 7 == 0 else wave(i, t)), "channel 'x' holds 9999 11 times"),
+    "a stand-in of a power": (
+        table(x=lambda i, t: 1e20 if (i + t) % 7 == 0 else wave(i, t)),
+        "channel 'x' holds 1e+20 11 times",
+    ),
     "the number of the row": (table(x=lambda i, t: 5 * i + t), "channel 'x' counts the rows"),
     "the number of the step": (table(x=lambda i, t: t + 1), "channel 'x' counts the rows"),
     "the number of a person": (table(x=lambda i, t: 17 * i % 40), "channel 'x' is constant within every series"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pipeline.data.preparation.moments import folded
 from pipeline.data.series import Array, Columns, Series
 from pipeline.errors import quoted, some
 
@@ -34,8 +35,8 @@ def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
             yield f"channel {name} alone tells the class of every series: a LEAK, unless it is known in use: {leave}"
         elif found.within[channel]:
             yield f"channel {name} is constant within every series, as the number of a person or a device is: {leave}"
-        if count := found.stand_in(channel):
-            value = found.low[channel] if found.low[channel] in STAND_INS else found.high[channel]
+        value, count = found.stand_in(channel)
+        if count:
             shown = f"channel {name} holds {value:g} {count} times, far outside its other values"
             yield f"{shown}: if that stands for a missing value, leave the cell empty"
 
@@ -76,18 +77,18 @@ class _Channels:
 
     def read(self) -> None:
         """Go through the values, each channel no further than something may still be true of it."""
-        offsets, last = self.series.offsets, slice(0, 0)
-        values, owner = np.empty((0, len(self.low))), np.empty(0, np.int64)
         for piece in _pieces(self.series):
-            values = np.concatenate([values[last], np.asarray(self.series.values[piece], np.float64)])
-            owner = np.concatenate(
-                [owner[last], np.searchsorted(offsets, np.arange(piece.start, piece.stop), side="right") - 1]
-            )
-            self.low, self.high = np.fmin(self.low, np.fmin.reduce(values)), np.fmax(self.high, np.fmax.reduce(values))
+            stored = self.series.values[piece]
+            self.low = np.fmin(self.low, folded(np.fmin, stored))
+            self.high = np.fmax(self.high, folded(np.fmax, stored))
+            if not (self.counts | self._restarts | self.within).any() and not self._pairs:
+                continue
+            steps = np.arange(max(piece.start - 1, 0), piece.stop)  # and the one before
+            values = np.asarray(self.series.values[steps[0] : piece.stop], np.float64)
+            owner = np.searchsorted(self.series.offsets, steps, side="right") - 1
             self._compare(values, owner)
             for channel in list(self._pairs):
                 self._pair(channel, values[:, channel], self._labels[owner])
-            last = slice(-1, None)  # the step before those of the next piece
         self.counts |= self._restarts
 
     def _compare(self, values: Array, owner: Array) -> None:
@@ -118,11 +119,12 @@ class _Channels:
         pairs = self._pairs.get(channel, set())
         return 2 * len(pairs) <= len(self._labels) and len({label for _, label in pairs}) > 1
 
-    def stand_in(self, channel: int) -> int:
-        """How often the least or the largest value stands there, if it may stand for a missing one; else 0."""
-        extreme = next((value for value in (self.low[channel], self.high[channel]) if value in STAND_INS), None)
+    def stand_in(self, channel: int) -> tuple[float, int]:
+        """The least or the largest value, if it may stand for a missing one, and how often it is there; else a count of 0."""
+        ends = [float(value) for value in (self.low[channel], self.high[channel])]
+        extreme = next((value for value in ends if np.isclose(value, STAND_INS, rtol=1e-6, atol=0).any()), None)  # of float32
         if extreme is None:
-            return 0
+            return 0.0, 0
         low, high, count = np.inf, -np.inf, 0
         for piece in _pieces(self.series):
             values = np.asarray(self.series.values[piece, channel], np.float64)
@@ -130,4 +132,4 @@ class _Channels:
             count += int((values == extreme).sum())
             low, high = min(low, np.nanmin(others, initial=np.inf)), max(high, np.nanmax(others, initial=-np.inf))
         apart = low - extreme if extreme < low else extreme - high
-        return count if count > 1 and high > low and apart > APART * (high - low) else 0
+        return extreme, count if count > 1 and high > low and apart > APART * (high - low) else 0
