@@ -5,6 +5,7 @@ In the order of their imports:
     collectives  what all processes say, do and agree on
     cores        which cores each process keeps to
     stop_signal  when to stop: signals, and what all agree on
+    stacks       where a process hangs, on disk
     loopback     where processes of one machine meet
     process      what a run changes of its process, and puts back
     launcher     several processes on this machine, started and ended quietly

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import config
 from pipeline.config import Config
-from pipeline.distributed import collectives, cores, stop_signal
+from pipeline.distributed import collectives, cores, stacks, stop_signal
 from pipeline.errors import CorruptionError, NonFiniteError, Stopped
 from pipeline.run import advice, checkpoints, saving
 from pipeline.run.log import Log, Progress
@@ -80,8 +80,9 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
     save_every = config.interval(options.checkpoint_every, per_epoch)
     selection = job.selection
     with (
+        stacks.Watch(job.folder, collectives.rank(), collectives.world_size(), settings.run.timeout) as watch,
         Writer(job.folder / "checkpoints", options.keep_last) as saver,
-        stop_signal.StopSignal(lambda: saver.failed or log.failed) as stop,
+        stop_signal.StopSignal(lambda: failing(watch, saver, log)) as stop,
         Progress(steps, state.step, collectives.rank() == 0) as progress,
         Log(settings, job.folder, state.step, per_epoch, len(job.prepared.manifest.class_names), progress) as log,
         # after the trackers, whose processes would be bound too; threads of torch's pool, which are there already, are not
@@ -116,22 +117,36 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
                     f"stopped by a signal and saved after step {step} of {steps}; the same command goes on from there"
                 )
             if report:
+                watch.rest()
                 try:
                     yield report
                 except GeneratorExit:  # whoever asked for the reports wants no more of them
                     if not (saves or best or early):
                         save(job, before, best, saver, log)
                     raise
+                watch.beat()
             if early and not last:
                 progress.say(f"no better {options.monitor} in {selection.stale} evaluations: stopped early")
             if early or last:
                 break
         collectives.on_main(lambda: saver.finish(state.step))
-        ended = f"finished at step {state.step}{selection.describe(options.monitor)}"
-        if "valid" not in store:
-            ended += fitted_text(evaluate(state.best_model, store["train"], TRAINED))
-        said = then(job)
-        progress.say(f"{ended}; next: {said}" if said else ended)
+        watch.rest()
+        progress.say(ending(job, selection, then))
+
+
+def ending(job: Job, selection: Selection, then: Callable[[Job], str]) -> str:
+    """What a run gave, and what to type next. Collective."""
+    ended = f"finished at step {job.state.step}{selection.describe(job.settings.train.monitor)}"
+    if "valid" not in job.store:
+        ended += fitted_text(evaluate(job.state.best_model, job.store["train"], TRAINED))
+    said = then(job)
+    return f"{ended}; next: {said}" if said else ended
+
+
+def failing(watch: stacks.Watch, saver: Writer, log: Log) -> bool:
+    """Whether a checkpoint or a record could not be written. Asked as long as this process goes on, in evaluations too."""
+    watch.beat()
+    return saver.failed or log.failed
 
 
 def fitted_text(rows: Rows) -> str:

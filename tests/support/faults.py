@@ -5,6 +5,7 @@
     kill    kill itself with SIGKILL, as the kernel does when memory runs out
     term    send itself SIGTERM, as a scheduler does
     stop    freeze itself with SIGSTOP, as a machine that hangs
+    hang    sleep for an hour, as where a disk does not answer
     flip    change one bit of its weights, as a failing memory does
     nan     make one weight of its model NaN
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import wraps
 from pathlib import Path
@@ -50,6 +52,8 @@ def _strike(kind: str, model: nn.Module) -> None:
     if kind in SIGNALS:
         os.kill(os.getpid(), SIGNALS[kind])
         return
+    if kind == "hang":
+        time.sleep(3600)
     weight = next(model.parameters()).data.view(-1)
     if kind == "nan":
         weight[0] = torch.nan
