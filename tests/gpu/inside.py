@@ -1,0 +1,179 @@
+"""The inside of a rehearsal: a process below which CUDA is the stand-in. Its scenarios answer with what was counted.
+
+python -m tests.gpu.inside FOLDER CONFIG SCENARIO [section.key=value ...], started by ``rehearse``
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from pipeline import config
+from pipeline.data.batches import Batches
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import Store
+from pipeline.distributed import world
+from pipeline.stages import assembly, job
+from pipeline.stages import train as stage
+from pipeline.training import evaluation, loop
+from pipeline.training.state import State
+from tests.gpu.counting import Counting
+
+WORLD, RANK = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+SETTLED = 12  # steps after which each is like the one before
+
+
+class Rehearsal:
+    """One process of a rehearsal: what is configured, and what is counted."""
+
+    def __init__(self, folder: str, file: str, overrides: list[str]) -> None:
+        where = [f"data.prepared={tempfile.gettempdir()}/rehearsed-data", f"run.dir={folder}/run", "track.backends=[]"]
+        self.folder, self.settings, self.counting = Path(folder), config.load(file, [*where, *overrides]), Counting()
+
+    @contextmanager
+    def ready(self) -> Iterator[tuple[Prepared, State, Batches, Any]]:
+        """What a training stage puts together."""
+        settings = self.settings
+        with job.meet(settings) as accelerator:
+            prepared = job.ready(settings.data)
+            slices, mine = assembly.slices_of(settings.train, RANK, WORLD)
+            state = assembly.make_state(settings, prepared, accelerator)
+            store = Store(prepared.part("train"), accelerator.device, settings.data.resident_limit_mb)
+            yield prepared, state, assembly.make_batches(settings, prepared, store, slices, mine), accelerator
+
+    def steps(self) -> dict[str, Any]:
+        """One step between log steps, one that is logged, and an evaluation."""
+        train, counting = self.settings.train.model_copy(update={"log_every": 10**6}), self.counting
+        with self.ready() as (prepared, state, batches, accelerator):
+            reports = loop.train(state, batches, train, self.settings.optim, 0)
+            for _ in range(SETTLED):
+                counting.reset()
+                next(reports)
+            answer = counting.report()
+            answer["forward"] = type(state.forward).__name__
+            counting.reset()
+            evaluation.evaluate(state.best_model, Store(prepared.part("valid"), accelerator.device, 4096))
+            return answer | {"evaluation": counting.report()}
+
+    def train(self) -> dict[str, Any]:
+        """A whole run of the stage: train, evaluate, compare, save."""
+        train = self.settings.train.model_copy(update={"epochs": 2, "compare_every": 10})
+        stage.train(self.settings.model_copy(update={"train": train}))
+        return self.counting.report()
+
+    def graph(self) -> dict[str, Any]:
+        """``steps`` with the step as a graph."""
+        self.settings = self.settings.model_copy(
+            update={"train": self.settings.train.model_copy(update={"cuda_graph": "auto"})}
+        )
+        return self.steps()
+
+    def lstm(self) -> dict[str, Any]:
+        """What carries a layer's weights to cuDNN, and how dear that is."""
+        module, x = nn.LSTM(28, 128, batch_first=True).to("cuda"), torch.zeros(64, 28, 28, device="cuda")
+
+        def flat(weights: list[torch.Tensor]) -> list[torch.Tensor]:
+            both = torch.cat([w.reshape(-1) for w in weights]).to(torch.bfloat16)  # cuDNN's layout for one layer and direction
+            return [piece.view_as(w) for piece, w in zip(both.split([w.numel() for w in weights]), weights, strict=True)]
+
+        def call(weights: list[torch.Tensor]) -> Any:
+            zero = torch.zeros(1, 64, 128, device="cuda", dtype=torch.bfloat16)
+            return torch._VF.lstm(x.bfloat16(), (zero, zero), weights, True, 1, 0.0, True, False, True)[0]  # type: ignore[attr-defined]
+
+        def autocast() -> Any:
+            with torch.autocast("cuda", torch.bfloat16):
+                return module(x)[0]
+
+        ways = {
+            "fp32": lambda: module(x)[0],
+            "autocast": autocast,
+            "cast one by one": lambda: call([w.bfloat16() for w in module._flat_weights]),
+            "cast as one": lambda: call(flat(module._flat_weights)),
+        }
+        answer = {}
+        for name, way in ways.items():
+            for _ in range(3):
+                self.counting.reset()
+                y = way()
+                y.sum().backward()
+            answer[name] = self.counting.report() | {"output": str(y.dtype)}
+        return answer
+
+    def peer(self) -> dict[str, Any]:
+        """A peer is gone: NCCL says so at once (FAIL=1), or the stream never ends. TORCH_DIST_USE_NCCL2=0: as in torch 2.11."""
+        os.environ.update({"STUB_ALONE": "1", "WORLD_SIZE": "2", "RANK": "0"})
+        limit = datetime.timedelta(seconds=10)
+        world._join = lambda backend, timeout: dist.init_process_group(  # type: ignore[assignment]
+            "nccl", store=dist.HashStore(), rank=0, world_size=2, timeout=limit
+        )
+        began = time.monotonic()
+        try:
+            with world.world(self.settings.run) as accelerator:
+                one = torch.ones((), device=accelerator.device)
+                dist.all_reduce(one)
+                stub = self.counting.library
+                stub.stub_fail(6) if os.environ.get("FAIL") else stub.stub_hang(1)
+                dist.all_reduce(one)
+                one.item()
+        except BaseException as error:
+            return {"raised": type(error).__name__, "seconds": round(time.monotonic() - began), "text": str(error)[:200]}
+        return {"raised": ""}
+
+
+def _without_values() -> None:
+    """Leave out what looks at values, which no kernel has computed."""
+    world._assert_world = lambda accelerator: None  # type: ignore[assignment]
+    stage.refuse_nonfinite = lambda state: None
+    make = assembly.make_state
+
+    def made(*arguments: Any) -> State:
+        state = make(*arguments)
+        state.nonfinite.copy_(torch.zeros(()))  # filled by a kernel in torch 2.11
+        return state
+
+    assembly.make_state = job.make_state = made
+    from pipeline.distributed import collectives
+
+    def copied(tensor: torch.Tensor) -> list[torch.Tensor]:
+        found = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+        dist.all_gather(found, tensor)
+        return [one.cpu() for one in found]
+
+    collectives._all = copied
+
+
+def main() -> None:
+    """Play one scenario; process 0 writes the answer."""
+    torch.set_num_threads(1)
+    folder, file, scenario, *overrides = sys.argv[1:]
+    _without_values()
+    status = 0
+    try:
+        rehearsal = Rehearsal(folder, file, overrides)
+        answer = getattr(rehearsal, scenario)()
+        if RANK == 0:
+            Path(folder, "answer.json").write_text(json.dumps(answer))
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+        print("illegal calls:", dict(rehearsal.counting.illegal) if "rehearsal" in locals() else None, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # libraries that are not there cannot be taken down
+
+
+if __name__ == "__main__":
+    main()
