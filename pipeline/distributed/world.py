@@ -44,6 +44,8 @@ def _met(run: config.Run, precision: Precision, static_graph: bool) -> Iterator[
     cpu = _on_cpu()
     if precision == "fp16" and cpu:
         raise UserError("train.precision: fp16 needs a GPU; on a CPU use bf16 or fp32")
+    if precision == "bf16" and not cpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UserError("train.precision: this GPU has no bf16, which came with compute capability 8.0; use fp16 or fp32")
     torch.set_num_threads(run.threads)
     if run.deterministic:  # asked only then: the call imports torch's compiler, which takes seconds
         torch.use_deterministic_algorithms(True)

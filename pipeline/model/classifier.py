@@ -5,13 +5,14 @@ Shapes: B batch, T time steps, F features, P projection, H hidden size, D direct
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.model import cpu_lstm, masked
+from pipeline.model import cpu_lstm, low_precision, masked
 from pipeline.model.convolutions import BatchNorm, Convolutions
 from pipeline.model.footprint import Sizes
 from pipeline.model.masked import Attention
@@ -35,7 +36,9 @@ class RecurrentClassifier(nn.Module):
 
     ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section (``cell``: of CELLS).
     ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``by_kernel``: whether they are
-    trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set.
+    trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set. ``trained_in``: None, or the
+    16-bit dtype that the recurrent layers are trained in by ``low_precision``; then projection and convolutions are under
+    autocast to it, pooling and head are in single precision, and no autocast may be around the model.
     """
 
     mean: Tensor
@@ -62,6 +65,7 @@ class RecurrentClassifier(nn.Module):
         self.cell, self.hidden, self.pooling = cell, hidden, pooling
         self.dropout, self.head_dropout = dropout, head_dropout
         self.by_kernel = False
+        self.trained_in: torch.dtype | None = None
         self.directions = 2 if bidirectional else 1
         width = hidden * self.directions
         self.register_buffer("mean", torch.zeros(features))
@@ -143,18 +147,31 @@ class RecurrentClassifier(nn.Module):
         values = values.to(self.mean.dtype) if values.is_floating_point() else values  # integers are cast by the subtraction
         valid = None if lengths is None else masked.mask(lengths, values.shape[1])  # (B, T, 1)
         features = masked.zero_padding((values - self.mean) * self.scale, valid)  # (B, T, F)
-        x = features if self.projection is None else self.projection(features)  # (B, T, P)
+        low = self.trained_in is not None and self.training
+        x = features if self.projection is None else self._beside(self.projection, features)  # (B, T, P)
         for index in range(0, len(self.recurrent), self.directions):
             if index and self.dropout:
                 x = functional.dropout(x, self.dropout, self.training)
             x = self._layer(index, x, lengths)  # (B, T, D*H)
+        if low and self.pooling not in ("last", "max"):  # which are exact in any dtype
+            x = x.float()
         pooled = self._pool(x, lengths, valid)  # (B, D*H)
         if self.convolutions is not None:
-            pooled = torch.cat([pooled, self.convolutions(features, valid, self._counted(valid, real))], 1)  # (B, D*H + K)
+            found = self._beside(self.convolutions, features, valid, self._counted(valid, real))
+            pooled = torch.cat([pooled, found], 1)  # (B, D*H + K)
+        if low:
+            pooled = pooled.float()
         if self.head_dropout:
             pooled = functional.dropout(pooled, self.head_dropout, self.training)
         logits: Tensor = self.head(pooled)
         return logits if wrong is None else logits.masked_fill(wrong[:, None], torch.nan)
+
+    def _beside(self, module: nn.Module, *inputs: Tensor | None) -> Tensor:
+        """What a module beside the recurrent ones gives."""
+        dtype = self.trained_in if self.training else None
+        with nullcontext() if dtype is None else torch.autocast(self.mean.device.type, dtype):
+            outputs: Tensor = module(*inputs)
+        return outputs
 
     @staticmethod
     def _counted(valid: Tensor | None, real: Tensor | None) -> Tensor | None:
@@ -173,10 +190,17 @@ class RecurrentClassifier(nn.Module):
         return torch.cat([self._read(index, x), backward], 2)
 
     def _read(self, index: int, x: Tensor) -> Tensor:
-        """The outputs (B, T, H) of one recurrent module."""
-        module = self.recurrent[index]
+        """The outputs (B, T, H) of one recurrent module, normalised if that is asked for."""
+        outputs = self.recur(index, x)
+        return outputs if self.norms is None else self.norms[index](outputs if self.trained_in is None else outputs.float())
+
+    def recur(self, index: int, x: Tensor) -> Tensor:
+        """The outputs (B, T, H) of the recurrent module ``index``, whose inputs are ``x`` (B, T, width)."""
+        module: Any = self.recurrent[index]
+        if self.trained_in is not None and self.training:
+            return low_precision.read(module, x, self.trained_in)
         outputs: Tensor = cpu_lstm.lstm(x, _weights(module)) if self._takes(x) else module(x)[0]
-        return outputs if self.norms is None else self.norms[index](outputs)
+        return outputs
 
     def _takes(self, x: Tensor) -> bool:
         return self.by_kernel and self.training and cpu_lstm.takes(x)

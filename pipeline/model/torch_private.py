@@ -22,6 +22,11 @@ def flag_nonfinite(tensors: list[Tensor], flag: Tensor) -> None:
     torch._amp_foreach_non_finite_check_and_unscale_(tensors, flag, torch.ones_like(flag))
 
 
+def copy_all(to: list[Tensor], tensors: list[Tensor]) -> None:
+    """Copy each of ``tensors`` into one of the same shape and of any dtype: on a GPU in one kernel."""
+    torch._foreach_copy_(to, tensors)
+
+
 @torch.no_grad()
 def average_into(averages: nn.Module, weights: nn.Module, decay: float) -> None:
     """``averages = decay * averages + (1 - decay) * weights`` for all parameters and buffers, in one kernel."""

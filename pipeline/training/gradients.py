@@ -20,10 +20,15 @@ from pipeline.training.loss import summed_loss
 from pipeline.training.state import Answer, Gradient, State
 
 
+def generator(device: torch.device) -> torch.Generator:
+    """What dropout on ``device`` draws from; to seed it alone takes one call, torch.manual_seed hundreds."""
+    return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+
+
 def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Answer]:
     """The share of one slice in the mean loss over the ``count`` examples of the global batch, and the logits."""
     if state.model.stochastic:
-        torch.manual_seed(mix(seed, state.step, part.number))
+        generator(part.values.device).manual_seed(mix(seed, state.step, part.number))
     with state.autocast:
         real = (part.weights > 0,) if part.padded and state.model.batch_norms else ()
         logits = state.forward(part.values, part.lengths, *real).float()  # (b, C)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from pipeline import config
 from pipeline.data.batches import Batches, Slice
-from pipeline.distributed.collectives import gather, reduce_sum
-from pipeline.errors import NonFiniteError
+from pipeline.distributed.collectives import gather, reduce_sum, together
+from pipeline.errors import NonFiniteError, UserError
 from pipeline.model import cpu_lstm
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.model.torch_private import leave_out_of_ddp
@@ -52,10 +52,15 @@ def make_state(
     forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by slice_loss
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+    if accelerator.device.type == "cuda":
+        model.trained_in, dtype = dtype, None
     autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
     nonfinite = torch.zeros((), device=accelerator.device)
     more: dict[str, Any] = {"autocast": autocast, "nonfinite": nonfinite, "layers": layers, "lanes": lanes}
-    return State(model, forward, optimizer, accelerator.scaler, ema, **more)
+    state = State(model, forward, optimizer, accelerator.scaler, ema, **more)
+    if model.trained_in is not None:
+        together(lambda: recurrent_dtype(state))
+    return state
 
 
 def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator: Accelerator) -> tuple[str, int]:
@@ -76,15 +81,36 @@ def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator:
     return (f"by torch, not by our own kernel: {problem}", 0) if problem else ("by our own kernel", lanes)
 
 
-@torch.no_grad()
 def recurrent_dtype(state: State) -> torch.dtype:
-    """What the recurrent layers really compute in under autocast, which may be another than it was asked for: torch's
-    sources run cuDNN's LSTM in float16 even under bfloat16."""
-    model = state.model
+    """What the recurrent layers really compute in, as a step of one value says, forward and backward.
+
+    Under autocast that may be another dtype than it was asked for. Where no autocast is used it is the one that was:
+    raises UserError if this device cannot train in it.
+    """
+    model, asked, former = state.model, state.model.trained_in, state.model.training
     width = len(model.mean) if model.projection is None else model.projection.out_features
-    with state.autocast:
-        outputs: Tensor = model.recurrent[0](torch.zeros(1, 1, width, device=model.mean.device))[0]
+    model.train()
+    try:
+        with state.autocast:
+            outputs = model.recur(0, torch.zeros(1, 1, width, device=model.mean.device))
+        torch.autograd.grad(outputs.sum(), list(model.recurrent[0].parameters()))
+    except RuntimeError as error:
+        if asked is None or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise _refused(asked, " ".join(str(error).split())[:200]) from error
+    finally:
+        model.train(former)
+    if asked is not None and outputs.dtype != asked:
+        raise _refused(asked, f"they compute in {str(outputs.dtype).removeprefix('torch.')}")
     return outputs.dtype
+
+
+def _refused(asked: torch.dtype, reason: str) -> UserError:
+    name, other = ("bf16", "fp16 or fp32") if asked == torch.bfloat16 else ("fp16", "fp32")
+    return UserError(
+        f"train.precision = {name}: the recurrent layers cannot be trained in it on this GPU ({reason}); "
+        f"set train.precision to {other}"
+    )
 
 
 Answer = tuple[Tensor, Slice]  # logits (b, C) without a graph, and the slice that they answer

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 
 import pytest
+import torch
 
 from pipeline.config import Run
 from pipeline.distributed import world
-from pipeline.errors import LostContactError
+from pipeline.errors import LostContactError, UserError
 
 
 @pytest.mark.parametrize("timeout", [60, 86_400, 90_000])
@@ -22,3 +23,12 @@ def test_the_time_that_was_waited_is_said_beyond_a_day_too(monkeypatch: pytest.M
             monkeypatch.setenv(name, value)
         with pytest.raises(LostContactError, match=rf"run\.timeout = {timeout} s "), world.world(Run(timeout=timeout)):
             pass
+
+
+def test_bf16_on_a_gpu_that_has_none_is_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    for name in ("ACCELERATE_USE_CPU", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"this GPU has no bf16.*use fp16 or fp32"), world.world(Run(), "bf16"):
+        pass
