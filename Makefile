@@ -53,7 +53,7 @@ setup: .venv/installed ## create .venv with the locked dependencies
 init: setup ## write a configuration for the file or folder DATA  (TEST, OUTPUT)
 	@$(PIPELINE) init "$(DATA)" $(if $(TEST),--test "$(TEST)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
-check: setup ## dry run: resolved configuration, parameters, steps, memory
+check: setup ## dry run: parameters, steps, memory, changed keys
 	@$(PIPELINE) check $(SETTINGS)
 
 prep: setup ## prepare the data of CONFIG

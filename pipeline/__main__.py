@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import __version__
 from pipeline.errors import Printable
-from pipeline.stages.terminal.commands import Configured, OfExport, OfRun, Program
+from pipeline.stages.terminal import streams
+from pipeline.stages.terminal.commands import Command, Configured, OfExport, OfRun, Program
 from pipeline.stages.terminal.endings import ended
+from pipeline.stages.terminal.options import (
+    AsJson,
+    ConfigFile,
+    LaunchFile,
+    OfConfig,
+    Overrides,
+    Processes,
+    Quiet,
+    RunFolder,
+    Version,
+)
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -25,19 +37,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration file, such as configs/digits.yaml.")]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="section.key=value", help="Values on top of the file's.")]
-RunFolder = Annotated[Path | None, typer.Option("--run", help="The run folder, such as runs/digits.")]
-OfConfig = Annotated[Path | None, typer.Option("--config", help="Instead of --run: the configuration of the run.")]
-
-Processes = Annotated[int | None, typer.Option(help="Processes to start here; if not given, what is fastest on CPUs.", min=1)]
-LaunchFile = Annotated[Path | None, typer.Option("--launch", help="A launch file of Accelerate's, such as launch/cpu.yaml.")]
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        print(f"sequence-pipeline {__version__}")
-        raise typer.Exit
 
 
 def _launched(launch: Path | None, processes: int | None, settings: Config) -> int:
@@ -55,15 +54,11 @@ def _launched(launch: Path | None, processes: int | None, settings: Config) -> i
 
 
 @app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", help="The version, and nothing else.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
+def root(version: Version = False) -> None:
     """Train recurrent classifiers on sequences: prepare, train, evaluate, export, predict."""
 
 
-@app.command(epilog="Example: init wards.csv --output wards.yaml")
+@app.command(cls=Command, epilog="Example: init wards.csv --output wards.yaml")
 def init(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of series, or a folder of images by class.")],
     test: Annotated[Path | None, typer.Option(help="The file, or folder, of the test split.")] = None,
@@ -76,12 +71,18 @@ def init(
 
 
 @app.command(cls=Configured, epilog="Example: check configs/digits.yaml model.hidden=128")
-def check(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Dry run: the resolved configuration, parameters, steps and memory."""
+def check(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    everything: Annotated[bool, typer.Option("--all", help="All keys, also those that have their defaults.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Dry run: parameters, steps and memory, and the keys that differ from their defaults."""
     from pipeline import config as configuration
     from pipeline.stages import check as stage
 
-    stage.check(configuration.load(config, overrides or ()))
+    stage.check(configuration.load(config, overrides or ()), everything)
 
 
 @app.command(cls=Configured, epilog="Example: prepare configs/digits.yaml data.validation=0.2")
@@ -89,6 +90,7 @@ def prepare(
     config: ConfigFile,
     overrides: Overrides = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read each file again, also if it seems untouched.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Verify the raw data, split it and write the prepared folder."""
     from pipeline import config as configuration
@@ -116,6 +118,7 @@ def train(
     overrides: Overrides = None,
     processes: Processes = None,
     launch: LaunchFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train, or resume the run folder if there is one."""
     from pipeline import config as configuration
@@ -123,7 +126,7 @@ def train(
 
     settings = configuration.load(config, overrides or ())  # before any process is started
     if number := _launched(launch, processes, settings):
-        sys.exit(launcher.launch(launch, number, ["train", "--config", str(config), *(overrides or ())]))
+        sys.exit(launcher.launch(launch, number, ["train", *["--quiet"] * quiet, "--config", str(config), *(overrides or ())]))
     if settings.train.folds:
         from pipeline.stages import repeats
 
@@ -142,6 +145,7 @@ def seeds(
     count: Annotated[int, typer.Option(help="How many seeds, 1 to this number.", min=1, max=1000)] = 5,
     processes: Processes = None,
     launch: LaunchFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train and evaluate with several seeds, or go on with it: mean and standard deviation."""
     from pipeline import config as configuration
@@ -149,7 +153,7 @@ def seeds(
 
     settings = configuration.load(config, overrides or ())
     if number := _launched(launch, processes, settings):
-        words = ["seeds", "--count", str(count), "--config", str(config), *(overrides or ())]
+        words = ["seeds", *["--quiet"] * quiet, "--count", str(count), "--config", str(config), *(overrides or ())]
         sys.exit(launcher.launch(launch, number, words))
     from pipeline.stages import repeats
 
@@ -163,6 +167,8 @@ def evaluate(
     config: OfConfig = None,
     overrides: Overrides = None,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the best checkpoint of a run on a whole split of the data."""
     from pipeline.stages import evaluate as stage
@@ -172,7 +178,7 @@ def evaluate(
 
 
 @app.command(cls=OfRun, epilog="Example: export runs/digits")
-def export(run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None) -> None:
+def export(run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None, quiet: Quiet = False) -> None:
     """Write files that other software loads, each checked against the original."""
     from pipeline.stages import export as stage
     from pipeline.stages.job import run_folder
@@ -198,6 +204,8 @@ def predict(
     decimal: Annotated[str | None, typer.Option(help="The decimal point of a CSV, or the comma.")] = None,
     values: Annotated[str | None, typer.Option(help="The array of the values in an .npz file.")] = None,
     axes: Annotated[str | None, typer.Option(help="channels_last or channels_first, of arrays in an .npz file.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """What an exported model says of each example in a file."""
     from pipeline.stages import predict as stage
@@ -208,7 +216,13 @@ def predict(
 
 
 @app.command(cls=OfRun, epilog="Example: summary runs/digits")
-def summary(run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None) -> None:
+def summary(
+    run: RunFolder = None,
+    config: OfConfig = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """What a run gave, where it lies and what to type next."""
     from pipeline.stages import summary as stage
     from pipeline.stages.job import run_folder
@@ -219,7 +233,11 @@ def summary(run: RunFolder = None, config: OfConfig = None, overrides: Overrides
 def main() -> None:
     """Run the command line."""
     sys.stdout, sys.stderr = Printable(sys.stdout, "\n"), Printable(sys.stderr, "\n\r")  # a bar goes back to the line's start
-    ended(app)
+    try:
+        ended(partial(app, standalone_mode=False))
+    finally:
+        with streams.reader_may_leave(sys.stdout):
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

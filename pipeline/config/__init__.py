@@ -20,6 +20,7 @@ from pipeline.config.data_section import SERIES as SERIES
 from pipeline.config.data_section import SUFFIXES as SUFFIXES
 from pipeline.config.data_section import Data as Data
 from pipeline.config.data_section import Policies as Policies
+from pipeline.config.loading import changed as changed
 from pipeline.config.loading import differences as differences
 from pipeline.config.loading import dump as dump
 from pipeline.config.loading import load as load

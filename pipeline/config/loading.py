@@ -89,6 +89,19 @@ def dump(config: Config) -> str:
     return strict_yaml.dump(config.model_dump(mode="json"))
 
 
+def changed(config: Config) -> dict[str, dict[str, Any]]:
+    """The keys whose values are not what they would be if nobody had set them, by section, as plain values."""
+    found: dict[str, dict[str, Any]] = {}
+    values = config.model_dump(mode="json")
+    for name, section in config:
+        for key, field in type(section).model_fields.items():
+            value, others = getattr(section, key), section.model_dump(exclude={key})
+            # what a validator fills in, as it does for auto, is a default too
+            if value != field.default and value != getattr(type(section).model_validate(others), key):
+                found.setdefault(name, {})[key] = values[name][key]
+    return found
+
+
 def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[str]:
     """``section.key: value in one -> value in other`` for every key that differs."""
     return [

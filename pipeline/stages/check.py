@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 
 from pipeline import config
-from pipeline.config import Config
-from pipeline.data.prepared import open_prepared
+from pipeline.config import Config, strict_yaml
+from pipeline.data.prepared import Prepared, open_prepared
 from pipeline.errors import UserError
 from pipeline.stages.assembly import fitted, make_model, slices_of, steps_text
+from pipeline.stages.terminal import streams
+from pipeline.stages.terminal.answers import Checked, Memory, Work
 from pipeline.tuning import memory
 
 # Numbers per unit and step that are kept from the forward to the backward pass; torch keeps more for LSTMs on CPUs.
@@ -16,39 +18,74 @@ KEPT = {"lstm": 6, "gru": 7, "rnn": 2}
 KEPT_BY_CONV = 10  # numbers per channel of the convolutional branch and step
 
 
-def check(settings: Config) -> None:
-    """Print the resolved configuration and what it amounts to; nothing is written."""
-    print(config.dump(settings))
+def check(settings: Config, everything: bool = False) -> None:
+    """Print what a configuration amounts to, and which keys differ from their defaults, or ``everything``."""
+    work, warnings = None, []
     try:
         prepared = open_prepared(settings.data, verify=())
     except UserError as error:
-        print(f"parameters, steps and memory are known once the data is prepared: {error}")
-        return
-    settings = fitted(settings, prepared, 1)
-    model = make_model(settings, prepared)
-    count, manifest = prepared.manifest.parts["train"].count, prepared.manifest
-    steps = -(-count // settings.train.batch)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+        streams.say(f"parameters, steps and memory are known once the data is prepared: {error}")
+    else:
+        settings = fitted(settings, prepared, 1)
+        work = work_of(settings, prepared)
+        show(work, settings, prepared)
+        there = memory.available()
+        if not torch.accelerator.is_available() and work.memory.weights + work.memory.activations > there:
+            warnings.append(
+                f"weights and activations are more than the {there / 1e6:,.0f} MB that this machine can give; "
+                "set a lower train.batch, or train.accumulate=2 or more"
+            )
+    for line in warnings:
+        print(f"warning: {line}")
+    whole, changed = settings.model_dump(mode="json"), config.changed(settings)
+    if everything:
+        print(f"\n# all keys\n{config.dump(settings)}", end="")
+    else:
+        print(f"\n# what differs from the defaults; --all shows all keys\n{strict_yaml.dump(changed)}", end="")
+    streams.answer(Checked(work=work, warnings=warnings, changed=changed, configuration=whole))
+
+
+def work_of(settings: Config, prepared: Prepared) -> Work:
+    """What a configuration, which is fitted to its data, amounts to."""
+    manifest = prepared.manifest
+    train = manifest.parts["train"]
+    parameters = sum(parameter.numel() for parameter in make_model(settings, prepared).parameters())
     copies = 2 + {"adam": 2, "adamw": 2, "sgd": 1}[settings.optim.name] + bool(settings.train.ema)
-    resident = sum(prepared.part(name).nbytes for name in manifest.parts)
-    print(
-        f"data: {prepared.folder}: {count:,} training examples of {steps_text(manifest, 'train')} x {manifest.features} values"
+    steps = -(-train.count // settings.train.batch)
+    _, longest, _ = train.lengths or (manifest.length, manifest.length, 0)
+    return Work(
+        prepared=str(prepared.folder),
+        examples=train.count,
+        length=longest,
+        features=manifest.features,
+        classes=len(manifest.class_names),
+        parameters=parameters,
+        batch=settings.train.batch,
+        steps_per_epoch=steps,
+        steps=steps * settings.train.epochs,
+        memory=Memory(
+            weights=copies * parameters * 4,
+            data=sum(prepared.part(name).nbytes for name in manifest.parts),
+            activations=activations(settings.model, manifest.features, at_a_time(settings) * longest),
+        ),
     )
-    print(f"parameters: {parameters:,}")
-    print(f"steps: {steps:,} an epoch, {steps * settings.train.epochs:,} in all, {settings.train.batch} examples each")
-    weights = copies * parameters * 4
-    _, longest, _ = manifest.parts["train"].lengths or (manifest.length, manifest.length, 0)
-    at_a_time = settings.train.batch // slices_of(settings.train, 0, 1)[0]
-    kept = activations(settings.model, manifest.features, at_a_time * longest)
-    print(
-        f"memory: {weights / 1e6:.1f} MB of weights, gradients and moments; {resident / 1e6:.1f} MB of data; "
-        f"at least {kept / 1e6:.1f} MB of activations, of {at_a_time} examples of {longest} steps"
+
+
+def show(work: Work, settings: Config, prepared: Prepared) -> None:
+    """The four lines that matter first."""
+    steps, kept = steps_text(prepared.manifest, "train"), work.memory
+    streams.say(f"data: {work.prepared}: {work.examples:,} training examples of {steps} x {work.features} values")
+    streams.say(f"parameters: {work.parameters:,}")
+    streams.say(f"steps: {work.steps_per_epoch:,} an epoch, {work.steps:,} in all, {work.batch} examples each")
+    streams.say(
+        f"memory: {kept.weights / 1e6:.1f} MB of weights, gradients and moments; {kept.data / 1e6:.1f} MB of data; "
+        f"at least {kept.activations / 1e6:.1f} MB of activations, of {at_a_time(settings)} examples of {work.length} steps"
     )
-    if not torch.accelerator.is_available() and weights + kept > (there := memory.available()):
-        print(
-            f"warning: that is more than the {there / 1e6:,.0f} MB that this machine can give; "
-            "set a lower train.batch, or train.accumulate=2 or more"
-        )
+
+
+def at_a_time(settings: Config) -> int:
+    """The examples that one process computes at a time."""
+    return settings.train.batch // slices_of(settings.train, 0, 1)[0]
 
 
 def activations(model: config.Model, features: int, steps: int) -> int:

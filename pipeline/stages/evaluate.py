@@ -25,6 +25,8 @@ from pipeline.plots.training import curves
 from pipeline.run import advice, record, trackers
 from pipeline.run.folder import settings_of, writer
 from pipeline.stages.assembly import best_of, draw_examples
+from pipeline.stages.terminal import streams
+from pipeline.stages.terminal.answers import Evaluated
 from pipeline.training import baselines, evaluation, metrics
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
         summary["nearest_neighbour_accuracy"] = nearest(prepared, part_name)
         write(folder, summary, rows, part, prepared)
         show(rows, names)
-        print(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
+        streams.say(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
         print("\n".join(compared(summary)))
         doubts = warnings_of(summary, [names[guess] for guess in np.unique(rows.predictions)])
         for line in doubts:
@@ -76,6 +78,8 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
         tracker.finish()
         other = "a better model: more epochs, or the settings of docs/training.md; this one, all the same: " * bool(doubts)
         print(f"written: {place(folder, split)}\nnext: {other}{advice.of_run('export', folder)}")
+        more = {"run": str(folder), "warnings": doubts, "written": str(place(folder, split))}
+        streams.answer(Evaluated.model_validate(summary | more))
 
 
 def place(folder: Path, split: str) -> Path:

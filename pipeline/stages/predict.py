@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from pipeline.deploy import bundle, inputs, outputs, predictor
 from pipeline.deploy.bundle import Exported
 from pipeline.deploy.inputs import Block
 from pipeline.errors import UserError
+from pipeline.stages.terminal import streams
+from pipeline.stages.terminal.answers import Predicted
 
 
 @dataclass
@@ -38,21 +39,33 @@ def predict(model: Path, path: Path, output: Path | None, source: str | None, gi
 
     ``source`` and ``given``: as ``inputs.read`` takes them; the source is told by the name of ``path`` if it is None.
     """
-    kind = ".csv" if output is None else _kind(output, path)
+    kind = _kind(output, path) if output else ".json" if streams.wants_json() else ".csv"
     begin = time.monotonic()
     trained = bundle.load(model)
     source = source or inputs.source_of(path)
     tally = Tally()
     blocks = inputs.read(path, source, trained.facts, trained.features, given)
     frames = _frames(trained, blocks, tally)
-    if output:
-        with files.disk_errors("the predictions", output), files.whole_file(output) as partial:
+    with tempfile.TemporaryDirectory() as folder:
+        written = output or Path(folder) / f"predictions{kind}"
+        with files.disk_errors("the predictions", written), files.whole_file(written) as partial:
             outputs.FORMATS[kind](partial, frames)
-    else:
-        with tempfile.TemporaryDirectory() as folder, files.disk_errors("the predictions", Path(folder)):
-            outputs.write_csv(Path(folder) / "predictions.csv", frames)
-            _show(Path(folder) / "predictions.csv")
-    _report(tally, time.monotonic() - begin, output)
+        seconds = time.monotonic() - begin
+        if not output and not streams.wants_json():
+            _show(written)
+        _report(tally, seconds, output)
+        streams.answer(_answer(tally, seconds, output), None if output else written)
+
+
+def _answer(tally: Tally, seconds: float, output: Path | None) -> Predicted:
+    return Predicted(
+        examples=tally.examples,
+        labelled=tally.labelled,
+        accuracy=tally.hits / tally.labelled if tally.labelled else None,
+        seconds=seconds,
+        output=str(output) if output else None,
+        warnings=list(_warnings(tally)),
+    )
 
 
 def _kind(output: Path, path: Path) -> str:
@@ -94,28 +107,32 @@ def _count(tally: Tally, block: Block, predictions: list[str], model: Exported) 
 
 def _show(path: Path) -> None:
     """Copy a file to the standard output, as it is if that is no terminal."""
-    try:
-        if sys.stdout.isatty():
+    with streams.reader_may_leave(out := streams.results()):
+        if out.isatty():
             with path.open(encoding="utf-8") as text:
-                shutil.copyfileobj(text, sys.stdout)
+                shutil.copyfileobj(text, out)
         else:
-            sys.stdout.flush()
+            out.flush()
             with path.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer)
-        sys.stdout.flush()
-    except BrokenPipeError:  # who reads has had enough, as head has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                shutil.copyfileobj(file, out.buffer)
+        out.flush()
 
 
-def _report(tally: Tally, seconds: float, output: Path | None) -> None:
-    """What was counted; warnings, and what would stand among the predictions, on the standard error."""
+def _warnings(tally: Tally) -> Iterator[str]:
     remedies = {"unknown": "it is not counted below", "far": "are the units those of the training data?"}
     for what, said in tally.first.items():
         others = getattr(tally, what) - 1
         more = f" (and {others} others)" if others else ""
-        print(f"warning: {said}{more}; {remedies[what]}", file=sys.stderr)
-    out = sys.stdout if output else sys.stderr
+        yield f"{said}{more}; {remedies[what]}"
+
+
+def _report(tally: Tally, seconds: float, output: Path | None) -> None:
+    """What was counted; warnings, and what would stand among the predictions, on the standard error."""
+    for line in _warnings(tally):
+        print(f"warning: {line}", file=sys.stderr)
     there = f": {output}" if output else ""
-    print(f"{tally.examples:,} predictions in {seconds:.1f} s{there}", file=out)
+    lines = [f"{tally.examples:,} predictions in {seconds:.1f} s{there}"]
     if tally.labelled:
-        print(f"accuracy {tally.hits / tally.labelled:.4f} on {tally.labelled:,} examples with a label", file=out)
+        lines.append(f"accuracy {tally.hits / tally.labelled:.4f} on {tally.labelled:,} examples with a label")
+    for line in lines:
+        print(line, file=sys.stdout if output or streams.aside() else sys.stderr)

@@ -23,6 +23,7 @@ from pipeline.run.folder import enter, keep_free
 from pipeline.stages import evaluate, train
 from pipeline.stages.assembly import test_metrics
 from pipeline.stages.job import Job, meet, placed, verified
+from pipeline.stages.terminal import streams
 from pipeline.training.loop import Report
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def folds(settings: Config) -> Iterator[Report]:
         if collectives.rank() == 0:
             how = "forward in time" if settings.data.split == "time" else "by group" if settings.data.group else "stratified"
             write(folder / "folds.json", {"folds": parts, "split": "valid", "how": how} | found)
-            print(f"cross-validation, {parts} folds ({how}): {spread(found['accuracy'])}; the test split was not used")
+            streams.say(f"cross-validation, {parts} folds ({how}): {spread(found['accuracy'])}; the test split was not used")
             print(f"next: {advice.configured('train', str(folder / 'config.yaml'), [f'run.dir={folder}'])}")
 
 
@@ -105,7 +106,7 @@ def seeds(settings: Config, count: int) -> Iterator[Report]:
         folder, found = yield from several(settings, members, measure, "test", stack)
         if collectives.rank() == 0:
             write(folder / "seeds.json", {"seeds": count, "split": "test"} | found)
-            print(f"{count} seeds: {spread(found['accuracy'])}")
+            streams.say(f"{count} seeds: {spread(found['accuracy'])}")
             print(f"next: {advice.of_run('export', folder / 'seed-1')}")
 
 

@@ -8,6 +8,8 @@ from pipeline.errors import RunError
 from pipeline.run import advice
 from pipeline.run.folder import settings_of
 from pipeline.stages.assembly import test_metrics
+from pipeline.stages.terminal import streams
+from pipeline.stages.terminal.answers import Summary
 
 
 def summary(folder: Path) -> None:
@@ -16,7 +18,7 @@ def summary(folder: Path) -> None:
     measured = test_metrics(folder)
     if measured is None:
         raise RunError(f"{folder}: not evaluated yet; type: {advice.of_run('evaluate', folder)}")
-    print(f"{measured['split']} accuracy  {measured['accuracy']:.4f} on {measured['count']} examples")
+    streams.say(f"{measured['split']} accuracy  {measured['accuracy']:.4f} on {measured['count']} examples")
     print(f"run folder     {folder}")
     print(f"pictures       {folder / 'eval'}")
     print(f"model          {folder / 'export'}")
@@ -24,3 +26,5 @@ def summary(folder: Path) -> None:
     more = settings.data.source == "digits" and larger.exists() and Path("Makefile").exists()  # as in a checkout
     other = f"make all CONFIG={larger}, or " if more else ""
     print(f"next           {other}read {folder / 'export' / 'README.md'} to use the model")
+    where = {"run": str(folder), "pictures": str(folder / "eval"), "model": str(folder / "export")}
+    streams.answer(Summary.model_validate(measured | where))

@@ -1,12 +1,27 @@
-"""``python -m tests.docs.reference``: write the table of all keys into docs/configuration.md, between its markers."""
+"""``python -m tests.docs.reference``: write the tables of all keys into the pages that hold them, between their markers."""
 
 from __future__ import annotations
 
-from pipeline import config
-from tests.docs.pages import CONFIGURATION, ROOT
+from collections.abc import Callable
 
-BEGIN, END = "<!-- reference -->", "<!-- /reference -->"
+from pipeline import config
+from pipeline.stages.terminal import answers
+from tests.docs.pages import ROOT
+
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+    "docs/configuration.md": ("reference", config.reference),
+    "docs/commands.md": ("answers", answers.reference),
+}
+
+
+def marked(text: str, name: str) -> tuple[str, str, str]:
+    """What stands before, between and after the markers ``name``."""
+    before, rest = text.split(f"<!-- {name} -->\n")
+    between, after = rest.split(f"\n<!-- /{name} -->")
+    return before, between, after
+
 
 if __name__ == "__main__":
-    before, rest = CONFIGURATION.text.split(BEGIN)
-    (ROOT / CONFIGURATION.name).write_text(f"{before}{BEGIN}\n{config.reference()}\n{END}{rest.split(END)[1]}")
+    for page, (name, table) in TABLES.items():
+        before, _, after = marked((ROOT / page).read_text(), name)
+        (ROOT / page).write_text(f"{before}<!-- {name} -->\n{table()}\n<!-- /{name} -->{after}")

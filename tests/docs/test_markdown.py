@@ -21,6 +21,7 @@ from pipeline.deploy.facts import Arguments, Facts
 from pipeline.errors import ConfigError
 from pipeline.model.classifier import RecurrentClassifier
 from tests.docs.pages import CONFIGURATION, PAGES, README, ROOT, Page
+from tests.docs.reference import TABLES, marked
 
 COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -173,9 +174,10 @@ def test_the_pictures_are_shown_and_small_png_files() -> None:
         assert data.startswith(b"\x89PNG\r\n") and len(data) < 150_000, path
 
 
-def test_the_reference_is_that_of_the_code() -> None:
-    shown = re.search(r"<!-- reference -->\n(.*?)\n<!-- /reference -->", CONFIGURATION.text, re.DOTALL)
-    assert shown and shown[1] == config.reference(), "run: python -m tests.docs.reference"
+@pytest.mark.parametrize("page", TABLES)
+def test_the_reference_is_that_of_the_code(page: str) -> None:
+    name, table = TABLES[page]
+    assert marked(Page(page).text, name)[1] == table(), "run: python -m tests.docs.reference"
 
 
 def test_the_keys_that_one_needs_first_are_shown_with_their_defaults() -> None:

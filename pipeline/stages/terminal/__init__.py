@@ -3,6 +3,9 @@
 In the order of their imports:
 
     typed     words of a command line, in the forms that people type -> those that a command takes
+    answers   what a command answers, as JSON
+    streams   what goes to the standard output, with --quiet and with --json
     commands  commands that take such words; their help
+    options   options that several commands have
     endings   what ends the program -> the last line on the screen and the exit status
 """

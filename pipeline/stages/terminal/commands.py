@@ -23,7 +23,25 @@ class Program(TyperGroup):
             formatter.write_dl(rows)
 
 
-class _Typed(TyperCommand):
+class Command(TyperCommand):
+    """A command whose standard output is what its options ask for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As always, once the words are those that the command takes."""
+        from pipeline.errors import UserError
+
+        options = self.options()
+        if "--json" in args and "--json" not in options:
+            raise UserError(
+                f"{ctx.info_name} has no --json; check, evaluate, predict and summary have; "
+                "the numbers of a training are in runs/NAME/metrics.jsonl"
+            )
+        return super().parse_args(ctx, self.understood(str(ctx.info_name), args, options))
+
+    def understood(self, name: str, words: list[str], options: dict[str, bool]) -> list[str]:
+        """What was typed after the ``name`` of this command, in the form that it takes."""
+        return words
+
     def options(self) -> dict[str, bool]:
         """The options of this command, each with whether a value follows it."""
         found = {
@@ -31,32 +49,39 @@ class _Typed(TyperCommand):
         }
         return found | {"-h": False, "--help": False}
 
+    def invoke(self, ctx: Any) -> Any:
+        """As always, with the standard output that was asked for."""
+        from pipeline.stages.terminal import streams
 
-class Configured(_Typed):
+        with streams.shown(bool(ctx.params.get("quiet")), bool(ctx.params.get("as_json"))):
+            return super().invoke(ctx)
+
+
+class Configured(Command):
     """A command that takes a configuration."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As always, once the words are those that the command takes."""
+    def understood(self, name: str, words: list[str], options: dict[str, bool]) -> list[str]:
+        """With ``--config``, and ``section.key=value`` at the end."""
         from pipeline.stages.terminal import typed
 
-        return super().parse_args(ctx, typed.configured(ctx.info_name, args, self.options()))
+        return typed.configured(name, words, options)
 
 
-class OfRun(_Typed):
+class OfRun(Command):
     """A command that takes a run folder."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As always, once the words are those that the command takes."""
+    def understood(self, name: str, words: list[str], options: dict[str, bool]) -> list[str]:
+        """With ``--run``, or as of a command that takes a configuration."""
         from pipeline.stages.terminal import typed
 
-        return super().parse_args(ctx, typed.of_run(ctx.info_name, args, self.options()))
+        return typed.of_run(name, words, options)
 
 
-class OfExport(_Typed):
+class OfExport(Command):
     """A command that takes an export folder and a file."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As always, once the words are those that the command takes."""
+    def understood(self, name: str, words: list[str], options: dict[str, bool]) -> list[str]:
+        """With ``--model``."""
         from pipeline.stages.terminal import typed
 
-        return super().parse_args(ctx, typed.of_export(ctx.info_name, args, self.options()))
+        return typed.of_export(name, words, options)

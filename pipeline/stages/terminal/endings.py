@@ -6,27 +6,51 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
+
+from typer import TyperException
 
 from pipeline.errors import LostContactError, Stopped, TrainingError, UserError, printable
+from pipeline.stages.terminal import streams
 
 
 def ended(program: Callable[[], object]) -> None:
-    """Run ``program``. What it raises is one message, the last thing on the screen, and an exit status."""
+    """Run ``program``. What it raises is one message, the last thing on the screen, and an exit status.
+
+    With ``--json`` the message is the document too. A number that ``program`` returns is the status.
+    """
     try:
-        program()
+        status = program()
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the others of this machine have met the same
-            print(printable(f"error: {error}", "\n"), file=sys.stderr)
+            _say(f"error: {error}")
         else:
             time.sleep(1)  # the first to end has the launcher stop the others, who may not have said it yet
         sys.exit(2)
+    except TyperException as error:  # words that the command does not take
+        usage: Any = error
+        usage.show()
+        streams.refuse(error.format_message())
+        sys.exit(error.exit_code)
     except (TrainingError, Stopped) as end:
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
-            print(printable(str(end), "\n"), file=sys.stderr)
+            _say(str(end))
         sys.exit(143 if isinstance(end, Stopped) else end.status)
-    except RuntimeError as error:  # torch has a class for it on GPUs only
-        if "can't allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":
-            raise
-        sys.exit("error: memory does not hold it; lower train.batch or model.hidden, or set train.accumulate=2 or more")
     except KeyboardInterrupt:
-        sys.exit("interrupted")
+        _say("interrupted")
+        sys.exit(1)
+    except Exception as error:
+        # torch has a class for the first on GPUs only
+        if "can't allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":
+            streams.refuse(f"{type(error).__name__}: {error}")
+            raise
+        _say("error: memory does not hold it; lower train.batch or model.hidden, or set train.accumulate=2 or more")
+        sys.exit(1)
+    if isinstance(status, int) and status:  # a signal of the keyboard, which typer makes of it
+        _say("interrupted")
+        sys.exit(status)
+
+
+def _say(message: str) -> None:
+    print(printable(message, "\n"), file=sys.stderr)
+    streams.refuse(message.removeprefix("error: "))

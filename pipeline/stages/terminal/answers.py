@@ -1,0 +1,115 @@
+"""What commands answer with ``--json``: the one home of the keys. docs/commands.md has their table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def _key(what: str) -> Any:
+    return Field(description=what)
+
+
+class Answer(BaseModel):
+    """One JSON document. A number that is not finite is null."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Memory(Answer):
+    """Bytes that a training will take."""
+
+    weights: int = _key("weights, gradients and moments")
+    data: int = _key("the prepared splits")
+    activations: int = _key("activations of one step, at least")
+
+
+class Work(Answer):
+    """What a configuration amounts to on its data."""
+
+    prepared: str = _key("the prepared folder")
+    examples: int = _key("training examples")
+    length: int = _key("steps of the longest of them")
+    features: int = _key("values per step")
+    classes: int = _key("number of classes")
+    parameters: int = _key("trained numbers of the model")
+    batch: int = _key("examples per optimiser step")
+    steps_per_epoch: int = _key("optimiser steps per epoch")
+    steps: int = _key("optimiser steps in all")
+    memory: Memory = _key("`weights`, `data` and `activations`, in bytes")
+
+
+class Checked(Answer):
+    """The answer of ``check``."""
+
+    work: Work | None = _key("null where the data is not prepared yet; else `prepared`, `examples`, `parameters` and so on")
+    warnings: list[str] = _key("what will go wrong")
+    changed: dict[str, Any] = _key("the keys that differ from their defaults, by section")
+    configuration: dict[str, Any] = _key("the whole resolved configuration, by section")
+
+
+class ClassMeasures(Answer):
+    """The measures of one class."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Evaluated(Answer):
+    """The answer of ``evaluate``."""
+
+    run: str = _key("the run folder")
+    split: str = _key("the split that was measured")
+    step: int = _key("the step of the checkpoint")
+    count: int = _key("examples")
+    accuracy: float = _key("share of examples that were predicted right")
+    accuracy_low: float = _key("lower end of its 95 % interval")
+    accuracy_high: float = _key("upper end of it")
+    balanced_accuracy: float = _key("mean recall of the classes")
+    macro_f1: float = _key("mean F1 of the classes")
+    loss: float = _key("mean cross-entropy, in nats")
+    expected_calibration_error: float = _key("mean distance of confidence from accuracy")
+    largest_class: str = _key("the class of most training examples")
+    largest_class_accuracy: float = _key("accuracy of always answering it")
+    nearest_neighbour_accuracy: float | None = _key("accuracy of the nearest training example's label; null if not searched")
+    per_class: dict[str, ClassMeasures] = _key("`precision`, `recall`, `f1` and `support` of each class")
+    warnings: list[str] = _key("what says that the model is useless")
+    written: str = _key("the folder of `metrics.json`, `predictions.csv` and the pictures")
+
+
+class Predicted(Answer):
+    """The answer of ``predict``. Without ``--output``, ``predictions`` is the first key, a list of objects."""
+
+    examples: int = _key("predictions made")
+    labelled: int = _key("examples with a label that the model knows")
+    accuracy: float | None = _key("share of these that were predicted right; null if there are none")
+    seconds: float = _key("what it took")
+    output: str | None = _key("the file of the predictions; null if they are in this document")
+    warnings: list[str] = _key("labels that the model does not know, values far from those of the training")
+
+
+class Summary(Answer):
+    """The answer of ``summary``."""
+
+    run: str = _key("the run folder")
+    split: str = _key("the split that was measured")
+    step: int = _key("the step of the checkpoint")
+    count: int = _key("examples")
+    accuracy: float = _key("share of examples that were predicted right")
+    pictures: str = _key("the folder of the evaluation")
+    model: str = _key("the folder of the export")
+
+
+ANSWERS: dict[str, type[Answer]] = {"check": Checked, "evaluate": Evaluated, "predict": Predicted, "summary": Summary}
+
+
+def reference() -> str:
+    """The keys of each answer as Markdown. docs/commands.md holds it, and a test compares."""
+    tables = []
+    for title, answer in ({f"{name} --json": answer for name, answer in ANSWERS.items()} | {"work": Work}).items():
+        rows = [f"| {key} | {field.description} |" for key, field in answer.model_fields.items()]
+        tables.append("\n".join([f"`{title}`:", "", "| key | what |", "|---|---|", *rows]))
+    return "\n\n".join(tables)
