@@ -17,13 +17,14 @@ class SeriesFormat(NamedTuple):
     suffixes: tuple[str, ...]
     columns: bool = False  # the columns of a table, in either layout
     roles: bool = False  # what is the id, the time, the label and the group
+    stamps: bool = False  # nothing, but its steps may have their times with them
 
 
 SERIES = {  # the sources that give series, of any length
     "npz": SeriesFormat((".npz",), roles=True),
     "csv": SeriesFormat((".csv", ".tsv", ".txt"), columns=True, roles=True),
     "parquet": SeriesFormat((".parquet", ".pq"), columns=True, roles=True),
-    "ts": SeriesFormat((".ts",)),
+    "ts": SeriesFormat((".ts",), stamps=True),
     "arff": SeriesFormat((".arff",)),
 }
 SUFFIXES = {suffix: name for name, found in SERIES.items() for suffix in found.suffixes}
@@ -147,6 +148,12 @@ class Data(Policies, Columns, Origin):
         return self.source in SERIES
 
     @property
+    def may_have_times(self) -> bool:
+        """Whether the source may say when each step was."""
+        found = SERIES.get(self.source)
+        return bool(found and (found.stamps or (found.columns and self.layout == "long" and self.time)))
+
+    @property
     def warps(self) -> bool:
         """Whether training images are turned, zoomed, sheared or bent."""
         return any(getattr(self, name) for name in WARPS)
@@ -199,7 +206,8 @@ class Data(Policies, Columns, Origin):
                     yield f"data.{name}", "is of windows; set data.window, or leave it out"
         if self.elapsed and self.resample:
             yield "data.elapsed", "resampled steps are evenly apart; leave out data.elapsed or data.resample"
-        if self.elapsed and self.series and not SERIES[self.source].columns:
+        found = SERIES.get(self.source)
+        if self.elapsed and found and not (found.columns or found.stamps):
             yield "data.elapsed", f"data.source = {self.source} has no times of steps; leave it out"
-        elif self.elapsed and not self.time:
+        elif self.elapsed and not self.time and not (found and found.stamps):
             yield "data.time", "data.elapsed needs it: the column of times"

@@ -175,7 +175,7 @@ def settings_of(data: config.Data) -> Settings:
         settings["channels"] = json.dumps(data.channels)
         if data.split != "stratified":
             settings["split_rules"] = RULES
-        if data.resample and data.time and data.layout == "long" and config.SERIES[data.source].columns:
+        if data.resample and data.may_have_times:
             settings["resample_rules"] = RULES
         return settings
     if data.source == "emnist":

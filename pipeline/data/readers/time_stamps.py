@@ -10,21 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.readers import cells
-from pipeline.data.series import Array, Series, place
+from pipeline.data.series import Array, Series, Steps, place
 from pipeline.errors import DataError, quoted
 
 TOKEN = re.compile(r"\([^()]*+\)|:|[^:()]++|[()]")
 STEP = re.compile(r"\(([^()]*+)\)")
-EVEN = 1.01  # the longest interval over the shortest, up to which intervals count as equal
 
 
 @dataclass
 class Stamps:
-    """The times of a file's series, and what is to be said of them."""
+    """The times of the steps of a file's series."""
 
     path: Path
-    spans: list[tuple[object, object]] = field(default_factory=list)  # the first and last time of each series not handed on
-    uneven: str = ""  # where intervals are unequal for the first time
+    waiting: list[Array] = field(default_factory=list)  # the times (T) of each series that is not handed on yet
     kind: str = ""  # of the times of the file: "M" for dates, "f" for numbers
 
     def parts(self, text: str) -> list[str]:
@@ -56,16 +54,14 @@ class Stamps:
             first = times
             made.append(",".join(values[step] for step in order.tolist()))
         if first is not None:
-            self._look(line, first)
+            self.waiting.append(first)
         return made
 
     def added(self, block: Series) -> Series:
-        """A block with the times of its series, which are the next that are not handed on."""
-        spans, self.spans = self.spans[: len(block)], self.spans[len(block) :]
-        begins, ends = (
-            np.array(column, "datetime64[us]" if self.kind == "M" else np.float64) for column in zip(*spans, strict=True)
-        )
-        return replace(block, times=begins, ends=ends, doubts=(self.uneven,) if self.uneven else ())
+        """A block with the times of its steps, which are the next that are not handed on."""
+        times = np.concatenate(self.waiting[: len(block)])
+        del self.waiting[: len(block)]
+        return replace(block, times=times[block.offsets[:-1]], ends=times[block.offsets[1:] - 1], steps=Steps(times))
 
     def _steps(self, line: int, number: int, part: str) -> tuple[Array, list[str]]:
         steps = STEP.findall(part)
@@ -90,19 +86,6 @@ class Stamps:
                 problem = f"{quoted(text, 40)} is no time, or none like those before it; write all as numbers, or all as dates"
                 raise self._fault(line, number, problem) from None
         return np.array(made, "datetime64[us]" if dates else np.float64)
-
-    def _look(self, line: int, times: Array) -> None:
-        self.spans.append((times[0], times[-1]))
-        if self.uneven or len(times) < 3:
-            return
-        steps = np.diff(times).astype(np.float64) / (10**6 if self.kind == "M" else 1)
-        if steps.max() > EVEN * steps.min():
-            unit = " s" if self.kind == "M" else ""
-            apart = f"from {steps.min():g}{unit} to {steps.max():g}{unit}"
-            self.uneven = (
-                f"{self.path}: {place('line', line)}: times are unequally apart, {apart}; steps are read one after the other, "
-                "whatever time lies between them"
-            )
 
     def _fault(self, line: int, channel: int, problem: str) -> DataError:
         return cells.fault(self.path, f"{place('line', line)}, {place('channel', channel)}", problem)

@@ -116,7 +116,8 @@ def test_even_times_change_no_bit(apart):
 
 def test_uneven_steps_are_said_with_what_to_do(tmp_path):
     (line,) = prepare(data(irregular(tmp_path / "a.csv"))).manifest.doubts
-    assert "series 's0' are 1 to 9 apart" in line and "data.resample=STEPS" in line and "data.elapsed=true" in line
+    assert "series 's0' (line 2) are 1 to 9 apart" in line and "as unevenly as those of 11 other series" in line
+    assert "data.resample=STEPS" in line and "data.elapsed=true" in line
     pl.DataFrame(
         [
             {"id": f"s{n}", "time": t + 0.2 * (t % 3 == 1), "label": "ab"[n % 2], "x": float(t * t)}

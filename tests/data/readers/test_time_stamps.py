@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import config
+from pipeline.data.preparation.folder import prepare
 from pipeline.errors import DataError
+from tests.support.launching import succeed
+from tests.support.predicting import export_untrained, rows_of
 from tests.support.series_files import only
 
 HEAD = "@timeStamps True\n@missing true\n@classLabel true 1 2\n@data\n"
@@ -37,11 +41,50 @@ def test_steps_stand_in_the_order_of_their_times(tmp_path: Path) -> None:
     assert got.values[:, 0].tolist() == [10, 20, 30]
 
 
-def test_unequal_intervals_are_a_warning_with_the_first_line(tmp_path: Path) -> None:
+def test_unequal_intervals_are_a_warning_with_the_first_line_and_their_number(tmp_path: Path) -> None:
     got = only("ts", written(tmp_path, "(0,1),(1,2),(2,3):1", "(0,1),(1,2),(6,3):2", "(0,1),(9,2),(10,3):1"))
-    assert len(got.doubts) == 1 and "line 6" in got.doubts[0] and "from 1 to 5" in got.doubts[0]
-    dates = [f"(2007-01-{day:02} 00:00:00,1)" for day in (1, 2, 5)]
-    assert "from 86400 s to 259200 s" in only("ts", written(tmp_path, f"{','.join(dates)}:1")).doubts[0]
+    (line,) = got.doubts
+    assert "series '1' (line 6) are 1 to 5 apart in time" in line and "of 1 other series" in line
+    dates = [f"(2007-01-{day:02} 00:00:00,1)" for day in (1, 2, 9)]
+    assert "86400 to 604800 s apart" in only("ts", written(tmp_path, f"{','.join(dates)}:1")).doubts[0]
+
+
+@pytest.mark.parametrize("dates", [False, True])
+def test_time_stamps_are_a_channel_as_a_column_of_times_is(tmp_path: Path, dates: bool) -> None:
+    stamps = [f"2007-01-01 00:00:{time:02}" if dates else str(time) for time in (0, 1, 10)]
+    lines = [",".join(f"({stamp},{value})" for stamp, value in zip(stamps, (5, 6, 7), strict=True)) + ":1"] * 3
+    got = only("ts", written(tmp_path, *lines), elapsed=True)
+    assert got.channels[-1] == "elapsed" and not got.doubts
+    np.testing.assert_array_equal(got.values[:, -1].reshape(3, 3), [[0, 1, 9]] * 3)
+    got = only("ts", written(tmp_path, *lines), elapsed=True, window=2, stride=1)
+    np.testing.assert_array_equal(got.values[:, -1].reshape(-1, 2), [[0, 1], [0, 9]] * 3)
+
+
+def test_resampling_goes_by_time_stamps_in_training_and_in_prediction(tmp_path: Path) -> None:
+    lines = [f"(0,{n}),(1,{n + 1}),(10,{n + 10}):{1 + n % 2}" for n in range(12)]
+    written(tmp_path, *lines)
+    (tmp_path / "own.yaml").write_text("model: {hidden: 4}\n")
+    named = ("data.source=ts", f"data.path={tmp_path}/a.ts", f"data.prepared={tmp_path}/prepared", "data.validation=0")
+    found = prepare(config.load(tmp_path / "own.yaml", (*named, "data.resample=3")).data)
+    part = found.part("train")
+    np.testing.assert_array_equal(part.values[..., 0] - part.values[:, :1, 0], [[0, 5, 10]] * len(part.labels))
+    assert found.manifest.series.timed and not found.manifest.doubts
+    evaluated = export_untrained(tmp_path, "data.source=ts", "data.path=a.ts", "data.test=6", "data.resample=3")
+    succeed("predict", "--model", "export", "a.ts", "--output", "out.csv", cwd=tmp_path)
+    predicted = rows_of(tmp_path / "out.csv")
+    assert len(predicted) == 12 and len(evaluated) == 6
+    for row in evaluated:
+        assert float(predicted[int(row["index"])]["probability"]) == pytest.approx(float(row["probability"]), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [({"elapsed": True}, "the time stamps of a .ts file"), ({"elapsed": True, "window": 2}, "the time stamps of a .ts file")],
+)
+def test_a_file_without_time_stamps_has_no_elapsed_time(tmp_path: Path, setting: dict[str, object], says: str) -> None:
+    plain = written(tmp_path, "1,2,3:1", head="@classLabel true 1 2\n@data\n")
+    with pytest.raises(DataError, match=says):
+        only("ts", plain, **setting)
 
 
 @pytest.mark.parametrize(

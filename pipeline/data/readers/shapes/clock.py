@@ -18,12 +18,27 @@ UNEVEN = 0.5  # by which share of the mean distance of two steps one must differ
 
 
 def doubted(blocks: Iterable[Series], columns: Columns) -> Iterator[Series]:
-    """The blocks, the first one with uneven steps with a line that says so, where nothing is done about it."""
-    said = columns.timed or columns.elapsed or not columns.labelled
+    """The blocks, the last one with a line about all series with uneven steps, where nothing is done about them."""
+    if columns.timed or columns.elapsed or not columns.labelled:
+        yield from blocks
+        return
+    first, count = "", 0
+    held: Series | None = None  # from the first uneven series on, a block waits until it is known whether it is the last
     for block in blocks:
-        line = "" if said else _uneven(block)
-        said = said or bool(line)
-        yield replace(block, doubts=(*block.doubts, line)) if line else block
+        if held is not None:
+            yield held
+        found, number = _uneven(block)
+        first, count = first or found, count + number
+        held = block if first else None
+        if held is None:
+            yield block
+    if held is not None:
+        others = f", as unevenly as those of {count - 1:,} other series" if count > 1 else ""
+        line = (
+            f"{first} apart in time{others}: a model sees only their order; data.resample=STEPS interpolates at equal "
+            "times, data.elapsed=true adds the time as a channel"
+        )
+        yield replace(held, doubts=(*held.doubts, line))
 
 
 def read(blocks: Iterable[Series], columns: Columns) -> Iterator[Series]:
@@ -52,32 +67,31 @@ def _since_begin(block: Series, times: Array) -> Array:
     return since
 
 
-def _uneven(block: Series) -> str:
-    """What is said of the first series whose steps are not evenly apart in time; "" if there is none."""
+def _uneven(block: Series) -> tuple[str, int]:
+    """The first series whose steps are not evenly apart in time, and how far; and how many such series there are."""
     times = None if block.steps is None else block.steps.times
     if times is None or not len(block):
-        return ""
+        return "", 0
     gaps = _gaps(block, times)
     mean = np.add.reduceat(gaps, block.offsets[:-1]) / np.maximum(block.lengths - 1, 1)  # (N)
     far = abs(gaps - np.repeat(mean, block.lengths)) > UNEVEN * np.repeat(mean, block.lengths)
     far[block.offsets[:-1]] = False
     if not far.any():
-        return ""
-    number = int(np.searchsorted(block.offsets, far.argmax(), side="right")) - 1
+        return "", 0
+    uneven = np.flatnonzero(np.logical_or.reduceat(far, block.offsets[:-1]))
+    number = int(uneven[0])
     own = gaps[block.offsets[number] + 1 : block.offsets[number + 1]]
     unit = " s" if times.dtype.kind == "M" else ""
-    return (
-        f"the steps of series {quoted(block.ids[number])} are {own.min():g} to {own.max():g}{unit} apart in time, and a model "
-        "sees only their order; data.resample=STEPS interpolates at equal times, data.elapsed=true adds the time as a channel"
-    )
+    named = f"series {quoted(block.ids[number])} ({block.spot(number)})"
+    return f"the steps of {named} are {own.min():g} to {own.max():g}{unit}", len(uneven)
 
 
 def _with_elapsed(block: Series, columns: Columns) -> Series:
     times = None if block.steps is None else block.steps.times
     if times is None:
         raise DataError(
-            f"{block.source}: data.elapsed needs the times of steps, which are in a long table with a column of times; name "
-            f"it with {columns.option('time')}"
+            f"{block.source}: data.elapsed needs the times of steps: a long table's column of times, named with "
+            f"{columns.option('time')}, or the time stamps of a .ts file"
         )
     if ELAPSED in block.channels:
         raise DataError(f"{block.source}: has a channel {ELAPSED!r} already, which data.elapsed would add; leave one out")
