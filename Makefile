@@ -7,6 +7,7 @@ ARGS ?=
 DATA ?= data/MNIST/raw
 ADVISORIES ?= advisory-database
 PYTHON ?= python3
+TORCH ?=
 
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')
 LAUNCH ?= launch/$(if $(filter 0,$(GPUS)),cpu,$(if $(filter 1,$(GPUS)),one_gpu,multi_gpu)).yaml
@@ -36,7 +37,7 @@ ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep prepare tune train eval evaluate export all seeds summary test test-quick faults soak mutants lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check prep prepare tune train eval evaluate export all seeds summary test test-quick faults soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -105,6 +106,9 @@ soak: setup ## kill a run 100 times in random ways and compare its end with that
 
 mutants: setup ## put small faults into a copy of the program, one at a time: the tests must fail of each
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+gpu-rehearsal: setup ## what a step does on GPUs, without one: launches, copies, waits; TORCH=DIR for another torch, unpacked in DIR
+	@$(if $(TORCH),PYTHONPATH=$(TORCH)) $(BIN)/python -m pytest tests/gpu $(ARGS)
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .

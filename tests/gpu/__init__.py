@@ -4,7 +4,7 @@
 autograd, the allocator, DDP, NCCL's process groups, capture and replay are torch's code. Launches, copies, waits and library
 calls are counted.
 
-    python -m tests.gpu.rehearse steps|train|graph|lstm|peer [section.key=value ...]     # one JSON
+    python -m tests.gpu.rehearse steps|train|cases|lstm|peer [section.key=value ...]     # one JSON
     python -m tests.gpu.rehearse --processes 2 train train.precision=bf16
 
 ``rehearse.rehearsed`` is the same for tests. A rehearsal knows no time and no number of a GPU: kernels do nothing, so that

@@ -34,6 +34,12 @@ class Counting:
         self.library.stub_reset()
         self.waits.clear()
 
+    def anew(self) -> None:
+        """Begin anew, and forget graphs and illegal calls too."""
+        self.reset()
+        self.illegal.clear()
+        self.captured.clear()
+
     def of(self, kind: str) -> dict[str, int]:
         """How often each thing of a kind happened: launch, copy, node, api, cudnn or SYNC."""
         text = ctypes.create_string_buffer(SIZE)
@@ -54,7 +60,7 @@ class Counting:
             "descriptors": sorted(calls),
             "collectives": {name: count for name, count in launches.items() if name.startswith("nccl")},
             "graphs": launches.get("GRAPH", 0),
-            "captured": self.captured,
+            "captured": [*self.captured],
             "illegal": dict(self.illegal),
             "kernels": launches,
         }

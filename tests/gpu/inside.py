@@ -30,6 +30,7 @@ from pipeline.stages import assembly, job
 from pipeline.stages import train as stage
 from pipeline.training import evaluation, loop
 from pipeline.training.state import State
+from tests.gpu.cases import LONE, TWO, series
 from tests.gpu.counting import Counting
 
 WORLD, RANK = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
@@ -40,8 +41,13 @@ class Rehearsal:
     """One process of a rehearsal: what is configured, and what is counted."""
 
     def __init__(self, folder: str, file: str, overrides: list[str]) -> None:
-        where = [f"data.prepared={tempfile.gettempdir()}/rehearsed-data", f"run.dir={folder}/run", "track.backends=[]"]
-        self.folder, self.settings, self.counting = Path(folder), config.load(file, [*where, *overrides]), Counting()
+        self.folder, self.file, self.counting = Path(folder), file, Counting()
+        self.settings = self.configured(overrides)
+
+    def configured(self, overrides: list[str]) -> config.Config:
+        """The configuration with these overrides, kept away from the user's folders."""
+        where = [f"data.prepared={tempfile.gettempdir()}/rehearsed-data", f"run.dir={self.folder}/run", "track.backends=[]"]
+        return config.load(self.file, [*where, *overrides])
 
     @contextmanager
     def ready(self) -> Iterator[tuple[Prepared, State, Batches, Any]]:
@@ -68,18 +74,22 @@ class Rehearsal:
             evaluation.evaluate(state.best_model, Store(prepared.part("valid"), accelerator.device, 4096))
             return answer | {"evaluation": counting.report()}
 
+    def cases(self) -> dict[str, Any]:
+        """``steps`` of each case of this number of processes."""
+        path, answer = series(Path(tempfile.gettempdir(), "rehearsed-series.csv")), {}
+        for name, overrides in (LONE if WORLD == 1 else TWO).items():
+            self.settings = self.configured(overrides.format(series=path).split())
+            self.counting.anew()
+            if WORLD > 1:  # a store of its own, as that of the case before may still be there
+                os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
+            answer[name] = self.steps()
+        return answer
+
     def train(self) -> dict[str, Any]:
         """A whole run of the stage: train, evaluate, compare, save."""
         train = self.settings.train.model_copy(update={"epochs": 2, "compare_every": 10})
         stage.train(self.settings.model_copy(update={"train": train}))
         return self.counting.report()
-
-    def graph(self) -> dict[str, Any]:
-        """``steps`` with the step as a graph."""
-        self.settings = self.settings.model_copy(
-            update={"train": self.settings.train.model_copy(update={"cuda_graph": "auto"})}
-        )
-        return self.steps()
 
     def lstm(self) -> dict[str, Any]:
         """What carries a layer's weights to cuDNN, and how dear that is."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
+from tests.gpu import cases
 from tests.gpu.rehearse import rehearsed
 
 
-def test_a_step_runs_on_a_gpu_and_its_launches_are_counted() -> None:
-    step = rehearsed("steps")
-    assert step["launches"] > 10
-    assert step["illegal"] == {}
+@pytest.mark.parametrize("processes", [1, 2])
+def test_each_step_launches_copies_and_waits_as_often_as_is_pinned(processes: int) -> None:
+    pins = json.loads(cases.PINS.read_text())[str(processes)]
+    now = cases.measure(processes)
+    assert now == pins, "what changed, and how to pin it if it should have: python -m tests.gpu.cases [--write]"
+    assert {name: step["illegal"] for name, step in now.items() if step["illegal"]} == {}
+
+
+def test_the_page_on_gpus_has_the_table_of_what_is_pinned() -> None:
+    assert cases.table(json.loads(cases.PINS.read_text())) in cases.PAGE.read_text(), "python -m tests.gpu.cases --write"
 
 
 def test_a_run_of_two_processes_trains_over_nccl() -> None:
     run = rehearsed("train", processes=2)
     assert run["collectives"]["ncclAllReduce"] > 42
     assert run["illegal"] == {}
-
-
-def test_a_step_is_captured_as_one_graph_without_an_illegal_call() -> None:
-    step = rehearsed("graph")
-    assert (step["graphs"], step["illegal"]) == (1, {})
-    assert len(step["captured"]) == 1
