@@ -14,7 +14,13 @@ from tests.gpu.rehearse import rehearsed
 def test_each_step_launches_copies_and_waits_as_often_as_is_pinned(processes: int) -> None:
     pins = json.loads(cases.PINS.read_text())[str(processes)]
     now = cases.measure(processes)
-    assert now == pins, "what changed, and how to pin it if it should have: python -m tests.gpu.cases [--write]"
+    other = [
+        f"{name}: {key} {pins.get(name, {}).get(key)}, now {found}"
+        for name, step in now.items()
+        for key, found in step.items()
+        if pins.get(name, {}).get(key) != found
+    ]
+    assert not other, "\n".join(["if it should be so: python -m tests.gpu.cases --write", *other])
     assert {name: step["illegal"] for name, step in now.items() if step["illegal"]} == {}
 
 
