@@ -89,6 +89,11 @@ class Train(Section):
     cpu_lstm: Literal["auto", "torch"] = field(
         "auto", "LSTM kernel on CPUs; `auto`: in fp32 our own, compiled at the first start, where it can be; `torch`: PyTorch's"
     )
+    data_parallel: Literal["auto", "ddp", "flat"] = field(
+        "auto",
+        "how processes sum gradients; `ddp`: by torch's DDP, during the backward pass; `flat`: all at once after it; `auto`: "
+        "`flat` on GPUs for gradients of up to 25 MB, else `ddp`",
+    )
     cuda_graph: Literal["off", "auto"] = field("off", "a training step as one CUDA graph; `auto`: on one GPU, where it can be")
     label_smoothing: float = field(0.0, "share of the target that is spread over all classes", ge=0, lt=1)
     ema: float = field(0.0, "decay of the averaged weights that are evaluated and exported; 0: none", ge=0, lt=1)

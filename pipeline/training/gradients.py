@@ -39,15 +39,26 @@ def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: in
 def plain_gradient(state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]) -> Gradient:
     """Leave the mean gradient over the global batch in ``grad``; DDP averages over W, so each share is scaled by W."""
     count, shares, answers = batches.count(state.step), [], []
+    by_ddp = isinstance(state.forward, DistributedDataParallel)
     for part in batches.slices(state.step):
-        waits = part.number != batches.mine[-1] and isinstance(state.forward, DistributedDataParallel)
+        waits = part.number != batches.mine[-1] and by_ddp
         with state.forward.no_sync() if waits else nullcontext():  # type: ignore[operator]  # of DDP alone
             share, answer = slice_loss(state, part, count, smoothing, seed)
-            scaled = share * world_size() if world_size() > 1 else share
+            scaled = share * world_size() if by_ddp else share
             (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
         shares.append(share.detach())
         answers.append(answer)
+    if world_size() > 1 and not by_ddp:
+        _sum_at_once(parameters)
     return Gradient(reduce(add, shares), answers, [norm.taken() for norm in state.model.batch_norms])
+
+
+def _sum_at_once(parameters: list[nn.Parameter]) -> None:
+    """Make each ``grad`` its sum over all processes, by one all-reduce."""
+    total = torch.cat([parameter.grad.reshape(-1) for parameter in parameters if parameter.grad is not None])
+    dist.all_reduce(total)
+    for parameter, piece in zip(parameters, torch.split(total, [parameter.numel() for parameter in parameters]), strict=True):
+        parameter.grad = piece.view_as(parameter)
 
 
 def exact_gradient(state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]) -> Gradient:

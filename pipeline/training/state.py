@@ -25,6 +25,8 @@ from pipeline.model.torch_private import leave_out_of_ddp
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+OVERLAPS = 25_000_000  # bytes of gradients beyond which DDP's sums, taken during the backward pass, are worth their launches
+
 
 def class_weights(counts: Tensor) -> Tensor:
     """The weight (C) float32 of each class in the loss, from its ``counts`` (C) in the training split: n / (classes * count).
@@ -49,7 +51,8 @@ def make_state(
     leave_out_of_ddp(model, [name for name, _ in model.named_buffers()])
     for norm in model.batch_norms if not exact else []:  # a shard of exact mode has statistics of its own
         norm.reduce = reduce_sum
-    forward = accelerator.prepare_model(model, evaluation_mode=exact)  # exact mode sums gradients itself
+    whole = exact or sums_at_once(model, train, accelerator.device)
+    forward = accelerator.prepare_model(model, evaluation_mode=whole)  # without DDP where gradients are summed here
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by slice_loss
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     if accelerator.device.type == "cuda":
@@ -61,6 +64,12 @@ def make_state(
     if model.trained_in is not None:
         together(lambda: recurrent_dtype(state))
     return state
+
+
+def sums_at_once(model: nn.Module, train: config.Train, device: torch.device) -> bool:
+    """Whether the gradients of all processes are summed as one vector, without DDP, in plain mode."""
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    return train.data_parallel == "flat" or (train.data_parallel == "auto" and device.type == "cuda" and size <= OVERLAPS)
 
 
 def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator: Accelerator) -> tuple[str, int]:
