@@ -94,7 +94,9 @@ class Train(Section):
         "how processes sum gradients; `ddp`: by torch's DDP, during the backward pass; `flat`: all at once after it; `auto`: "
         "`flat` on GPUs for gradients of up to 25 MB, else `ddp`",
     )
-    cuda_graph: Literal["off", "auto"] = field("off", "a training step as one CUDA graph; `auto`: on one GPU, where it can be")
+    cuda_graph: Literal["off", "auto"] = field(
+        "auto", "a training step as one CUDA graph; `auto`: on GPUs, where it can be; `off`: launched kernel by kernel"
+    )
     label_smoothing: float = field(0.0, "share of the target that is spread over all classes", ge=0, lt=1)
     ema: float = field(0.0, "decay of the averaged weights that are evaluated and exported; 0: none", ge=0, lt=1)
     early_stopping: int = field(0, "evaluations without a better `monitor` after which training stops; 0: never", ge=0)

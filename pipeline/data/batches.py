@@ -1,6 +1,7 @@
 """prepared/ -> this process's batches, in an order that is a function of (seed, epoch).
 
-Shapes: N examples of a part, B batch (global), b slice, T time steps, S steps of all series of a part, F features, P = T * F.
+Shapes: N examples of a part, B batch (global), b slice, T time steps, S steps of all series of a part, F features, P = T * F,
+E steps of an epoch, m examples that this process computes in each.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.augment import SeriesWarp, Shift, Warp
-from pipeline.data.store import Store
+from pipeline.data.store import Store, sent
 
 POOL = 50  # batches whose examples are sorted by length together
 
@@ -122,6 +123,31 @@ class Batches:
         for own, x, y in zip(*(torch.split(column, self.size) for column in (rows, values, labels)), strict=True):
             yield own, x, y, None
 
+    def drawn(self, step: int) -> tuple[list[Tensor], list[int]]:
+        """Of the epoch of ``step``: tables (E, m, ...) of this process's rows in each step and of the random numbers that
+        change them; and the most time steps (E) of each global batch."""
+        self._begin(step)
+        columns = [self._order, *([self._shifts] if self.shift else []), *([self._warps] if self.warp else [])]
+        own = slice(self.mine.start * self.size, self.mine.stop * self.size)
+        tables = [column.reshape(-1, self.batch, *column.shape[1:])[:, own] for column in columns]
+        lengths, longest = self.store.lengths, [self.store.longest] * self.steps_per_epoch
+        if lengths is not None:
+            longest = lengths[self._order.to(lengths.device)].reshape(-1, self.batch).amax(1).tolist()
+        return tables, longest
+
+    def take(self, rows: Tensor, drawn: list[Tensor], steps: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values (m, T, F), labels (m) and lengths of ``rows`` (m) changed as ``drawn`` says, columns of the tables of
+        ``drawn``; all on the device, as is the store."""
+        drawn = [*drawn]
+        if self.shift:
+            values, labels = self.shift.take(self.store, rows, drawn.pop(0))
+            lengths = None
+        else:
+            values, labels, lengths = self.store.take_near(rows, steps)
+        if self.warp:
+            values = self.warp(values, drawn.pop(0), lengths)
+        return values, labels, lengths
+
     def padding(self, bucket: bool) -> float:
         """The share of padding among the steps that the first epoch computes, over all processes; 0 for equal lengths."""
         if self.store.lengths is None:
@@ -135,11 +161,12 @@ class Batches:
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             random = torch.Generator().manual_seed(mix(self.seed, epoch))
-            self._order = self._with_last(self._order_of(random, self.bucket)).to(self.store.home)
+            self._order = sent(self._with_last(self._order_of(random, self.bucket)), self.store.home)
             if self.shift:
-                self._shifts = torch.randint(self.shift.choices, self._order.shape, generator=random).to(self.store.home)
+                shifts = torch.randint(self.shift.choices, self._order.shape, generator=random)
+                self._shifts = sent(shifts, self.store.home)
             if self.warp:
-                self._warps = self.warp.draw(len(self._order), random).to(self.store.home)
+                self._warps = sent(self.warp.draw(len(self._order), random), self.store.home)
             self._epoch = epoch
         return place
 

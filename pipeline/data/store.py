@@ -8,6 +8,11 @@ from torch import Tensor
 from pipeline.data.prepared import Part
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor``, which lies on the host, on ``device``: through pinned memory, so that the host need not wait."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 class Store:
     """The values and labels of a part: on the device if they fit ``limit_mb``, else read through memory maps.
 
@@ -32,6 +37,7 @@ class Store:
         sizes = torch.tensor([len(values) for values in self.shards])
         self._ends = sizes.cumsum(0)
         self._starts, self._firsts = starts, (self._ends - sizes).tolist()
+        self._near: tuple[Tensor, ...] | None = None
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values (b, T, F), labels (b) and lengths (b) of ``rows`` (b), which lie at ``home``, on the device.
@@ -56,12 +62,25 @@ class Store:
                 values[mine] = _gather(self.shards[number], starts[mine] - self._firsts[number], own, most)
         return values.to(self.device), labels, None if lengths is None else lengths.to(self.device)
 
+    def take_near(self, rows: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """``take`` of ``rows`` on the device, to ``steps`` time steps where lengths differ, without a word to the host.
+
+        The store must be resident and in one shard; ``steps`` is at least the most that one of ``rows`` has.
+        """
+        assert self.resident and len(self.shards) == 1
+        if self.lengths is None:
+            return self.values.index_select(0, rows), self.labels.index_select(0, rows), None
+        if self._near is None:
+            self._near = tuple(column.to(self.device) for column in (self._starts, self.labels, self.lengths))
+        starts, labels, lengths = (column.index_select(0, rows) for column in self._near)
+        return _gather(self.values, starts, lengths, steps), labels, lengths
+
 
 def _gather(values: Tensor, starts: Tensor, lengths: Tensor | None, most: int) -> Tensor:
     """Series (b, ``most``, F) that begin at ``starts`` (b) of ``values``, (S, F) with ``lengths`` (b), else (N, T, F)."""
     if lengths is None:
         return values.index_select(0, starts.to(values.device))
-    steps = torch.arange(most)
+    steps = torch.arange(most, device=lengths.device)
     padding = steps >= lengths[:, None]  # (b, T)
     index = (starts[:, None] + steps).masked_fill_(padding, 0).reshape(-1)
     taken = values.index_select(0, index.to(values.device)).reshape(len(starts), most, -1)

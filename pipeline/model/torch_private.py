@@ -27,6 +27,26 @@ def copy_all(to: list[Tensor], tensors: list[Tensor]) -> None:
     torch._foreach_copy_(to, tensors)
 
 
+def unscale_and_flag(vector: Tensor, flag: Tensor, inverse: Tensor) -> None:
+    """Multiply ``vector`` by ``inverse`` (), and set ``flag`` () to 1 if a value of it is not finite."""
+    torch._amp_foreach_non_finite_check_and_unscale_([vector], flag, inverse)
+
+
+def update_scale(scaler: Any, overflowed: Tensor) -> None:
+    """What a GradScaler makes of its scale after a step that ``overflowed`` () or not, without the host."""
+    tracker, growth, backoff = scaler._growth_tracker, scaler.get_growth_factor(), scaler.get_backoff_factor()
+    torch._amp_update_scale_(scaler._scale, tracker, overflowed, growth, backoff, scaler.get_growth_interval())
+
+
+@torch.no_grad()
+def move_towards(averages: nn.Module, weights: nn.Module, share: Tensor) -> None:
+    """``averages += share * (weights - averages)`` for all parameters and buffers; ``share`` () is on the device."""
+    own, other = ([*module.parameters(), *module.buffers()] for module in (averages, weights))
+    apart = torch._foreach_sub(other, own)
+    torch._foreach_mul_(apart, share)
+    torch._foreach_add_(own, apart)
+
+
 @torch.no_grad()
 def average_into(averages: nn.Module, weights: nn.Module, decay: float) -> None:
     """``averages = decay * averages + (1 - decay) * weights`` for all parameters and buffers, in one kernel."""

@@ -9,7 +9,7 @@ In the order of their imports:
     state       what training changes, and how it is made ready
     gradients   the gradient of a global batch: plain mode and exact mode
     eager_step  one optimiser step, kernel by kernel
-    cuda_graph  a whole training step as one CUDA graph
+    graphs/     a whole training step as one CUDA graph
     loop        train(): a generator of reports
     evaluation  exact evaluation: one row an example
     selection   which evaluation was the best so far

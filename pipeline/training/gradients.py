@@ -25,9 +25,11 @@ def generator(device: torch.device) -> torch.Generator:
     return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
 
 
-def slice_loss(state: State, part: Slice, count: int, smoothing: float, seed: int) -> tuple[Tensor, Answer]:
-    """The share of one slice in the mean loss over the ``count`` examples of the global batch, and the logits."""
-    if state.model.stochastic:
+def slice_loss(state: State, part: Slice, count: int | Tensor, smoothing: float, seed: int | None) -> tuple[Tensor, Answer]:
+    """The share of one slice in the mean loss over the ``count`` examples of the global batch, and the logits.
+
+    ``seed``: None if what dropout draws from is seeded already."""
+    if state.model.stochastic and seed is not None:
         generator(part.values.device).manual_seed(mix(seed, state.step, part.number))
     with state.autocast:
         real = (part.weights > 0,) if part.padded and state.model.batch_norms else ()
@@ -74,11 +76,11 @@ def exact_gradient(state: State, batches: Batches, smoothing: float, seed: int, 
         further = [share.detach()[None], *(norm.taken() for norm in norms)]
         leaves.append(torch.cat([*(grad.reshape(-1) for grad in grads), *further]))
         answers.append(answer)
-    total = _tree_sum(leaves)
+    total = tree_sum(leaves)
     if dist.is_initialized():
         totals = [torch.empty_like(total) for _ in range(world_size())]
         dist.all_gather(totals, total)
-        total = _tree_sum(totals)
+        total = tree_sum(totals)
     sizes = [*(parameter.numel() for parameter in parameters), 1, *(2 * len(norm.mean) + 1 for norm in norms)]
     pieces = torch.split(total, sizes)
     for parameter, piece in zip(parameters, pieces, strict=False):
@@ -87,7 +89,7 @@ def exact_gradient(state: State, batches: Batches, smoothing: float, seed: int, 
     return Gradient(loss[0] * float(rank() == 0), answers, statistics)  # the loss is on every process; reports hold shares
 
 
-def _tree_sum(leaves: list[Tensor]) -> Tensor:
+def tree_sum(leaves: list[Tensor]) -> Tensor:
     """The sum of a power of two of tensors, neighbours first: ((a + b) + (c + d))."""
     while len(leaves) > 1:
         leaves = [left + right for left, right in zip(leaves[::2], leaves[1::2], strict=True)]

@@ -16,18 +16,23 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import config
 from pipeline.data.batches import Batches
-from pipeline.distributed.collectives import reduce_sum, world_size
+from pipeline.distributed.collectives import reduce_sum
 from pipeline.model.torch_private import average_into
-from pipeline.training.cuda_graph import GraphedStep, fits
 from pipeline.training.eager_step import EagerStep
 from pipeline.training.gradients import slice_loss
+from pipeline.training.graphs.fitting import obstacle
+from pipeline.training.graphs.graphed_step import GraphedStep
+from pipeline.training.graphs.tables import ema_decay
 from pipeline.training.optim import lr_at
 from pipeline.training.state import Answer, State
 
 
 @dataclass(frozen=True)
 class Report:
-    """One optimiser step. Its tensors are on the device; reading them as numbers waits for it."""
+    """One optimiser step. Its tensors are on the device; reading them as numbers waits for it.
+
+    Where steps are CUDA graphs, the next one overwrites the tensors: read them before it.
+    """
 
     step: int
     lr: float  # the learning rate that the step was taken at
@@ -58,19 +63,35 @@ def train(
     not finite, on all processes at the same step, unless ``train.on_nonfinite`` is ``skip``.
     """
     steps = train.epochs * batches.steps_per_epoch
+    schedule = rate or (lambda step: lr_at(step, steps, optim))
     state.forward.train()
     if isinstance(state.forward, DistributedDataParallel) and state.step < steps:
         _settle_buckets(state, batches)
-    graphed = fits(state, batches, train, world_size())
-    take = GraphedStep(state, batches, train, optim) if graphed else EagerStep(state, batches, train, optim, seed)
+    alone = batches.store.device.type == "cuda" and not obstacle(state, batches, train)
+    take = (
+        GraphedStep(state, batches, train, optim, seed, schedule, train.cuda_graph == "auto")
+        if alone
+        else EagerStep(state, batches, train, optim, seed)
+    )
+    try:
+        yield from _reports(state, batches, train, schedule, steps, take)
+    finally:
+        if isinstance(take, GraphedStep):
+            take.close()
+
+
+def _reports(
+    state: State, batches: Batches, train: config.Train, rate: Callable[[int], float], steps: int, take: GraphedStep | EagerStep
+) -> Iterator[Report]:
+    """Take the steps that are left."""
     while state.step < steps:
-        lr = rate(state.step) if rate else lr_at(state.step, steps, optim)
+        lr = rate(state.step)
         logged = (state.step + 1) % train.log_every == 0 or state.step + 1 == steps
         taken = take(lr, logged)
         if taken is None:
             continue
-        if state.ema is not None:  # a decay that starts low, so that the first weights are soon forgotten
-            average_into(state.ema, state.model, min(train.ema, (1 + state.step) / (10 + state.step)))
+        if state.ema is not None and isinstance(take, EagerStep):
+            average_into(state.ema, state.model, ema_decay(state.step, train.ema))
         count = batches.count(state.step)
         state.step += 1
         if logged:

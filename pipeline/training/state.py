@@ -159,6 +159,7 @@ class State:
     class_weights: Tensor | None = None  # (C), if classes are weighted in the training loss
     layers: str = "by torch"  # what trains the recurrent layers, in words
     lanes: int = 0  # of our own kernel, which decide how it rounds; 0 for torch's
+    say: Callable[[str], object] = print  # where the main process says what the user should know
     check: Callable[[], None] = lambda: None  # raises the NonFiniteError of a step that nobody waited for, if there is one
 
     @property

@@ -34,7 +34,7 @@ from tests.gpu.cases import LONE, TWO, series
 from tests.gpu.counting import Counting
 
 WORLD, RANK = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-SETTLED = 12  # steps after which each is like the one before
+SETTLED = 14  # steps after which each is like the one before
 
 
 class Rehearsal:

@@ -1,0 +1,83 @@
+"""One optimiser step that tells the host nothing and asks it nothing: it may be launched kernel by kernel or as a graph.
+
+Shapes: P values of all parameters, W processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from pipeline import config
+from pipeline.data.batches import Batches
+from pipeline.distributed.collectives import rank, world_size
+from pipeline.model.torch_private import move_towards
+from pipeline.training.gradients import slice_loss, tree_sum
+from pipeline.training.graphs.flow import Flow
+from pipeline.training.graphs.tables import Tables
+from pipeline.training.state import State, Taken
+
+
+class DeviceStep:
+    """The steps of ``state`` on one or several processes. The gradients of all parameters are one vector, which stays where it
+    is, with the loss and the gradient's norm behind them."""
+
+    def __init__(
+        self, state: State, batches: Batches, train: config.Train, optim: config.Optim, rate: Callable[[int], float]
+    ) -> None:
+        device = batches.store.device
+        self.state, self.train, self.clip = state, train, optim.clip
+        self.tables = Tables(batches, state.step, rate, train.ema)
+        self.flow = Flow(state.nonfinite, state.scaler, train.on_nonfinite == "skip")
+        self.parameters = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
+        sizes = [parameter.numel() for parameter in self.parameters]
+        self.vector = torch.zeros(sum(sizes) + 2, device=device)  # (P + 2)
+        self.summed, self.gradient = self.vector[:-1], self.vector[:-2]  # what is summed over processes, and without the loss
+        self.loss, self.norm = self.vector[-2], self.vector[-1]
+        self.gathered = torch.zeros(world_size(), len(self.summed), device=device) if train.gradient_shards else None
+        for parameter, piece in zip(self.parameters, torch.split(self.gradient, sizes), strict=True):
+            parameter.grad = piece.view_as(parameter)
+        for group in state.optimizer.param_groups:
+            group["lr"], group["capturable"] = self.tables.lr, device.type == "cuda"
+        state.optimizer.found_inf = self.flow.left_out  # type: ignore[attr-defined]  # what fused optimisers skip an update by
+        self.nothing = torch.zeros((), device=device)
+
+    def __call__(self, steps: int) -> Taken:
+        """Take the step that the device has come to, of ``steps`` time steps; its tensors are overwritten by the next."""
+        state, leaves, answers = self.state, [], []
+        for part in self.tables.slices(steps):
+            share, answer = slice_loss(state, part, self.tables.count, self.train.label_smoothing, None)
+            grads = torch.autograd.grad(self.flow.scaled(share), self.parameters)
+            leaves.append([*(grad.reshape(-1) for grad in grads), share.detach()[None]])
+            answers.append(answer)
+        self._sum(leaves)
+        if state.scaler is not None:  # whose scale is undone first
+            settled = self.flow.settle(self.gradient)
+        torch.linalg.vector_norm(self.gradient, out=self.norm)
+        if state.scaler is None:  # the norm is looked at too: by one that overflows all would be clipped to nothing
+            settled = self.flow.settle(self.vector)
+        if self.clip:
+            self.gradient.mul_((self.clip / (self.norm + 1e-6)).clamp(max=1))
+        state.optimizer.step()
+        if state.ema is not None:
+            move_towards(state.ema, state.model, self.tables.share * settled)
+        self.tables.counter.add_(settled.long())
+        return Taken(self.loss if rank() == 0 else self.nothing, answers, self.norm)  # reports hold shares of the loss
+
+    def _sum(self, leaves: list[list[Tensor]]) -> None:
+        """Gradient and loss of this process's slices and of all processes."""
+        if self.gathered is None:
+            torch.cat(leaves[0], out=self.summed)
+            for leaf in leaves[1:]:
+                self.summed.add_(torch.cat(leaf))
+            if dist.is_initialized():
+                dist.all_reduce(self.summed)
+            return
+        total = tree_sum([torch.cat(leaf) for leaf in leaves])
+        if dist.is_initialized():
+            dist.all_gather_into_tensor(self.gathered, total)
+            total = tree_sum(list(self.gathered))
+        self.summed.copy_(total)
