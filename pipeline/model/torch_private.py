@@ -38,10 +38,14 @@ def update_scale(scaler: Any, overflowed: Tensor) -> None:
     torch._amp_update_scale_(scaler._scale, tracker, overflowed, growth, backoff, scaler.get_growth_interval())
 
 
+def _pairs(averages: nn.Module, weights: nn.Module) -> list[list[Tensor]]:
+    return [[*module.parameters(), *module.buffers()] for module in (averages, weights)]
+
+
 @torch.no_grad()
 def move_towards(averages: nn.Module, weights: nn.Module, share: Tensor) -> None:
     """``averages += share * (weights - averages)`` for all parameters and buffers; ``share`` () is on the device."""
-    own, other = ([*module.parameters(), *module.buffers()] for module in (averages, weights))
+    own, other = _pairs(averages, weights)
     apart = torch._foreach_sub(other, own)
     torch._foreach_mul_(apart, share)
     torch._foreach_add_(own, apart)
@@ -50,7 +54,7 @@ def move_towards(averages: nn.Module, weights: nn.Module, share: Tensor) -> None
 @torch.no_grad()
 def average_into(averages: nn.Module, weights: nn.Module, decay: float) -> None:
     """``averages = decay * averages + (1 - decay) * weights`` for all parameters and buffers, in one kernel."""
-    own, other = ([*module.parameters(), *module.buffers()] for module in (averages, weights))
+    own, other = _pairs(averages, weights)
     torch._foreach_lerp_(own, other, 1 - decay)
 
 

@@ -26,6 +26,7 @@ from pipeline.run.environment import Program, program
 from pipeline.run.folder import enter, keep_free
 from pipeline.run.log import Progress
 from pipeline.stages.assembly import assert_same_data, fitted, fitting_batches, make_batches, make_state, slices_of, with_batch
+from pipeline.training.graphs.fitting import launching
 from pipeline.training.selection import Selection
 from pipeline.training.state import State, recurrent_dtype
 from pipeline.tuning.processes import fastest, multiplications
@@ -198,6 +199,8 @@ def describe(job: Job, progress: Progress) -> None:
     progress.say(f"{processes} on {device}: {parameters:,} parameters, {work}, recurrent layers in {computes} {state.layers}")
     if options.precision == "bf16" and device == "cpu" and not cpu_has_bf16():
         progress.say("this processor has no instructions for bf16; train.precision=fp32 is likely to be faster")
+    if device == "cuda":
+        progress.say(launching(state, batches, options))
     if batches.store.lengths is not None:
         other = f", {batches.padding(False):.0%} without buckets" if batches.bucket else "; train.bucket=true lessens it"
         progress.say(f"padding: {batches.padding(batches.bucket):.0%} of the steps{other}")

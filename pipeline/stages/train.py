@@ -89,6 +89,7 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
         cores.pinned() if pins(job) else nullcontext(),
     ):
         describe(job, progress)
+        state.say = progress.say
         resumed = [None] if job.found else []  # the step of the checkpoint, which has no report of its own
         for report in chain(resumed, loop.train(state, batches, options, settings.optim, settings.run.seed)):
             step, before, last = state.step, selection, state.step == steps
@@ -98,6 +99,7 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
                 if report and options.compare_every and step % options.compare_every == 0:
                     compare(state)
                 if report and options.watch_test and step % options.watch_test == 0:
+                    state.check()
                     log.watched(step, evaluate(state.best_model, store["test"], WATCHED))
                 saves = step % save_every == 0 or last
                 evaluates = "valid" in store and (step % evaluate_every == 0 or last)

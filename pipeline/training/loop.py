@@ -68,11 +68,7 @@ def train(
     if isinstance(state.forward, DistributedDataParallel) and state.step < steps:
         _settle_buckets(state, batches)
     alone = batches.store.device.type == "cuda" and not obstacle(state, batches, train)
-    take = (
-        GraphedStep(state, batches, train, optim, seed, schedule, train.cuda_graph == "auto")
-        if alone
-        else EagerStep(state, batches, train, optim, seed)
-    )
+    take = GraphedStep(state, batches, train, optim, seed, schedule) if alone else EagerStep(state, batches, train, optim, seed)
     try:
         yield from _reports(state, batches, train, schedule, steps, take)
     finally:

@@ -15,10 +15,12 @@ from typing import Literal
 
 import torch
 
+from pipeline.training.graphs import graphed_step
 from pipeline.training.loop import Report
 
 Steps = Callable[[int, Callable[[int], float]], Iterator[Report]]
 WARMUP, FEWEST, SECONDS = 3, 3, 1.2  # steps before the timed ones; timed ones at least, and for how long
+GRAPHED = graphed_step.WARMUP + 2  # before the timed ones on a GPU, where the last of them is captured as a graph
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def speed_of(steps: Steps, batch: int) -> float:
     """Training samples/s at a global batch: the median of some steps after a few others. The weights stay as they are."""
     seconds: list[float] = []
     reports = steps(batch, lambda step: 0.0)
-    for _ in islice(reports, WARMUP):
+    for _ in islice(reports, GRAPHED if torch.cuda.is_initialized() else WARMUP):  # type: ignore[no-untyped-call]
         _wait()
     while len(seconds) < FEWEST or sum(seconds) < SECONDS:
         began = perf_counter()

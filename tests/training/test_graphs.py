@@ -34,14 +34,14 @@ def weights(state: State) -> Tensor:
     return torch.cat([parameter.detach().reshape(-1) for parameter in [*state.model.parameters(), *averages]]).cpu()
 
 
-def graphed_step(state: State, fed: Batches, train: Train, rates: Optim, capture: bool = False, seed: int = 0) -> GraphedStep:
+def graphed_step(state: State, fed: Batches, train: Train, rates: Optim) -> GraphedStep:
     state.forward.train()
-    return GraphedStep(state, fed, train, rates, seed, lambda step: optim.lr_at(step, STEPS, rates), capture)
+    return GraphedStep(state, fed, train, rates, 0, lambda step: optim.lr_at(step, STEPS, rates))
 
 
-def graphed(state: State, fed: Batches, train: Train, rates: Optim, steps: int, capture: bool = False) -> list[float]:
+def graphed(state: State, fed: Batches, train: Train, rates: Optim, steps: int) -> list[float]:
     """Take steps with GraphedStep as the loop does; the losses."""
-    step, losses = graphed_step(state, fed, train, rates, capture), []
+    step, losses = graphed_step(state, fed, train, rates), []
     for number in range(steps):
         taken = step(0.0)
         assert sum(float(part.weights.sum()) for _, part in taken.answers) == fed.count(number)
@@ -213,13 +213,13 @@ def test_what_only_the_host_can_do_is_named(state: MakeState, batches: MakeBatch
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT TESTED: needs a GPU")
 def test_a_graph_computes_what_its_step_computes(model: Callable[..., Any], part: Callable[..., Any]) -> None:
-    rates, settings = Optim(name="adam", clip=1.0), Train(batch=BATCH, epochs=6)
-    gpu, found = torch.device("cuda"), []
-    for capture in (False, True):
+    rates, gpu, found = Optim(name="adam", clip=1.0), torch.device("cuda"), []
+    for way in ("off", "auto"):
+        settings = Train(batch=BATCH, epochs=6, cuda_graph=way)
         made = deepcopy(model()).to(gpu).flatten_parameters()
         state = State(made, made, optim.make_optimizer(made, rates), nonfinite=torch.zeros((), device=gpu))
         fed = Batches(Store(part(COUNT), gpu, 1), BATCH, 1, range(1), 0)
-        found.append((graphed(state, fed, settings, rates, 3 * STEPS, capture), weights(state)))
+        found.append((graphed(state, fed, settings, rates, 3 * STEPS), weights(state)))
     assert found[0][0] == found[1][0]
     assert torch.equal(found[0][1], found[1][1])
 

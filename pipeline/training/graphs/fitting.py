@@ -21,3 +21,9 @@ def obstacle(state: State, batches: Batches, train: config.Train) -> str:
         "series of unequal lengths in fp16": store.lengths is not None and fp16,
     }
     return next((words for words, there in obstacles.items() if there), "")
+
+
+def launching(state: State, batches: Batches, train: config.Train) -> str:
+    """How steps are launched on a GPU, and why not as a graph, as a sentence."""
+    reason = obstacle(state, batches, train) or ("train.cuda_graph is off" if train.cuda_graph == "off" else "")
+    return f"steps are launched kernel by kernel: {reason}" if reason else "each step is launched as one CUDA graph"

@@ -26,7 +26,7 @@ POLL = 0.0005  # seconds between two looks at whether the device has come to the
 
 
 class GraphedStep:
-    """Takes the steps of ``state``; with ``capture`` off, the same kernel by kernel, on any device.
+    """Takes the steps of ``state``; without ``cuda_graph``, and on a CPU, the same kernel by kernel.
 
     The host runs ahead of the device. It comes together with it in ``check``, which is to be called before anything of
     ``state`` is read: at steps that are logged, before evaluations and before checkpoints.
@@ -40,12 +40,11 @@ class GraphedStep:
         optim: config.Optim,
         seed: int,
         rate: Callable[[int], float],
-        capture: bool,
     ) -> None:
         self.state, self.batches, self.train, self.seed = state, batches, train, seed
         self.step = DeviceStep(state, batches, train, optim, rate)
         self.tables = self.step.tables
-        self.capture, self.taken = capture, 0
+        self.capture, self.taken = train.cuda_graph == "auto" and batches.store.device.type == "cuda", 0
         self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, Taken]] = {}
         self.seen: set[int] = set()  # the lengths that steps were launched with kernel by kernel
         self.stream: torch.cuda.Stream | None = None
