@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.errors import Printable
-from pipeline.stages.terminal import streams
+from pipeline.stages.terminal import helpful, streams
 from pipeline.stages.terminal.commands import Command, Configured, OfExport, OfRun, Program
 from pipeline.stages.terminal.endings import ended
 from pipeline.stages.terminal.options import (
@@ -228,6 +228,9 @@ def summary(
     from pipeline.stages.job import run_folder
 
     stage.summary(run_folder(run, config, overrides or ()))
+
+
+helpful.add(app)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ In the order of their imports:
     data_section  the section on data
     sections      the other sections
     names         the names of all keys, and which one is like a name that was typed
+    meanings      what each key takes, and what for
     strict_yaml   YAML text -> plain values and the line of every key
     messages      what is said of a wrong configuration
     loading       load, dump, differences, reference
@@ -26,6 +27,9 @@ from pipeline.config.loading import dump as dump
 from pipeline.config.loading import load as load
 from pipeline.config.loading import make as make
 from pipeline.config.loading import reference as reference
+from pipeline.config.meanings import Meaning as Meaning
+from pipeline.config.meanings import meanings as meanings
+from pipeline.config.meanings import purposes as purposes
 from pipeline.config.messages import without_secret as without_secret
 from pipeline.config.names import homes as homes
 from pipeline.config.names import is_switch as is_switch

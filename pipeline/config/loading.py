@@ -6,7 +6,6 @@ file and line.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config import messages, names, strict_yaml
+from pipeline.config import meanings, messages, names, strict_yaml
 from pipeline.config.messages import without_secret
 from pipeline.config.sections import Config
 from pipeline.errors import ConfigError
@@ -116,11 +115,11 @@ def reference() -> str:
     """Every key as Markdown, one table per section. docs/configuration.md holds it, and a test compares."""
     tables = []
     for name, section in names.sections().items():
-        what, _, _ = (section.__doc__ or "").partition(".")
-        rows = [f"### {name}", "", f"{what}.", "", "| key | default | what |", "|---|---|---|"]
+        rows = [f"### {name}", "", f"{meanings.purposes()[name]}.", "", "| key | default | what |", "|---|---|---|"]
         for key, field in section.model_fields.items():
-            default = json.dumps(field.default).replace('"', "") if field.default != "" else '""'
-            rows.append(f"| `{name}.{key}` | `{default}` | {field.description}{_choices(field.annotation)} |")
+            rows.append(
+                f"| `{name}.{key}` | `{meanings.shown(field.default)}` | {field.description}{_choices(field.annotation)} |"
+            )
         tables.append("\n".join(rows))
     return "\n\n".join(tables)
 

@@ -7,5 +7,8 @@ In the order of their imports:
     streams   what goes to the standard output, with --quiet and with --json
     commands  commands that take such words; their help
     options   options that several commands have
+    keys      the help of a key
+    completion  what bash, zsh and fish ask for at the cursor
+    helpful   the commands about the program itself
     endings   what ends the program -> the last line on the screen and the exit status
 """
