@@ -30,6 +30,9 @@ from pipeline.model.footprint import Sizes, rows_at_once
 from pipeline.model.torch_private import traced_by_shape
 
 BATCH, LONG = 256, 1000  # examples compared together; steps beyond which other lengths are not tried
+# how far float32 in another order of sums may move a logit, as a share of the largest one and at least of 1: a prediction may
+# differ where two classes are so close (seen: 9e-8 apart, after one epoch on 500 classes)
+ROUNDING = 1e-5
 FILES = {"safetensors": bundle.WEIGHTS, "onnx": bundle.ONNX, "pt2": "model.pt2"}
 Run = Callable[[Tensor, Tensor], Tensor]  # values (B, T, F) float32, lengths (B) int64 -> logits (B, C)
 
@@ -60,7 +63,8 @@ def export(
     of 1, 3 and 64 of them cut or repeated to other lengths. The result has for each format ``file``, ``examples`` (N),
     ``largest_difference`` of a logit and ``prediction_differences``.
 
-    Raises ExportError if a logit differs by more than ``tolerance`` or any prediction differs; ``folder`` is then as before.
+    Raises ExportError if a logit differs by more than ``tolerance`` and by more than rounding explains (``_rounding``), or a
+    prediction differs of an example whose logits differ by more than ROUNDING; ``folder`` is then as before.
     """
     assert len(examples.values), "no examples to compare on"
     original = copy.deepcopy(model).to("cpu").eval()
@@ -141,24 +145,44 @@ _READERS: dict[str, Callable[[Path, Contents], Run]] = {
 }
 
 
+def _rounding(model: RecurrentClassifier, values: Tensor, lengths: Tensor) -> Tensor:
+    """How far rounding may move the logits of each example (B,): a recurrence may be so sensitive that float32 cannot tell.
+
+    It is eight times what four changes of the input's last digit move them, as sums in another order change every digit since.
+    """
+    values, generator = values.float(), torch.Generator().manual_seed(0)
+    expected, moved = model(values, lengths), torch.zeros(len(values))
+    for _ in range(4):
+        signs = torch.randint(0, 2, values.shape, generator=generator) * 2 - 1
+        other = model(values * (1 + signs * torch.finfo(torch.float32).eps), lengths)
+        moved = torch.maximum(moved, (other - expected).abs().amax(1))
+    return 8 * moved
+
+
 @torch.no_grad()
 def _compare(
     model: RecurrentClassifier, runs: dict[str, Run], examples: Examples, tolerance: float
 ) -> dict[str, dict[str, Any]]:
     """The largest difference of a logit and the number of other predictions, for each of ``runs``; raises ExportError."""
     largest, where = dict.fromkeys(runs, 0.0), dict.fromkeys(runs, "")
-    predictions = dict.fromkeys(runs, 0)
+    predictions, wrong = dict.fromkeys(runs, 0), dict.fromkeys(runs, False)
     for values, lengths, real in _batches(examples, model.sizes):
         expected = model(values, lengths)  # (B, C)
         for name, run in runs.items():
             logits = run(values, lengths)
-            difference = (logits - expected).abs().max().item()
+            each = (logits - expected).abs().amax(1)  # (B,)
+            difference = each.max().item()
+            place = f"batch {len(values)}, {values.shape[1]} steps"
             if difference > largest[name] or math.isnan(difference):
-                largest[name], where[name] = difference, f"batch {len(values)}, {values.shape[1]} steps"
+                largest[name], where[name] = difference, place
+            if not difference <= tolerance:
+                wrong[name] |= not bool((each <= _rounding(model, values, lengths).clamp(min=tolerance)).all())
             if real:
-                predictions[name] += int((logits.argmax(1) != expected.argmax(1)).sum())
+                others = logits.argmax(1) != expected.argmax(1)
+                predictions[name] += int(others.sum())
+                wrong[name] |= bool((others & ~(each <= ROUNDING * expected.abs().amax(1).clamp(min=1))).any())
     for name in runs:
-        if not largest[name] <= tolerance or predictions[name]:
+        if wrong[name]:
             raise ExportError(
                 f"{FILES[name]}: a logit differs from the model's by {largest[name]:.3g} ({where[name]}; tolerance "
                 f"{tolerance:g}) and {predictions[name]} of {len(examples.values)} predictions differ; nothing was exported. "

@@ -241,9 +241,9 @@ def usual_processes(settings: Config) -> int:
     manifest, cores = prepared.manifest, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     settings = fitted(settings, prepared, 1)
     lengths = manifest.parts["train"].lengths
-    steps = int(lengths[2]) if lengths else manifest.length
-    work = multiplications(settings.model, manifest.features, steps) * settings.train.batch
-    number = fastest(work, cores // settings.run.threads)
+    work = multiplications(settings.model, manifest.features, int(lengths[2]) if lengths else manifest.length)
+    steps = settings.train.epochs * -(-manifest.parts["train"].count // settings.train.batch)
+    number = fastest(work * settings.train.batch, steps, cores // settings.run.threads)
     with suppress(UserError):
         slices_of(settings.train, 0, number)
         return number

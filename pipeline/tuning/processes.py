@@ -1,6 +1,7 @@
 """How many processes train a model fastest on the CPUs of one machine.
 
-Processes exchange all gradients at every step, so that they bring something only where a step is long.
+Processes exchange all gradients at every step, so that they bring something only where a step is long. Starting them and
+letting them find each other takes seconds, so that a short training is over before.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from pipeline.model.convolutions import KERNELS
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 # multiplications in the forward pass of a process's share of a batch; below, the exchange took longer than it saved
 ENOUGH = 1e8
+# multiplications in the forward passes of a whole training; a process does some 10^10 a second with their backward passes, and
+# two processes start about 5 s later than one, so that below they lost more than they could win
+WORTH = 1e11
 MOST = 4  # processes by default; more were not measured
 
 
@@ -28,9 +32,11 @@ def multiplications(model: config.Model, features: int, steps: int) -> int:
     return each * steps
 
 
-def fastest(work: int, cores: int) -> int:
-    """The number of processes, a power of two, for a global batch of ``work`` multiplications on so many cores."""
+def fastest(work: int, steps: int, cores: int) -> int:
+    """The number of processes, a power of two, for so many steps on a global batch of ``work`` multiplications each."""
     number = 1
+    if work * steps < WORTH:
+        return number
     while 2 * number <= min(cores, MOST) and work >= 2 * number * ENOUGH:
         number *= 2
     return number

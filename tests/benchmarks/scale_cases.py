@@ -76,7 +76,7 @@ def _channels(folder: Path, channels: int) -> str:
 
 
 def _classes(folder: Path, classes: int) -> str:
-    return _npz(folder, max(2000, 20 * classes), 8, 2, classes)
+    return _npz(folder, 40_000, 8, 2, classes)
 
 
 def _steps(folder: Path, steps: int) -> str:
@@ -172,7 +172,7 @@ CASES = (
     Case("columns (.parquet, wide, 1,000 rows)", "a column", (100, 5_000, 20_000), _wide("parquet"), ("prepare",)),
     Case("images (28 x 28)", "an image", (300, 5_000, 20_000), _images, ("prepare",)),
     Case("channels (200 series x 50)", "a channel", (12, 300, 1_000), _channels, ALL[:3]),
-    Case("classes (20 series of each x 8 x 2)", "a class", (10, 500, 2_000), _classes),
+    Case("classes (40,000 series x 8 x 2)", "a class", (10, 500, 2_000), _classes),
     Case("steps (200 series x 1)", "a step", (100, 3_000, 10_000), _steps),
     Case("groups (5 series of each)", "a group", (1_000, 20_000, 60_000), _groups, ("prepare",)),
     Case("records (metrics.jsonl)", "a record", (10_000, 100_000, 1_000_000), _records, ("resume", "curves.png")),
