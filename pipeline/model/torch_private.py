@@ -22,6 +22,11 @@ def flag_nonfinite(tensors: list[Tensor], flag: Tensor) -> None:
     torch._amp_foreach_non_finite_check_and_unscale_(tensors, flag, torch.ones_like(flag))
 
 
+def unscale(tensors: list[Tensor], flag: Tensor, inverse: Tensor) -> None:
+    """Multiply ``tensors`` by ``inverse`` (), and set ``flag`` () to 1 if a value is not finite."""
+    torch._amp_foreach_non_finite_check_and_unscale_(tensors, flag, inverse)
+
+
 def copy_all(to: list[Tensor], tensors: list[Tensor]) -> None:
     """Copy each of ``tensors`` into one of the same shape and of any dtype: on a GPU in one kernel."""
     torch._foreach_copy_(to, tensors)

@@ -1,51 +1,144 @@
-"""One optimiser step, kernel by kernel: gradient, check, clipping, update."""
+"""One optimiser step, kernel by kernel: gradient, check, clipping, update.
+
+On a GPU the host does not wait for what a step found, except at steps that are logged: the device leaves out the update
+of a gradient that is not finite, and all updates after it, until somebody asks.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from pipeline import config
 from pipeline.data.batches import Batches
-from pipeline.model.torch_private import flag_nonfinite, total_norm
+from pipeline.model.torch_private import flag_nonfinite, total_norm, unscale
 from pipeline.training.gradients import exact_gradient, plain_gradient
 from pipeline.training.state import Gradient, State, Taken
 
 
 class EagerStep:
-    """Takes the steps of ``state``, on any device and any number of processes."""
+    """Takes the steps of ``state``, on any device and any number of processes.
 
-    def __init__(self, state: State, batches: Batches, train: config.Train, optim: config.Optim, seed: int) -> None:
+    ``late``: whether the host runs ahead of the device; None: on a GPU. ``state.check`` must then be called before
+    anything of ``state`` is read.
+    """
+
+    def __init__(
+        self, state: State, batches: Batches, train: config.Train, optim: config.Optim, seed: int, late: bool | None = None
+    ) -> None:
         self.state, self.batches, self.train, self.clip, self.seed = state, batches, train, optim.clip, seed
         self.parameters = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
         self.norms = state.model.batch_norms
         self.gradient = exact_gradient if train.gradient_shards else plain_gradient
+        # averages would move at steps that the device holds back
+        self.late = (batches.store.device.type == "cuda" if late is None else late) and (state.scaler is None or not state.ema)
+        self.rates: list[float] = []  # of the steps that the host knows no end of
+        self.held = torch.zeros_like(state.nonfinite)  # how many of them the device has left out
+        self.scale = KnownScale(state.scaler) if self.late and state.scaler is not None else None
+        if self.late:
+            state.check = self.check
 
     def __call__(self, rate: float, logged: bool) -> Taken | None:
         """Take one step; ``logged``: with the gradient's norm. None if fp16 overflowed: it is tried again at a lower scale.
 
         Raises NonFiniteError instead of an update whose gradient is not finite, unless ``on_nonfinite`` is ``skip``.
         """
+        if not self.late:
+            return self._now(rate, logged)
+        if logged or (self.scale is not None and self.scale.may_change(len(self.rates))):
+            self.check()
+            return self._now(rate, logged)
+        return self._later(rate)
+
+    def _now(self, rate: float, logged: bool) -> Taken | None:
+        """``__call__``, knowing at its end whether the step is settled."""
         state = self.state
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        found = self.gradient(state, self.batches, self.train.label_smoothing, self.seed, self.parameters)
+        found = self._gradient(rate)
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
+        grads, norm = self._clipped(logged)
+        settled = self._update(grads, found) if state.scaler is None else self._scaled_update(found)
+        self._forget()
+        return Taken(found.loss, found.answers, norm) if settled else None
+
+    def _later(self, rate: float) -> Taken:
+        """``__call__`` without a word from the device, which leaves out the update if it must."""
+        state, skips = self.state, self.train.on_nonfinite == "skip" and self.scale is None
+        found = self._gradient(rate)
+        if self.scale is not None:
+            self.scale.undo([parameter.grad for parameter in self.parameters if parameter.grad is not None], state.nonfinite)
+        grads, norm = self._clipped(False)
+        if self.scale is None:
+            flag_nonfinite(grads, state.nonfinite)
+        state.optimizer.found_inf = state.nonfinite  # type: ignore[attr-defined]  # what fused optimisers skip an update by
+        state.optimizer.step()
+        self._track_unless(state.nonfinite, found)
+        if skips:
+            state.nonfinite.zero_()
+        else:
+            self.held.add_(state.nonfinite)
+            self.rates.append(rate)
+        self._forget()
+        return Taken(found.loss, found.answers, norm)
+
+    def check(self) -> None:
+        """Wait for the device, and take again what overflowed in fp16 and what came after it.
+
+        Raises NonFiniteError that names the first step whose gradient was not finite.
+        """
+        state, rates = self.state, self.rates
+        if not rates:
+            return
+        settled, end = len(rates) - int(self.held.item()), state.step
+        self.rates = []
+        if self.scale is not None:
+            self.scale.settle(settled)
+        if settled == len(rates):
+            return
+        self.held.zero_()
+        state.nonfinite.zero_()
+        state.step = end - len(rates) + settled
+        if self.scale is None:
+            raise state.nonfinite_error(self.batches)
+        for rate in rates[settled:]:
+            while self._now(rate, False) is None:
+                pass
+            state.step += 1
+
+    def _gradient(self, rate: float) -> Gradient:
+        """Leave the gradient of the global batch in ``grad``."""
+        for group in self.state.optimizer.param_groups:
+            group["lr"] = rate
+        return self.gradient(self.state, self.batches, self.train.label_smoothing, self.seed, self.parameters)
+
+    def _clipped(self, logged: bool) -> tuple[list[Tensor], Tensor | None]:
+        """Clip the gradient; what to check of it, and its norm before, where it is clipped or ``logged``."""
         grads = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         norm = total_norm(grads) if self.clip or logged else None
         if norm is not None:
             grads.append(norm)  # checked with the others: by a norm that overflows they would be clipped to nothing
         if norm is not None and self.clip:
             nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
-        settled = self._update(grads, found) if state.scaler is None else self._scaled_update(found)
+        return grads, norm
+
+    def _forget(self) -> None:
         for parameter in self.parameters:  # zero_grad without what an optimiser does around it
             parameter.grad = None
-        return Taken(found.loss, found.answers, norm) if settled else None
 
     def _track(self, found: Gradient) -> None:
         """Move the running statistics: with each update of the weights, and never without one."""
         for module, sums in zip(self.norms, found.statistics, strict=True):
             module.track(sums)
+
+    def _track_unless(self, left_out: Tensor, found: Gradient) -> None:
+        """``_track``, as the device decides: not if ``left_out`` () is 1."""
+        statistics = [tensor for module in self.norms for tensor in (module.mean, module.var)]
+        before = [tensor.clone() for tensor in statistics]
+        self._track(found)
+        for now, then in zip(statistics, before, strict=True):
+            torch.where(left_out > 0, then, now, out=now)
 
     def _update(self, grads: list[Tensor], found: Gradient) -> bool:
         """Update the weights if all of ``grads`` is finite. True: the step is settled either way."""
@@ -66,7 +159,10 @@ class EagerStep:
         before = scaler.get_scale()
         scaler.step(state.optimizer)
         scaler.update()
-        if scaler.get_scale() >= before:
+        overflowed = scaler.get_scale() < before
+        if self.scale is not None:
+            self.scale.note(overflowed)
+        if not overflowed:
             self._track(found)
             return True
         if scaler.get_scale() >= 1:
@@ -75,3 +171,36 @@ class EagerStep:
             raise state.nonfinite_error(self.batches)
         scaler.update(1.0)  # no scale helps this batch; the next one starts from here
         return True
+
+
+class KnownScale:
+    """The scale of fp16 as the host knows it while it runs ahead: it stays until a step that the host waits for."""
+
+    def __init__(self, scaler: Any) -> None:
+        numbers = scaler.state_dict()
+        self.scaler, self.interval = scaler, int(numbers["growth_interval"])
+        self.settled = int(numbers["_growth_tracker"])  # steps since the scale changed
+        self.inverse: Tensor | None = None  # ()
+
+    def may_change(self, ahead: int) -> bool:
+        """Whether the step that follows ``ahead`` others may change the scale: it grows there, or has just changed."""
+        settled = self.settled + ahead
+        return settled == 0 or settled + 1 >= self.interval
+
+    def note(self, overflowed: bool) -> None:
+        """Count a step at whose end the scale was lowered, or not."""
+        self.settled = 0 if overflowed or self.settled + 1 >= self.interval else self.settled + 1
+        if not self.settled:
+            self.inverse = None
+
+    def undo(self, grads: list[Tensor], overflowed: Tensor) -> None:
+        """Divide ``grads`` by the scale, and set ``overflowed`` () to 1 if one of them is not finite."""
+        if self.inverse is None:
+            scale = torch.full_like(overflowed, self.scaler.get_scale(), dtype=torch.float64)
+            self.inverse = scale.reciprocal().to(overflowed.dtype)
+        unscale(grads, overflowed, self.inverse)
+
+    def settle(self, steps: int) -> None:
+        """Count ``steps`` that were settled at this scale."""
+        self.settled += steps
+        self.scaler.load_state_dict(self.scaler.state_dict() | {"_growth_tracker": self.settled})

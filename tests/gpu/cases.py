@@ -48,6 +48,10 @@ LONE = {  # of one process
     "skip on_nonfinite": "train.on_nonfinite=skip",
     "hidden 160": "model.hidden=160",
     "hidden 256, fp16": "model.hidden=256 train.precision=fp16",
+    "bf16, two layers of gru, layer_norm": "train.precision=bf16 model.cell=gru model.layers=2 model.layer_norm=true",
+    "bf16, rnn, attention, projection": "train.precision=bf16 model.cell=rnn model.pooling=attention model.projection=16",
+    "fp16, exact, 4 shards": "train.precision=fp16 train.gradient_shards=4 model.pooling=max",
+    "fp16, unequal lengths, dropout": f"{UNEQUAL} train.precision=fp16 model.head_dropout=0.2",
     "deterministic": "run.deterministic=true",
 }
 TWO = {  # of two
