@@ -37,7 +37,7 @@ ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep prepare tune train eval evaluate export all seeds summary test test-quick faults soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check prep prepare tune train eval evaluate export all seeds summary test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ test-quick: setup ## the tests of one process that take half a minute: while you
 
 faults: setup ## every fault, injected: kills, hangs, full disks, hostile files (some need root, strace and ip)
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
+
+cluster-test: setup ## several hosts on this machine, and its schedulers: needs root, iproute2 and util-linux, slurm-wlm and munge
+	@$(BIN)/python -m pytest -m slow tests/cluster $(ARGS)
 
 soak: setup ## kill a run 100 times in random ways and compare its end with that of a run left alone
 	@$(BIN)/python -m tests.faults.soak --kills 100

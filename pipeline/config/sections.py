@@ -24,6 +24,7 @@ class Run(Section):
     seed: int = field(0, "seed of the weights, the order of the data, augmentation and dropout", ge=0, lt=2**63)
     deterministic: bool = field(False, "refusal of GPU kernels that do not repeat exactly; CPU runs always repeat")
     timeout: int = field(600, "seconds that a process waits for the others before it ends with an error", ge=10)
+    join_timeout: int = field(300, "seconds that the processes of a launch have to find each other at the start", ge=5)
     threads: int = field(1, "CPU threads per process; never inherited, as results depend on it bit for bit", ge=1, le=1024)
     pin: bool = field(True, "cores of its own for each of several processes on one machine's CPUs")
 

@@ -7,6 +7,8 @@ In the order of their imports:
     stop_signal  when to stop: signals, and what all agree on
     stacks       where a process hangs, on disk
     loopback     where processes of one machine meet
+    places       host and address of each process, the interface between them
+    meeting      how they find each other, and who did not come
     process      what a run changes of its process, and puts back
     launcher     several processes on this machine, started and ended quietly
     world        the processes of this launch: how they meet

@@ -7,15 +7,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
 from pipeline import config
-from pipeline.distributed import loopback, process
+from pipeline.distributed import meeting, process
 from pipeline.distributed.collectives import reduce_sum
 from pipeline.errors import LostContactError, UserError
 
@@ -55,7 +53,7 @@ def _met(run: config.Run, precision: Precision, static_graph: bool) -> Iterator[
     from accelerate.utils import DistributedDataParallelKwargs
 
     if "RANK" in os.environ:
-        _join("gloo" if cpu else "nccl", timedelta(seconds=run.timeout))
+        meeting.join("gloo" if cpu else "nccl", run)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")  # set by run.threads, here and below
         accelerator = Accelerator(
@@ -81,35 +79,6 @@ def _met(run: config.Run, precision: Precision, static_graph: bool) -> Iterator[
         if dist.is_initialized():
             gc.collect()  # DDP lies in a reference cycle, and aborts the process if it outlives its group
             dist.destroy_process_group()
-
-
-def _join(backend: str, timeout: timedelta) -> None:
-    """Meet the other processes of this launch; Accelerate takes the group that it finds.
-
-    The store of a launcher with static rendezvous outlives a restart of its processes (torch 2.15), and with it the
-    addresses of those that died; so each attempt has names of its own in it.
-    """
-    loopback.keep_to_loopback()
-    try:
-        store, rank, number = _rendezvous(timeout)
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        own = dist.PrefixStore(f"attempt_{attempt}", store)  # type: ignore[attr-defined]  # in no stub
-        dist.init_process_group(backend, store=own, rank=rank, world_size=number, timeout=timeout)
-    except (RuntimeError, OSError) as error:
-        raise LostContactError(
-            f"process {os.environ['RANK']} did not find the others within run.timeout = {timeout.total_seconds():.0f} s "
-            f"({' '.join(str(error).split())[:200]}); start the same command again"
-        ) from error
-
-
-def _rendezvous(timeout: timedelta) -> tuple[Any, int, int]:
-    """The store of this launch, the number of this process and of all; without a launcher, process 0 has the store."""
-    rank, address, port = (os.environ.get(name, "") for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"))
-    hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    if rank == "0" and not hosted and address in (loopback.ADDRESS, "localhost") and port.isdecimal():
-        return loopback.serve(int(port), timeout), 0, int(os.environ["WORLD_SIZE"])
-    store, number, count = next(rendezvous("env://", timeout=timeout))
-    return store, number, count
 
 
 def _on_cpu() -> bool:

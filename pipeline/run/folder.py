@@ -25,6 +25,7 @@ FREE = (
     "data.resident_limit_mb",
     "run.pin",
     "run.timeout",
+    "run.join_timeout",
     "train.cpu_lstm",
     "train.compare_every",
     "train.folds",

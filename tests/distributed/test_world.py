@@ -21,7 +21,7 @@ def test_the_time_that_was_waited_is_said_beyond_a_day_too(monkeypatch: pytest.M
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
         for name, value in ({"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"} | place).items():
             monkeypatch.setenv(name, value)
-        with pytest.raises(LostContactError, match=rf"run\.timeout = {timeout} s "), world.world(Run(timeout=timeout)):
+        with pytest.raises(LostContactError, match=rf"run\.join_timeout = {timeout} s"), world.world(Run(join_timeout=timeout)):
             pass
 
 
