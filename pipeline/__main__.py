@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+
+from pipeline.distributed import signals
+
+if sys.argv[1:2] in (["train"], ["seeds"]):  # first of all: what is imported below takes time, in which a signal may come
+    signals.catch()
+
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -217,11 +223,7 @@ def predict(
 
 @app.command(cls=OfRun, epilog="Example: summary runs/digits")
 def summary(
-    run: RunFolder = None,
-    config: OfConfig = None,
-    overrides: Overrides = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
+    run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """What a run gave, where it lies and what to type next."""
     from pipeline.stages import summary as stage

@@ -4,8 +4,9 @@ In the order of their imports:
 
     collectives  what all processes say, do and agree on
     cores        which cores each process keeps to
-    stop_signal  when to stop: signals, and what all agree on
     stacks       where a process hangs, on disk
+    signals      what a signal does before and after the training
+    stop_signal  when to stop: signals, and what all agree on
     loopback     where processes of one machine meet
     places       host and address of each process, the interface between them
     meeting      how they find each other, and who did not come

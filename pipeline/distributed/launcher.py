@@ -57,6 +57,7 @@ def launch(file: Path | None, processes: int, arguments: Sequence[str]) -> int:
     more = ["--num_processes", str(processes), "--main_process_port", "0", "--num_cpu_threads_per_process", "1"]
     more += ["--rdzv_backend", loopback.RENDEZVOUS]
     loopback.register()
+    signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # which the launcher hands on; not this one
     logging.disable(logging.CRITICAL)  # this process only launches: what its loggers say, the processes have said better
     try:
         launch_command(launch_command_parser().parse_args([*where, *more, "-m", "pipeline", *arguments]))

@@ -7,13 +7,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import torch
 from torch import distributed as dist
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+from pipeline.distributed import signals
+
+DIED, FAILED = 100, 101  # beyond all numbers of signals: why a process wants to stop
+DEFAULT = 600  # seconds, as run.timeout
 
 
 class StopSignal:
@@ -29,18 +33,20 @@ class StopSignal:
     EXCHANGE_SECONDS = 0.25
     MOST_STEPS = 64
 
-    def __init__(self, failed: Callable[[], bool]) -> None:
+    def __init__(self, failed: Callable[[], bool], timeout: int = DEFAULT) -> None:
         self.failed = failed
         launched = {"TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION"} & os.environ.keys()
         self._launcher = os.getppid() if launched else None
         self.received: signal.Signals | None = None
-        handled = SIGNALS if threading.current_thread() is threading.main_thread() else ()  # Python allows it nowhere else
+        handled = (
+            signals.STOPPING if threading.current_thread() is threading.main_thread() else ()
+        )  # Python allows it nowhere else
         self._previous = {number: signal.signal(number, self._receive) for number in handled}
-        self._group: Any = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout)) if dist.is_initialized() else None
         self._pending: Any = None
         self._message = torch.zeros(2, dtype=torch.int64)
         self._asked = self._last = self._next = 0
-        self._agreed = False
+        self._agreed = 0
         self._time = time.monotonic()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
@@ -51,14 +57,14 @@ class StopSignal:
         ``always``: ask the others each time, as where the time between questions is not that between steps."""
         if self._group is None or self._agreed:
             self._agreed = self._agreed or self.wanted
-            return self._agreed
+            return bool(self._agreed)
         self._asked += 1
         if self._asked < self._next and not always:
             return False
         interval = 1
         if self._pending is not None:
             self._pending.wait()
-            self._agreed, interval = bool(self._message[0]), -int(self._message[1])
+            self._agreed, interval = int(self._message[0]), -int(self._message[1])
         now = time.monotonic()
         seconds = (now - self._time) / max(1, self._asked - self._last)
         most = min(self.MOST_STEPS, max(1, int(self.EXCHANGE_SECONDS / max(seconds, 1e-6))))
@@ -66,13 +72,23 @@ class StopSignal:
         self._message = torch.tensor([self.wanted, -most], dtype=torch.int64)
         self._pending = dist.all_reduce(self._message, dist.ReduceOp.MAX, self._group, async_op=True)
         self._next, self._last, self._time = self._asked + interval, self._asked, now
-        return self._agreed
+        return bool(self._agreed)
 
     @property
-    def wanted(self) -> bool:
-        """Whether this process wants to stop: it was told to, a part of it failed, or its launcher died."""
-        orphaned = self._launcher is not None and self._launcher != os.getppid()
-        return self.received is not None or self.failed() or orphaned
+    def wanted(self) -> int:
+        """Why this process wants to stop: the number of a signal, DIED, FAILED, or 0 if it does not."""
+        if self.failed():
+            return FAILED
+        if self.received is not None:
+            return int(self.received)
+        return DIED if self._launcher is not None and self._launcher != os.getppid() else 0
+
+    @property
+    def why(self) -> str:
+        """Why all stop, as the beginning of a sentence."""
+        if self._agreed in signals.STOPPING:
+            return f"stopped by {signal.Signals(self._agreed).name}"
+        return "stopped, as its launcher died," if self._agreed == DIED else "stopped, as a part of it failed,"
 
     def __enter__(self) -> Self:
         return self
@@ -81,5 +97,6 @@ class StopSignal:
         """Put back the handlers that were there before."""
         if self._pending is not None and error is None:
             self._pending.wait()
+        signals.trained()
         for number, handler in self._previous.items():
             signal.signal(number, handler)

@@ -82,7 +82,7 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
     with (
         stacks.Watch(job.folder, collectives.rank(), collectives.world_size(), settings.run.timeout) as watch,
         Writer(job.folder / "checkpoints", options.keep_last) as saver,
-        stop_signal.StopSignal(lambda: failing(watch, saver, log)) as stop,
+        stop_signal.StopSignal(lambda: failing(watch, saver, log), settings.run.timeout) as stop,
         Progress(steps, state.step, collectives.rank() == 0) as progress,
         Log(settings, job.folder, state.step, per_epoch, len(job.prepared.manifest.class_names), progress) as log,
         # after the trackers, whose processes would be bound too; threads of torch's pool, which are there already, are not
@@ -115,9 +115,7 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
                     save(job, before, best, saver, log)
             if stopped:
                 collectives.on_main(saver.wait)
-                raise Stopped(
-                    f"stopped by a signal and saved after step {step} of {steps}; the same command goes on from there"
-                )
+                raise Stopped(f"{stop.why} and saved after step {step} of {steps}; the same command goes on from there")
             if report:
                 watch.rest()
                 try:

@@ -135,7 +135,9 @@ def test_a_signal_to_the_command_saves_and_ends_with_one_line(folder: Path, proc
         job.send_signal(number)
     status, output = end(job)
     assert status == 143, output
-    assert "Traceback" not in output and output.splitlines()[-1].startswith("stopped by a signal and saved after step")
+    assert "Traceback" not in output and output.splitlines()[-1].startswith(
+        f"stopped by {signal.Signals(number).name} and saved after step"
+    )
 
 
 def test_a_process_that_was_killed_is_named(folder: Path) -> None:

@@ -84,7 +84,7 @@ def test_signal_saves_and_exits_143(folder: Path, number: signal.Signals) -> Non
     statuses, output = job.wait()
     assert statuses == [143, 143], output
     assert time.monotonic() - sent < 25
-    assert output.count("saved after step") == 1
+    assert output.count(f"stopped by {number.name} and saved after step") == 1
 
 
 @pytest.mark.slow
@@ -227,7 +227,7 @@ def test_processes_whose_launcher_was_killed_save_and_leave(folder: Path) -> Non
     os.kill(job.pid, signal.SIGKILL)
     status, output = end(job)
     assert status == -signal.SIGKILL
-    assert output.count("stopped by a signal and saved after step") == 1, output
+    assert output.count("stopped, as its launcher died, and saved after step") == 1, output
     wait_until(lambda: not alive(folder, "orphans"), "the last process to go")
 
 

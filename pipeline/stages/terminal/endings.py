@@ -10,6 +10,7 @@ from typing import Any
 
 from typer import TyperException
 
+from pipeline.distributed import signals
 from pipeline.errors import LostContactError, Stopped, TrainingError, UserError, printable
 from pipeline.stages.terminal import streams
 
@@ -20,7 +21,11 @@ def ended(program: Callable[[], object]) -> None:
     With ``--json`` the message is the document too. A number that ``program`` returns is the status.
     """
     try:
-        status = program()
+        try:
+            signals.caught()
+            status = program()
+        finally:
+            signals.over()
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the others of this machine have met the same
             _say(f"error: {error}")
@@ -33,6 +38,9 @@ def ended(program: Callable[[], object]) -> None:
         streams.refuse(error.format_message())
         sys.exit(error.exit_code)
     except (TrainingError, Stopped) as end:
+        if isinstance(end, Stopped):
+            signals.ignore()
+            signals.tell_launcher()
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
             _say(str(end))
         sys.exit(143 if isinstance(end, Stopped) else end.status)

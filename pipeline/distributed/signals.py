@@ -1,0 +1,101 @@
+"""Signals from the first moment on. What takes time to import is not imported here.
+
+Before the first step nothing is there to be saved: a signal ends the process with a word and status 143. ``stop_signal`` takes
+over for the training, and gives back after it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+from pipeline.distributed import stacks
+from pipeline.errors import Stopped
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+GRACE = 5.0  # seconds until a process leaves that is too busy to see a signal, as in a call that waits for others
+STATUS = 143
+
+_inside = threading.Event()  # of what turns an exception into an exit status
+_trained = threading.Event()
+
+
+def catch() -> None:
+    """Have STOPPING end this process, and SIGUSR2 write the stacks of its threads. Call it before heavy imports."""
+    for number in STOPPING:
+        signal.signal(number, _stop)
+    stacks.on_request()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # a handler waits until the interpreter is free; this does not
+    threading.Thread(target=_watch, args=(reader,), name="signals", daemon=True).start()
+    os.register_at_fork(after_in_child=_forget)
+
+
+def caught() -> None:
+    """From now on a signal is an exception, Stopped, so that what was begun is cleared away."""
+    _inside.set()
+
+
+def trained() -> None:
+    """There was a step."""
+    _trained.set()
+
+
+def over() -> None:
+    """Let signals do again what they do by default."""
+    for number in STOPPING:
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def ignore() -> None:
+    """The process ends because of a signal: more of them change nothing."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def tell_launcher() -> None:
+    """Ask the launcher to end, if it would start the processes again: for a launcher, a status of 143 is a failure."""
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS") or 0) > 0:
+        with suppress(OSError):
+            parent = os.getppid()
+            if b"TORCHELASTIC_RUN_ID=" not in Path(f"/proc/{parent}/environ").read_bytes() and parent != 1:
+                os.kill(parent, signal.SIGTERM)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if _inside.is_set():
+        raise Stopped(_said(number))
+    _leave(number)
+
+
+def _said(number: int) -> str:
+    when = "outside of the training" if _trained.is_set() else "before the first step"
+    return f"stopped by {signal.Signals(number).name} {when}; nothing is lost"
+
+
+def _leave(number: int) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(_said(number), file=sys.stderr, flush=True)
+    os._exit(STATUS)
+
+
+def _watch(reader: int) -> None:
+    while number := os.read(reader, 1):
+        if number[0] in STOPPING and signal.getsignal(number[0]) is _stop:
+            time.sleep(GRACE)
+            if signal.getsignal(number[0]) is _stop:
+                _leave(number[0])
+
+
+def _forget() -> None:
+    """A forked process is another one."""
+    signal.set_wakeup_fd(-1)
+    over()

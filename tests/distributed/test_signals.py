@@ -1,0 +1,86 @@
+"""A signal ends a run in order from the first moment on, and a launcher does not start it again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.launching import ROOT, begin, end, free_port, launch, reached, succeed, wait_until
+
+TRAIN = ("train", "--config", str(ROOT / "configs/smoke.yaml"), "track.backends=[]")
+NOTHING = "before the first step; nothing is lost"
+
+
+def handles(process: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    mask = next(line.split()[1] for line in lines if line.startswith("SigCgt"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def loaded(process: int, library: str) -> bool:
+    """Whether a process has a library in its memory."""
+    return library in Path(f"/proc/{process}/maps").read_text()
+
+
+def started(folder: Path, *more: str, **variables: str) -> subprocess.Popen[str]:
+    """The command line, once it has handlers."""
+    job = begin([sys.executable, "-m", "pipeline", *TRAIN, "run.dir=run", *more], folder, **variables)
+    wait_until(lambda: handles(job.pid, signal.SIGUSR1), "a handler")
+    return job
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_anything_heavy_is_imported_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    job = started(tmp_path)
+    assert not loaded(job.pid, "libtorch"), "the handlers stand before it"
+    job.send_signal(number)
+    assert end(job) == (143, f"stopped by {number.name} {NOTHING}\n")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("moment", [lambda pid: loaded(pid, "libtorch_cpu"), lambda pid: loaded(pid, "safetensors")])
+def test_a_signal_while_the_run_begins_ends_in_order(tmp_path: Path, moment: Callable[[int], bool]) -> None:
+    job = started(tmp_path, "train.epochs=100000")
+    wait_until(lambda: moment(job.pid), "it to begin")
+    job.send_signal(signal.SIGUSR1)
+    status, output = end(job)
+    assert status == 143 and "Traceback" not in output and "stopped by SIGUSR1" in output.splitlines()[-1], output
+
+
+def test_a_process_that_waits_for_others_who_never_come_hears_a_signal(tmp_path: Path) -> None:
+    place = {"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    job = started(tmp_path, ACCELERATE_USE_CPU="true", **place)
+    wait_until(lambda: Path(f"/proc/{job.pid}/wchan").exists() and loaded(job.pid, "libtorch_cpu"), "the start")
+    time.sleep(6)  # importing is over then, and it waits in a call of torch that no signal interrupts
+    job.send_signal(signal.SIGUSR1)
+    status, output = end(job)
+    assert status == 143 and output.splitlines()[-1] == f"stopped by SIGUSR1 {NOTHING}", output
+
+
+def test_stacks_that_are_asked_for_at_the_start_are_written_and_the_run_goes_on(tmp_path: Path) -> None:
+    job = started(tmp_path)
+    wait_until(lambda: handles(job.pid, signal.SIGUSR2), "the handler")
+    job.send_signal(signal.SIGUSR2)
+    status, output = end(job)
+    assert status == 0 and "most recent call first" in output and "finished at step 28" in output, output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("--max_restarts", "3", "--monitor_interval", "0.2"), ()], ids=["restarts", "none"])
+def test_a_launcher_does_not_start_a_stopped_run_again(tmp_path: Path, options: tuple[str, ...]) -> None:
+    succeed("prepare", *TRAIN[1:3], cwd=tmp_path)
+    job = launch("cpu.yaml", *TRAIN, "run.dir=run", "train.epochs=100000", cwd=tmp_path, options=options)
+    wait_until(lambda: reached(tmp_path / "run", 50), "step 50")
+    worker = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()[0]
+    os.kill(int(worker), signal.SIGUSR1)
+    status, output = end(job)
+    assert status != 0 and output.count("stopped by SIGUSR1 and saved after step") == 1, output
+    assert "resuming after step" not in output, output
