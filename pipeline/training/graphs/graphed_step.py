@@ -120,18 +120,19 @@ class GraphedStep:
         Raises NonFiniteError that names the first step whose gradient was not finite.
         """
         at, nonfinite = self.position()
-        while at < self.state.step:
-            if nonfinite and self.train.on_nonfinite == "stop":
-                self.state.step = at
-                raise self.state.nonfinite_error(self.batches)
+        while at < self.state.step and not nonfinite and self.state.scaler is not None:
             for number in range(at, self.state.step):
                 self._take(number)
             at, nonfinite = self.position()
+        if nonfinite:
+            self.state.step = at
+            raise self.state.nonfinite_error(self.batches)
 
     def position(self) -> tuple[int, bool]:
-        """The steps that the device has settled, and whether a gradient was not finite."""
+        """The steps that the device has settled, and whether it stands at one whose gradient is not finite."""
         wait(self.batches.store.device)
-        return int(self.tables.counter), bool(self.state.nonfinite)
+        stopped = self.train.on_nonfinite == "stop" and bool(self.state.nonfinite)
+        return int(self.tables.counter), stopped
 
     def close(self) -> None:
         """Give the graphs back: with NCCL in them they must not outlive its group."""
