@@ -103,11 +103,16 @@ class Shift:
 
     def take(self, store: Store, rows: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
         """``Store.take`` with each example moved as ``shifts`` (b), numbers of shifts, say."""
+        values, labels = self.gathered(store, rows, shifts)
+        return values.to(store.device), labels.to(store.device)
+
+    def gathered(self, store: Store, rows: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        """``take``, where the store lies."""
         steps = self.source.shape[1]
         values = store.values.reshape(-1).take(rows[:, None] * steps + self.source[shifts])  # (b, P)
         values = values.where(self.inside[shifts], self.background).to(values.dtype)
         values = values.reshape(-1, *store.values.shape[1:])
-        return values.to(store.device), store.labels.index_select(0, rows).to(store.device)
+        return values, store.labels.index_select(0, rows)
 
 
 class SeriesWarp:

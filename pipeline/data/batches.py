@@ -138,15 +138,23 @@ class Batches:
     def take(self, rows: Tensor, drawn: list[Tensor], steps: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values (m, T, F), labels (m) and lengths of ``rows`` (m) changed as ``drawn`` says, columns of the tables of
         ``drawn``; all on the device, as is the store."""
-        drawn = [*drawn]
         if self.shift:
-            values, labels = self.shift.take(self.store, rows, drawn.pop(0))
-            lengths = None
-        else:
-            values, labels, lengths = self.store.take_near(rows, steps)
-        if self.warp:
-            values = self.warp(values, drawn.pop(0), lengths)
-        return values, labels, lengths
+            values, labels = self.shift.gathered(self.store, rows, drawn[0])
+            return self.warped(values, None, drawn), labels, None
+        values, labels, lengths = self.store.take_near(rows, steps)
+        return self.warped(values, lengths, drawn), labels, lengths
+
+    def gathered(self, step: int, steps: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What ``take`` gives for ``step`` but for the warp, on the host, of a store that is mapped."""
+        begin = self._begin(step) * self.batch
+        mine = slice(begin + self.mine.start * self.size, begin + self.mine.stop * self.size)
+        if self.shift:
+            return *self.shift.gathered(self.store, self._order[mine], self._shifts[mine]), None
+        return self.store.gathered(self._order[mine], steps)
+
+    def warped(self, values: Tensor, lengths: Tensor | None, drawn: list[Tensor]) -> Tensor:
+        """``values`` (m, T, F), which are moved already, warped as ``drawn`` says."""
+        return self.warp(values, drawn[-1], lengths) if self.warp else values
 
     def padding(self, bucket: bool) -> float:
         """The share of padding among the steps that the first epoch computes, over all processes; 0 for equal lengths."""

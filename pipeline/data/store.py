@@ -44,11 +44,16 @@ class Store:
 
         Where all series of the part have T steps, the lengths are None; else T is the most that one of ``rows`` has.
         """
-        labels = self.labels.index_select(0, rows).to(self.device)
+        values, labels, lengths = self.gathered(rows)
+        return values.to(self.device), labels.to(self.device), None if lengths is None else lengths.to(self.device)
+
+    def gathered(self, rows: Tensor, steps: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:
+        """``take``, where the store lies; ``steps``: T where lengths differ, 0 for the most that one of ``rows`` has."""
+        labels = self.labels.index_select(0, rows)
         lengths = None if self.lengths is None else self.lengths.index_select(0, rows)
         if len(self.shards) == 1 and lengths is None:
-            return self.values.index_select(0, rows.to(self.values.device)).to(self.device), labels, None
-        most = self.longest if lengths is None else int(lengths.max())
+            return self.values.index_select(0, rows.to(self.values.device)), labels, None
+        most = self.longest if lengths is None else steps or int(lengths.max())
         starts = self._starts.index_select(0, rows)
         if len(self.shards) == 1:
             values = _gather(self.values, starts, lengths, most)
@@ -60,7 +65,7 @@ class Store:
                 mine = (shards == number).nonzero()[:, 0]
                 own = None if lengths is None else lengths.index_select(0, mine)
                 values[mine] = _gather(self.shards[number], starts[mine] - self._firsts[number], own, most)
-        return values.to(self.device), labels, None if lengths is None else lengths.to(self.device)
+        return values, labels, lengths
 
     def take_near(self, rows: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """``take`` of ``rows`` on the device, to ``steps`` time steps where lengths differ, without a word to the host.

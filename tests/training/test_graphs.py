@@ -95,6 +95,21 @@ def test_its_steps_are_those_of_the_engine(
     torch.testing.assert_close(weights(made), weights(eager), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+def test_batches_that_the_host_gathers_are_those_of_a_store_on_the_device(
+    state: MakeState, batches: MakeBatches, slices: int
+) -> None:
+    rates, settings = Optim(), Train(batch=BATCH, epochs=2, accumulate=slices)
+    for feed in (partial(batches, COUNT, BATCH, slices), partial(unequal, slices, True)):
+        found = []
+        for resident in (True, False):
+            made, fed = state(rates, settings), feed()
+            fed.store.resident = resident
+            found.append((graphed(made, fed, settings, rates, STEPS), weights(made)))
+        assert found[0][0] == found[1][0]
+        assert torch.equal(found[0][1], found[1][1])
+
+
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 @pytest.mark.parametrize("policy", ["stop", "skip"])
 def test_no_update_is_made_with_a_gradient_that_is_not_finite(
@@ -206,7 +221,7 @@ def test_what_only_the_host_can_do_is_named(state: MakeState, batches: MakeBatch
     made.scaler = Overflows(2.0**4)
     assert obstacle(made, unequal(), settings) == "series of unequal lengths in fp16"
     fed.store.resident = False
-    assert obstacle(made, fed, settings) == "the data does not fit data.resident_limit_mb"
+    assert obstacle(made, fed, settings) == "data beyond data.resident_limit_mb in fp16"
     assert DistributedDataParallel.__name__ not in obstacle(made, fed, settings)
 
 

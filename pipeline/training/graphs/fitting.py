@@ -14,11 +14,11 @@ def obstacle(state: State, batches: Batches, train: config.Train) -> str:
     store, fp16 = batches.store, state.scaler is not None
     obstacles = {
         "gradients are summed by DDP": isinstance(state.forward, DistributedDataParallel),
-        "the data does not fit data.resident_limit_mb": not store.resident,
         "batch normalisation": bool(state.model.batch_norms),
         "dropout in exact mode": state.model.stochastic and train.gradient_shards > 0 and len(batches.mine) > 1,
         "dropout in fp16": state.model.stochastic and fp16,
         "series of unequal lengths in fp16": store.lengths is not None and fp16,
+        "data beyond data.resident_limit_mb in fp16": not store.resident and fp16,
     }
     return next((words for words, there in obstacles.items() if there), "")
 

@@ -6,9 +6,7 @@ once. Series of unequal lengths take one graph for each length that batches are 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -17,12 +15,12 @@ from pipeline.data.batches import Batches, mix
 from pipeline.distributed.collectives import gather, rank
 from pipeline.training.gradients import generator
 from pipeline.training.graphs.device_step import DeviceStep
+from pipeline.training.graphs.inputs import recorded, until
 from pipeline.training.state import State, Taken
 
 WARMUP = 11  # steps before the first capture: 3 for torch's kernels, 11 where NCCL takes part (torch's notes on CUDA graphs)
 MOST = 16  # graphs, one a length; steps of further lengths are launched kernel by kernel
 MULTIPLE = 8  # of time steps that batches of unequal lengths are padded to
-POLL = 0.0005  # seconds between two looks at whether the device has come to the end of what it was given
 
 
 class GraphedStep:
@@ -68,6 +66,8 @@ class GraphedStep:
             random = generator(self.batches.store.device)
             random.manual_seed(mix(self.seed, number, self.batches.mine.start))
         steps = self.padded(number)
+        if not self.batches.store.resident:
+            self.tables.inputs.fill(number, steps)
         if not self.capture:
             return self.step(steps)
         if steps not in self.graphs and self.taken >= WARMUP and steps in self.seen and len(self.graphs) < MOST:
@@ -130,7 +130,8 @@ class GraphedStep:
 
     def position(self) -> tuple[int, bool]:
         """The steps that the device has settled, and whether it stands at one whose gradient is not finite."""
-        wait(self.batches.store.device)
+        if self.batches.store.device.type == "cuda":
+            until(recorded())
         stopped = self.train.on_nonfinite == "stop" and bool(self.state.nonfinite)
         return int(self.tables.counter), stopped
 
@@ -141,13 +142,3 @@ class GraphedStep:
         for graph, _ in self.graphs.values():
             graph.reset()
         self.graphs.clear()
-
-
-def wait(device: torch.device) -> None:
-    """Until the device has done all that it was given. Signals are heard meanwhile."""
-    if device.type != "cuda":
-        return
-    event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
-    while not event.query():
-        time.sleep(POLL)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.data.batches import Batches, Slice
 from pipeline.data.store import sent
+from pipeline.training.graphs.inputs import Inputs
 
 NUMBERS = 3  # of a step: its learning rate, the examples in its global batch, the share of its weights in the averages
 
@@ -36,6 +37,7 @@ class Tables:
         self.ones = torch.ones(len(own), device=self.device)
         self.drawn: list[Tensor] = []  # (E, m, ...): rows of the part, and random numbers of the augmentation
         self.longest: list[int] = []  # (E): of the global batch of each step, the same on all processes
+        self.inputs = Inputs(batches)
         self.epoch = -1
 
     def turn(self, step: int) -> None:
@@ -60,7 +62,11 @@ class Tables:
         place = self.counter.remainder(batches.steps_per_epoch)  # (1)
         torch.index_select(self.numbers, 0, place, out=self.row)
         rows, *drawn = (table.index_select(0, place)[0] for table in self.drawn)
-        values, labels, lengths = batches.take(rows, drawn, steps)
+        if batches.store.resident:
+            values, labels, lengths = batches.take(rows, drawn, steps)
+        else:
+            values, labels, lengths = self.inputs.held[steps]
+            values = batches.warped(values, lengths, drawn)
         padded = batches.store.count % batches.batch > 0
         weights = (self.places < self.count).float() if padded else self.ones
         cut = partial(torch.split, split_size_or_sections=batches.size)
