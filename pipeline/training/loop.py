@@ -67,7 +67,8 @@ def train(
     state.forward.train()
     if isinstance(state.forward, DistributedDataParallel) and state.step < steps:
         _settle_buckets(state, batches)
-    alone = batches.store.device.type == "cuda" and not obstacle(state, batches, train)
+    on_gpu = batches.store.device.type == "cuda"
+    alone = on_gpu and train.cuda_graph == "auto" and not obstacle(state, batches, train)
     take = GraphedStep(state, batches, train, optim, seed, schedule) if alone else EagerStep(state, batches, train, optim, seed)
     try:
         yield from _reports(state, batches, train, schedule, steps, take)

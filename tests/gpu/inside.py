@@ -79,7 +79,8 @@ class Rehearsal:
         """``steps`` of each case of this number of processes."""
         path, answer = series(Path(tempfile.gettempdir(), "rehearsed-series.csv")), {}
         for name, overrides in (LONE if WORLD == 1 else TWO).items():
-            self.settings = self.configured(overrides.format(series=path).split())
+            eager = [] if "train.cuda_graph" in overrides else ["train.cuda_graph=off"]
+            self.settings = self.configured([*eager, *overrides.format(series=path).split()])
             self.counting.anew()
             if WORLD > 1:  # a store of its own, as that of the case before may still be there
                 os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)

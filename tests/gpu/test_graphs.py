@@ -28,8 +28,3 @@ def test_a_step_is_one_launch(processes: int, case: str) -> None:
 def test_dropout_fills_in_its_seed_besides() -> None:
     step = rehearsed("steps", "model.layers=2", "model.dropout=0.2", "train.ema=0.9")
     assert (step["graphs"], step["launches"], step["copies"], step["illegal"]) == (1, 3, {}, {})
-
-
-def test_a_step_without_a_graph_waits_for_nothing_either() -> None:
-    step = rehearsed("steps", "train.cuda_graph=off")
-    assert (step["graphs"], step["copies"], step["waits"], step["illegal"]) == (0, {}, {}, {})
