@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.model import cpu_lstm, low_precision, masked
+from pipeline.model import cpu_lstm, low_precision, masked, streams
 from pipeline.model.convolutions import BatchNorm, Convolutions
 from pipeline.model.footprint import Sizes
 from pipeline.model.masked import Attention
@@ -36,7 +36,8 @@ class RecurrentClassifier(nn.Module):
 
     ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section (``cell``: of CELLS).
     ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``by_kernel``: whether they are
-    trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set. ``trained_in``: None, or the
+    trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set. ``two_streams``: whether the two
+    directions of a layer are trained side by side on a GPU. ``trained_in``: None, or the
     16-bit dtype that the recurrent layers are trained in by ``low_precision``; then projection and convolutions are under
     autocast to it, pooling and head are in single precision, and no autocast may be around the model.
     """
@@ -64,7 +65,7 @@ class RecurrentClassifier(nn.Module):
         super().__init__()
         self.cell, self.hidden, self.pooling = cell, hidden, pooling
         self.dropout, self.head_dropout = dropout, head_dropout
-        self.by_kernel = False
+        self.by_kernel = self.two_streams = False
         self.trained_in: torch.dtype | None = None
         self.directions = 2 if bidirectional else 1
         width = hidden * self.directions
@@ -186,8 +187,16 @@ class RecurrentClassifier(nn.Module):
             return self._read(index, x)
         if lengths is None and self.norms is None and self._takes(x):
             return cpu_lstm.lstm(x, _weights(*self.recurrent[index : index + 2]), 2)
-        backward = masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths)
-        return torch.cat([self._read(index, x), backward], 2)
+
+        def backwards() -> Tensor:
+            return masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths)
+
+        if self.two_streams and self.training:
+            read = [x] if lengths is None else [x, lengths]
+            backward, forward = streams.side_by_side(backwards, lambda: self._read(index, x), read)
+        else:
+            backward, forward = backwards(), self._read(index, x)
+        return torch.cat([forward, backward], 2)
 
     def _read(self, index: int, x: Tensor) -> Tensor:
         """The outputs (B, T, H) of one recurrent module, normalised if that is asked for."""

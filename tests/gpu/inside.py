@@ -26,6 +26,7 @@ from pipeline.data.batches import Batches
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import Store
 from pipeline.distributed import world
+from pipeline.model.classifier import RecurrentClassifier
 from pipeline.stages import assembly, job
 from pipeline.stages import train as stage
 from pipeline.training import evaluation, loop
@@ -92,6 +93,33 @@ class Rehearsal:
         train = self.settings.train.model_copy(update={"epochs": 2, "compare_every": 10})
         stage.train(self.settings.model_copy(update={"train": train}))
         return self.counting.report()
+
+    def refused(self) -> dict[str, Any]:
+        """``steps`` where the last process does what no graph can hold, and what is said of it."""
+        said: list[str] = []
+        with self.ready() as (_, state, batches, _):
+            state.say = said.append
+            if RANK == WORLD - 1:
+                looks = lambda *_: torch.cuda.is_current_stream_capturing() and state.nonfinite.item()  # noqa: E731
+                state.model.head.register_forward_hook(looks)
+            reports = loop.train(state, batches, self.settings.train, self.settings.optim, 0)
+            for _ in range(SETTLED):
+                self.counting.reset()
+                next(reports)
+            answer = self.counting.report() | {"said": said}
+            reports.close()  # type: ignore[attr-defined]
+            return answer
+
+    def directions(self) -> dict[str, Any]:
+        """The two directions of a layer one after the other, and side by side: launches, and waits of a stream for another."""
+        model = RecurrentClassifier(3, 4, hidden=64, bidirectional=True).to("cuda").train()
+        values, lengths, answer = torch.zeros(8, 5, 3, device="cuda"), torch.ones(8, dtype=torch.int64, device="cuda"), {}
+        for name, model.two_streams in {"in turn": False, "side by side": True}.items():
+            self.counting.reset()
+            torch.autograd.grad(model(values, lengths).sum(), list(model.parameters()))
+            crossings = self.counting.of("api").get("streamWaitEvent", 0)
+            answer[name] = {"launches": self.counting.report()["launches"], "crossings": crossings}
+        return answer
 
     def lstm(self) -> dict[str, Any]:
         """What carries a layer's weights to cuDNN, and how dear that is."""

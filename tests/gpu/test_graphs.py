@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.gpu.cases import series
 from tests.gpu.rehearse import rehearsed
 
-GRAPHED: dict[str, tuple[int, tuple[str, ...]]] = {
-    "fp32": (1, ()),
-    "bf16": (1, ("train.precision=bf16",)),
-    "fp16": (1, ("train.precision=fp16",)),
-    "exact mode and averages": (1, ("train.gradient_shards=8", "train.ema=0.9")),
-    "accumulated": (1, ("train.accumulate=4",)),
-    "augmented": (1, ("data.shift=1", "data.rotate=10", "data.elastic=1")),
+GRAPHED: dict[str, tuple[str, ...]] = {
+    "fp32": (),
+    "bf16": ("train.precision=bf16",),
+    "fp16": ("train.precision=fp16",),
+    "exact mode and averages": ("train.gradient_shards=8", "train.ema=0.9"),
+    "accumulated and augmented": ("train.accumulate=4", "data.shift=1", "data.rotate=10", "data.elastic=1"),
 }
 
 
-@pytest.mark.parametrize("case", GRAPHED)
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("processes", "case"), [*((1, case) for case in GRAPHED), (2, "fp32"), (2, "exact mode and averages")])
 def test_a_step_is_one_launch(processes: int, case: str) -> None:
-    launches, settings = GRAPHED[case]
-    step = rehearsed("steps", *settings, processes=processes)
-    assert (step["graphs"], step["launches"], step["fills"], step["copies"], step["waits"]) == (1, launches, 0, {}, {})
+    step = rehearsed("steps", *GRAPHED[case], processes=processes)
+    assert (step["graphs"], step["launches"], step["fills"], step["copies"], step["waits"]) == (1, 1, 0, {}, {})
     assert (step["weight_calls"], step["illegal"], len(step["captured"])) == (0, {}, 1)
 
 
 def test_dropout_fills_in_its_seed_besides() -> None:
     step = rehearsed("steps", "model.layers=2", "model.dropout=0.2", "train.ema=0.9")
     assert (step["graphs"], step["launches"], step["copies"], step["illegal"]) == (1, 3, {}, {})
+
+
+def test_two_directions_are_computed_side_by_side() -> None:
+    ways = rehearsed("directions")
+    assert ways["in turn"]["crossings"] == 0 < ways["side by side"]["crossings"]
+    assert ways["in turn"]["launches"] == ways["side by side"]["launches"]
+
+
+def test_data_beyond_the_limit_is_copied_from_pinned_memory() -> None:
+    step = rehearsed("steps", "data.resident_limit_mb=0")
+    assert (step["graphs"], step["launches"], step["waits"], step["illegal"]) == (1, 1, {}, {})
+    assert set(step["copies"]) == {"memcpy H2D pinned async"}
+
+
+def test_series_of_unequal_lengths_take_a_graph_a_length(tmp_path: Path) -> None:
+    path = series(tmp_path / "series.csv")
+    data = ("data.source=csv", f"data.path={path}", f"data.prepared={tmp_path}/prepared", "train.batch=16")
+    step = rehearsed("steps", *data, "train.bucket=true", "data.jitter=0.1", "data.time_warp=0.1")
+    assert (step["graphs"], step["launches"], step["copies"], step["waits"], step["illegal"]) == (1, 1, {}, {}, {})

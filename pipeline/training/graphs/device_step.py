@@ -43,6 +43,7 @@ class DeviceStep:
         for group in state.optimizer.param_groups:
             group["lr"], group["capturable"] = self.tables.lr, device.type == "cuda"
         state.optimizer.found_inf = self.flow.left_out  # type: ignore[attr-defined]  # what fused optimisers skip an update by
+        state.model.two_streams = device.type == "cuda"
         self.nothing = torch.zeros((), device=device)
 
     def __call__(self, steps: int) -> Taken:
