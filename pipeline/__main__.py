@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import Printable
 from pipeline.stages.terminal import helpful, streams
 from pipeline.stages.terminal.commands import Command, Configured, OfExport, OfRun, Program
 from pipeline.stages.terminal.endings import ended
@@ -237,12 +236,8 @@ helpful.add(app)
 
 def main() -> None:
     """Run the command line."""
-    sys.stdout, sys.stderr = Printable(sys.stdout, "\n"), Printable(sys.stderr, "\n\r")  # a bar goes back to the line's start
-    try:
-        ended(partial(app, standalone_mode=False))
-    finally:
-        with streams.reader_may_leave(sys.stdout):
-            sys.stdout.flush()
+    streams.begin()
+    ended(partial(app, standalone_mode=False))
 
 
 if __name__ == "__main__":

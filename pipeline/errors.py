@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -80,10 +82,26 @@ def printable(text: str, keep: str = "") -> str:
     return HIDDEN.sub(lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)
 
 
+@contextmanager
+def written(stream: Any) -> Iterator[None]:
+    """A block that writes to a stream whose reader may leave before the end, as head does: the work goes on.
+
+    Raises UserError if the standard output cannot be written for another reason, such as a full disk. Nothing more is written
+    to a stream that failed.
+    """
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.__stdout__ and not isinstance(error, BrokenPipeError):
+            raise UserError(f"the standard output cannot be written: {error.strerror}; send it to another place") from None
+
+
 class Printable:
     """A stream of text that shows what would act on a terminal instead: names come from files that somebody else wrote.
 
-    ``keep``: characters that are passed on. What the encoding of ``stream`` lacks is an escape too.
+    ``keep``: characters that are passed on. What the encoding of ``stream`` lacks is an escape too. Writing it is
+    ``written``.
     """
 
     def __init__(self, stream: Any, keep: str) -> None:
@@ -92,8 +110,14 @@ class Printable:
 
     def write(self, text: str) -> int:
         """Write ``text``, and return its length."""
-        self._stream.write(printable(text, self._keep))
+        with written(self._stream):
+            self._stream.write(printable(text, self._keep))
         return len(text)
+
+    def flush(self) -> None:
+        """Pass on what waits to be written."""
+        with written(self._stream):
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -17,7 +17,7 @@ from pipeline import files
 from pipeline.deploy import bundle, inputs, outputs, predictor
 from pipeline.deploy.bundle import Exported
 from pipeline.deploy.inputs import Block
-from pipeline.errors import UserError
+from pipeline.errors import UserError, written
 from pipeline.stages.terminal import streams
 from pipeline.stages.terminal.answers import Predicted
 
@@ -107,15 +107,15 @@ def _count(tally: Tally, block: Block, predictions: list[str], model: Exported) 
 
 def _show(path: Path) -> None:
     """Copy a file to the standard output, as it is if that is no terminal."""
-    with streams.reader_may_leave(out := streams.results()):
-        if out.isatty():
-            with path.open(encoding="utf-8") as text:
-                shutil.copyfileobj(text, out)
-        else:
-            out.flush()
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, out.buffer)
+    out = streams.results()
+    if out.isatty():
+        with path.open(encoding="utf-8") as text:
+            shutil.copyfileobj(text, out)
+    else:
         out.flush()
+        with path.open("rb") as file, written(out):
+            shutil.copyfileobj(file, out.buffer)
+    out.flush()
 
 
 def _warnings(tally: Tally) -> Iterator[str]:

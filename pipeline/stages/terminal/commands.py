@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -11,6 +12,11 @@ TARGETS = {"prep": "prepare", "eval": "evaluate"}  # of make, which are commands
 
 class Program(TyperGroup):
     """All commands. The lines of their help are whole, and the targets of make are known."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As always; what is an option of commands may stand before the command."""
+        before = list(takewhile(lambda word: word in ("--json", "--quiet", "-q"), args))
+        return super().parse_args(ctx, [*args[len(before) :], *before])
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or of that target of make."""

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from typer import TyperException
 
@@ -15,7 +15,7 @@ from pipeline.errors import LostContactError, Stopped, TrainingError, UserError,
 from pipeline.stages.terminal import streams
 
 
-def ended(program: Callable[[], object]) -> None:
+def ended(program: Callable[[], int | None]) -> NoReturn:
     """Run ``program``. What it raises is one message, the last thing on the screen, and an exit status.
 
     With ``--json`` the message is the document too. A number that ``program`` returns is the status.
@@ -24,6 +24,7 @@ def ended(program: Callable[[], object]) -> None:
         try:
             signals.caught()
             status = program()
+            sys.stdout.flush()
         finally:
             signals.over()
     except UserError as error:
@@ -54,9 +55,9 @@ def ended(program: Callable[[], object]) -> None:
             raise
         _say("error: memory does not hold it; lower train.batch or model.hidden, or set train.accumulate=2 or more")
         sys.exit(1)
-    if isinstance(status, int) and status:  # a signal of the keyboard, which typer makes of it
+    if status:  # a signal of the keyboard, which typer makes of it
         _say("interrupted")
-        sys.exit(status)
+    sys.exit(status)
 
 
 def _say(message: str) -> None:

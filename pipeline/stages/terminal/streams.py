@@ -11,9 +11,11 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import Printable, UserError
 
 if TYPE_CHECKING:
     from pipeline.stages.terminal.answers import Answer  # pydantic takes a while
@@ -90,21 +92,20 @@ def answer(said: Answer, predictions: Path | None = None) -> None:
     """Print the JSON document of a command, if one is wanted; ``predictions``: the file of an array that is its first key."""
     if not wants_json():
         return
-    with reader_may_leave(out := results()):
-        out.write("{")
-        if predictions:
-            out.write('"predictions": ')
-            with predictions.open(encoding="utf-8") as text:
-                out.writelines(map(plain, text))
-            out.write(", ")
-        out.write(document(said.model_dump(mode="json"))[1:].lstrip() + "\n")
-        out.flush()
+    out, rest = results(), document(said.model_dump(mode="json"))
+    if predictions:
+        out.write('{\n  "predictions": ')
+        with predictions.open(encoding="utf-8") as text:
+            for line in text:
+                out.write(plain(line))
+        rest = "," + rest.removeprefix("{")
+    print(rest, file=out, flush=True)
 
 
 def refuse(message: str) -> None:
     """Print the message of an error as the JSON document, if the command line wants one."""
     if "--json" in sys.argv[1:]:
-        with reader_may_leave(sys.stdout):
+        with suppress(UserError):  # of a full disk, where there is no place for it
             print(document({"error": message}), flush=True)
 
 
@@ -124,10 +125,12 @@ def plain(text: str) -> str:
     return NOT_PLAIN.sub(escapes, text)
 
 
-@contextmanager
-def reader_may_leave(out: Any) -> Iterator[None]:
-    """End this block, and nothing else, if who reads ``out`` has had enough, as head has."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+def begin() -> None:
+    """Make the standard streams those of this program: nothing acts on the terminal, and one that is closed goes nowhere."""
+    for number in range(3):  # else the next file that is opened would take the number of the stream, and what is printed there
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    out, err = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    sys.stdout, sys.stderr = Printable(out, "\n"), Printable(err, "\n\r")  # a bar goes back to the line's start

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import pty
 import subprocess
 import sys
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,9 @@ def said(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
     def call(*words: str, status: int = 0) -> tuple[str, str]:
         monkeypatch.setattr(sys, "argv", ["pipeline", *words])
-        with ExitStack() as stack:
-            if status:
-                caught = stack.enter_context(pytest.raises(SystemExit))
+        with pytest.raises(SystemExit) as caught:
             ended(partial(app, standalone_mode=False))
-        assert not status or caught.value.code == status
+        assert (caught.value.code or 0) == status
         return capsys.readouterr()
 
     return call
@@ -101,7 +100,6 @@ def test_quiet_says_the_answer_and_warnings_alone(said: Any, command: str, lines
         (("summary",), "takes one run folder"),
         (("sumary", "run"), "No such command 'sumary'"),
     ],
-    ids=" ".join,
 )
 def test_an_error_is_the_document_with_the_exit_status_that_it_has_without(
     said: Any, words: tuple[str, ...], says: str
@@ -120,13 +118,11 @@ def test_a_command_without_a_document_says_who_has_one(said: Any, command: str) 
     assert f"{command} has no --json; check, evaluate, predict and summary have" in json.loads(out)["error"]
 
 
-def test_a_defect_of_the_program_is_a_document_too(
-    said: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_defect_of_the_program_is_a_document_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["pipeline", "check", "--json"])
     with pytest.raises(ZeroDivisionError):
-        ended(lambda: 1 / 0)
-    assert json.loads(capsys.readouterr().out) == {"error": "ZeroDivisionError: division by zero"}
+        ended(lambda: 1 // 0)
+    assert json.loads(capsys.readouterr().out) == {"error": "ZeroDivisionError: integer division or modulo by zero"}
 
 
 def test_the_numbers_are_those_of_the_files(said: Any, work: Path) -> None:
@@ -157,6 +153,56 @@ def test_a_pipe_gets_the_document_alone_whatever_its_encoding(work: Path, run: s
     variables = environment(PYTHONIOENCODING="ascii")
     done = subprocess.run(command, cwd=work, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == status and key in json.loads(done.stdout) and run in done.stderr
+
+
+def test_options_of_what_is_printed_may_stand_before_the_command(said: Any) -> None:
+    assert json.loads(said("-q", "--json", "summary", "run")[0])["run"] == "run"
+    assert "train has no --json" in json.loads(said("--json", "train", "own.yaml", status=2)[0])["error"]
+
+
+def test_who_reads_may_leave_and_the_work_goes_on(work: Path) -> None:
+    drawn = work / "run/eval/confusion.png"
+    drawn.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pipeline", "evaluate", "run"]
+    with subprocess.Popen(command, cwd=work, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, drawn.is_file()) == (0, True) and b"Error" not in said, said
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("words", "to", "status", "says"),
+    [
+        ("--version", ">/dev/full", 2, "error: the standard output cannot be written: No space left on device"),
+        ("check none.yaml --json", ">/dev/full", 2, "error: none.yaml: cannot be read"),
+        ("--version", ">&-", 0, ""),
+        ("check none.yaml --json", ">&-", 2, "error: none.yaml: cannot be read"),
+        ("check none.yaml", "2>&-", 2, ""),
+        ("check none.yaml", "2>/dev/full", 2, ""),
+    ],
+)
+def test_a_stream_that_takes_nothing_is_no_traceback(
+    tmp_path: Path, words: str, to: str, status: int, says: str, unbuffered: str
+) -> None:
+    command = f"{sys.executable} -m pipeline {words} {to}"
+    variables = environment(PYTHONUNBUFFERED=unbuffered)
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert done.stderr.startswith(says) and len(done.stderr.splitlines()) == bool(says) and not done.stdout
+
+
+def test_quiet_draws_no_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, child = pty.openpty()
+    with os.fdopen(child, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        assert sys.stderr.isatty()
+        with streams.shown(quiet=True, as_json=False):
+            assert not sys.stderr.isatty()
+            print("warning: seen", file=sys.stderr, flush=True)
+    assert os.read(parent, 100) == b"warning: seen\r\n"
+    os.close(parent)
 
 
 def test_training_is_silent_if_asked(work: Path) -> None:
