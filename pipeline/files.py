@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
@@ -103,6 +104,18 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(new):
         fsync(folder.parent)
+
+
+def appears(path: Path, seconds: float) -> bool:
+    """Whether a file is there, or comes to be within so many seconds, as what another host wrote to a network disk may."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > end:
+            return False
+        with suppress(OSError):
+            list(path.parent.iterdir())  # has the disk ask what is there, instead of what it remembers
+        time.sleep(0.2)
+    return True
 
 
 def remove(path: Path) -> None:

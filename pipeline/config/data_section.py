@@ -96,6 +96,7 @@ class Data(Policies, Columns, Origin):
         "normalisation by the train split; `unit`: to [0, 1]; `global`: one mean and standard deviation; `feature`: "
         "one of each per feature; `auto`: `global` for images, `feature` for series",
     )
+    stage: str = field("", "a folder on a disk of each host, to which the prepared data is copied, once a host; empty: none")
     resident_limit_mb: int = field(4096, "maximum size, in MB, of a prepared split that is held on the device", ge=0)
     shift: int = field(0, "augmentation: maximum shift of a training image, in pixels each way", ge=0, le=32)
     rotate: float = field(0.0, "augmentation: maximum rotation of a training image, in degrees each way", ge=0, le=180)

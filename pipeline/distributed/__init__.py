@@ -3,6 +3,7 @@
 In the order of their imports:
 
     collectives  what all processes say, do and agree on
+    lock         one process at a time, of all hosts that share a disk
     cores        which cores each process keeps to
     stacks       where a process hangs, on disk
     signals      what a signal does before and after the training

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from pipeline import config, files
+from pipeline.distributed import lock
 from pipeline.errors import RunError
 from pipeline.run.environment import environment
 from pipeline.run.marks import all_of
 
+LOCK = ".lock"
+LATE = 60.0  # seconds after which a network disk has told all hosts of a new file: NFS remembers for as long what was not there
 FREE = (
     "run.dir",
     "data.root",
@@ -23,6 +26,7 @@ FREE = (
     "data.prepared",
     "data.mirrors",
     "data.resident_limit_mb",
+    "data.stage",
     "run.pin",
     "run.timeout",
     "run.join_timeout",
@@ -41,21 +45,21 @@ FREE = (
 
 @contextmanager
 def writer(folder: Path) -> Iterator[None]:
-    """Hold the run folder, made if need be, as its only writer; the lock of a process that died is free.
+    """Hold the run folder, made if need be, as its only writer; the lock of a process that died is free, and the next attempt
+    of a scheduler's job takes over that of the one before.
 
     Raises RunError while another process holds it.
     """
-    with files.disk_errors("the run folder", folder):
-        files.make_folder(folder)
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(f"{folder}: another process is writing to this run; wait for it, or set another run.dir") from None
-    try:
+    with ExitStack() as stack:
+        with files.disk_errors("the run folder", folder):
+            files.make_folder(folder)
+            try:
+                stack.enter_context(lock.held(folder / LOCK))
+            except lock.Busy as busy:
+                raise RunError(
+                    f"{folder}: another process is writing to this run; wait for it, or set another run.dir ({busy})"
+                ) from None
         yield
-    finally:
-        lock.release()
 
 
 def is_begun(folder: Path) -> bool:
@@ -94,9 +98,19 @@ def enter(folder: Path, settings: config.Config, processes: int) -> None:
         files.write_json(folder / "environment.json", attempt | {"earlier": attempts})
 
 
+def seen(folder: Path, seconds: float = LATE) -> None:
+    """Wait until a run folder, which the main process has entered, is there for this host too. Raises RunError if it does not
+    come."""
+    if not files.appears(folder / "config.yaml", seconds):
+        raise RunError(
+            f"{folder.absolute()}: host {socket.gethostname()} does not see the run that process 0 has begun there; "
+            "run.dir must lie on a disk that all machines share"
+        )
+
+
 def is_free(folder: Path) -> bool:
     """Whether nothing lies in a folder but a lock and what a process left that was killed before it wrote config.yaml."""
-    return all(entry.name == ".lock" or entry.name.startswith(".config.yaml.") for entry in folder.iterdir())
+    return all(entry.name.startswith((LOCK, ".config.yaml.")) for entry in folder.iterdir())
 
 
 def keep_free(folder: Path, settings: config.Config) -> None:

@@ -15,6 +15,7 @@ from pipeline import config, files
 from pipeline.config import Config
 from pipeline.data.batches import Batches
 from pipeline.data.manifest import NAMES, Name
+from pipeline.data.preparation import staging
 from pipeline.data.preparation.folder import prepare, refuse_changed
 from pipeline.data.prepared import Prepared, folder_of, open_prepared
 from pipeline.data.store import Store
@@ -23,7 +24,7 @@ from pipeline.errors import DataError, RunError, UserError
 from pipeline.model.torch_private import cpu_has_bf16
 from pipeline.run import advice, checkpoints, marks, placing
 from pipeline.run.environment import Program, program
-from pipeline.run.folder import enter, keep_free
+from pipeline.run.folder import enter, keep_free, seen
 from pipeline.run.log import Progress
 from pipeline.stages.assembly import assert_same_data, fitted, fitting_batches, make_batches, make_state, slices_of, with_batch
 from pipeline.training.graphs.fitting import launching
@@ -62,11 +63,8 @@ def meet(settings: Config) -> AbstractContextManager[Accelerator]:
 
 
 def begin(settings: Config, accelerator: Accelerator, stack: ExitStack) -> Job:
-    """Open the data and the run folder, and bring the state to its newest checkpoint. Collective.
-
-    What must be closed in the end is on ``stack``.
-    """
-    prepared = verified(settings, accelerator)
+    """Open the data and the run folder, and bring the state to its newest checkpoint; ``stack`` closes them. Collective."""
+    prepared = staging.on_each_host(verified(settings, accelerator), settings.data.stage, accelerator.is_local_main_process)
     made_by = program()
     versions = {
         "configuration": config.dump(settings),
@@ -78,6 +76,7 @@ def begin(settings: Config, accelerator: Accelerator, stack: ExitStack) -> Job:
     settings, folder = placed(settings, prepared, stack)
     slices, mine = slices_of(settings.train, collectives.rank(), collectives.world_size())
     collectives.on_main(lambda: enter(folder, settings, collectives.world_size()))
+    collectives.patiently(lambda: seen(folder))
     state = make_state(settings, prepared, accelerator)
     found = resume(folder, state, prepared)
     finished: bool = collectives.gather(bool(found and checkpoints.is_finished(found)))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -106,3 +107,34 @@ def test_the_command_of_the_docs_is_run_word_for_word(hosts: tuple[Host, Host], 
     assert [status for status, _ in said] == [0, 0], said
     assert "4 processes on cpu" in said[0][1] and "finished at step" in said[0][1]
     assert (tmp_path / "runs/digits/checkpoints/finished.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_appears_late_on_a_host_is_waited_for(folder: Path, hosts: tuple[Host, Host]) -> None:
+    """Host 1 sees an empty disk over that of the runs for a while, as one whose network disk remembers what was there."""
+    runs = folder / "late"
+    runs.mkdir()
+    subprocess.run(hosts[1].inside("mount", "-t", "tmpfs", "none", str(runs)), check=True)
+    job = launch_on(hosts, folder, *SMOKE, "run.dir=late/run", "run.join_timeout=30")
+    wait_until(lambda: job.ended() or (runs / "run/config.yaml").exists(), "the run to begin")
+    time.sleep(3)
+    assert not job.ended(), job.said()
+    subprocess.run(hosts[1].inside("umount", "--lazy", str(runs)), check=True)
+    assert job.wait() == [0, 0], job.said()
+    assert weights(runs / "run") == weights(folder / "alone")
+
+
+@pytest.mark.slow
+def test_data_is_staged_once_a_host_and_compared(folder: Path, hosts: tuple[Host, Host]) -> None:
+    """Each host has a disk of its own at the same path."""
+    stage = folder / "stage"
+    stage.mkdir()
+    for host in hosts:
+        subprocess.run(host.inside("mount", "-t", "tmpfs", "none", str(stage)), check=True)
+    job = launch_on(hosts, folder, *SMOKE, "run.dir=staged", f"data.stage={stage}", processes=4)
+    assert job.wait() == [0, 0], job.said()
+    assert weights(folder / "staged") == weights(folder / "alone")
+    for host in hosts:
+        listing = subprocess.run(host.inside("ls", str(stage)), check=True, capture_output=True, text=True).stdout.split()
+        assert len(listing) == 1 and listing[0].startswith("digits-"), listing
+    assert not list(stage.iterdir()), "nothing on the disk that both share"

@@ -172,7 +172,7 @@ def test_an_environment_that_is_another_is_refused_with_what_to_do(tmp_path: Pat
 
 
 def test_only_places_and_what_computes_the_same_may_change_within_a_run() -> None:
-    places = {"run.dir", "data.root", "data.path", "data.test_path", "data.prepared", "data.mirrors"}
+    places = {"run.dir", "data.root", "data.path", "data.test_path", "data.prepared", "data.mirrors", "data.stage"}
     views = {f"track.{key}" for key in config.Track.model_fields} | {f"export.{key}" for key in config.Export.model_fields}
     same = {
         "run.pin",

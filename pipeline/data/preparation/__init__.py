@@ -12,4 +12,5 @@ In the order of their imports:
     series_parts  series -> the parts of a prepared folder, in bounded memory
     report        what a prepared folder holds, in numbers
     folder        raw -> prepared/, whole or not at all; what changed is refused
+    staging        a copy of a prepared folder on a disk of this host
 """

@@ -7,14 +7,13 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock
-
 from pipeline import config, files
 from pipeline.data.manifest import NAMES, Name, manifest_of
 from pipeline.data.preparation import image_parts, series_parts
 from pipeline.data.prepared import COMMAND, Prepared, folder_of, open_prepared, settings_of
 from pipeline.data.sources import catalog
 from pipeline.data.sources.checksums import Checksums, Stamps
+from pipeline.distributed.lock import held
 from pipeline.errors import DataError
 
 
@@ -31,7 +30,7 @@ def prepare(data: config.Data, anew: bool = False) -> Prepared:
     if not folder.exists():  # a whole one needs no lock, and may lie on a disk that is read-only
         with files.disk_errors("prepared data", folder):
             files.make_folder(folder.parent)
-            with FileLock(folder.parent / ".lock"):
+            with held(folder.parent / ".lock", wait=True):
                 if not folder.exists():
                     for stale in folder.parent.glob(f".{folder.name}.*"):
                         shutil.rmtree(stale, ignore_errors=True)

@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from filelock import FileLock
 from tqdm import tqdm
 
 from pipeline import files
+from pipeline.distributed.lock import held
 from pipeline.errors import DataError
 
 ATTEMPTS = 3
@@ -49,7 +49,7 @@ class Download:
 def one_at_a_time(root: Path) -> Iterator[None]:
     """Hold the lock of ``root``; what a killed download left there is removed."""
     files.make_folder(root)
-    with FileLock(root / ".lock"):
+    with held(root / ".lock", wait=True):
         for stale in root.glob(".download-*"):
             shutil.rmtree(stale, ignore_errors=True)
         yield
