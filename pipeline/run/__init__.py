@@ -10,6 +10,7 @@ In the order of their imports:
     placing      which folder is that of a configuration
     record       metrics.jsonl
     saving       copy, write, mark, prune; in a thread
+    stragglers   which process holds up the others
     trackers     wandb and others through Accelerate's trackers, which may fail at any time
     log          all that a run says while it trains: record, trackers, screen
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from pipeline.config import Config
 from pipeline.distributed import collectives
 from pipeline.errors import Stopped, UserError
-from pipeline.run import trackers
+from pipeline.run import stragglers, trackers
 from pipeline.run.record import Record
 from pipeline.training import loop, metrics
 from pipeline.training.evaluation import Rows
@@ -73,6 +74,7 @@ class Log:
 
         collectives.on_main(partial(self._open, folder / "metrics.jsonl", step, settings.train.log_every))
         self.tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "train")
+        self.stragglers = stragglers.Stragglers(collectives.gather(socket.gethostname()))
         self.since, self.step = time.perf_counter(), step
 
     def _open(self, path: Path, step: int, every: int) -> None:
@@ -92,12 +94,16 @@ class Log:
 
     def training(self, report: loop.Report) -> None:
         """The loss of one step over the global batch. Collective."""
-        numbers = report.numbers()
+        numbers, times = report.gathered()
         now = time.perf_counter()
         rate = (report.step - self.step) * self.batch / (now - self.since)
         self.since, self.step = now, report.step
-        self._write(report.step, "train", numbers | {"lr": report.lr, "samples_per_second": rate})
+        said = self.stragglers.after(times, now) if any(times) else None
+        numbers |= {"lr": report.lr, "samples_per_second": rate} | (stragglers.spread(times) if any(times) else {})
+        self._write(report.step, "train", numbers)
         self.progress.update(report.step, numbers["loss"], numbers["accuracy"], rate)
+        if said:
+            self.progress.say(said)
 
     def validation(self, step: int, rows: Rows, selection: Selection) -> Selection:
         """An evaluation on the validation split, and what it makes of the selection."""

@@ -5,6 +5,7 @@ Shapes: b slice, C classes, W processes, V gradient shards.
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from functools import reduce
 from operator import add
@@ -40,17 +41,20 @@ def slice_loss(state: State, part: Slice, count: int | Tensor, smoothing: float,
 
 def plain_gradient(state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]) -> Gradient:
     """Leave the mean gradient over the global batch in ``grad``; DDP averages over W, so each share is scaled by W."""
-    count, shares, answers = batches.count(state.step), [], []
+    count, shares, answers, began = batches.count(state.step), [], [], time.perf_counter()
     by_ddp = isinstance(state.forward, DistributedDataParallel)
     for part in batches.slices(state.step):
         waits = part.number != batches.mine[-1] and by_ddp
         with state.forward.no_sync() if waits else nullcontext():  # type: ignore[operator]  # of DDP alone
             share, answer = slice_loss(state, part, count, smoothing, seed)
             scaled = share * world_size() if by_ddp else share
+            if by_ddp and not waits:  # the others come in with the last backward pass
+                state.worked += time.perf_counter() - began
             (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
         shares.append(share.detach())
         answers.append(answer)
     if world_size() > 1 and not by_ddp:
+        state.worked += time.perf_counter() - began
         _sum_at_once(parameters)
     return Gradient(reduce(add, shares), answers, [norm.taken() for norm in state.model.batch_norms])
 
@@ -69,6 +73,7 @@ def exact_gradient(state: State, batches: Batches, smoothing: float, seed: int, 
     (The idea of virtual workers: Or et al., VirtualFlow, 2021; Li et al., EasyScale, 2023.)
     """
     count, leaves, answers, norms = batches.count(state.step), [], [], state.model.batch_norms
+    began = time.perf_counter()
     for part in batches.slices(state.step):
         share, answer = slice_loss(state, part, count, smoothing, seed)
         grads = torch.autograd.grad(share if state.scaler is None else state.scaler.scale(share), parameters)
@@ -78,6 +83,7 @@ def exact_gradient(state: State, batches: Batches, smoothing: float, seed: int, 
         answers.append(answer)
     total = tree_sum(leaves)
     if dist.is_initialized():
+        state.worked += time.perf_counter() - began
         totals = [torch.empty_like(total) for _ in range(world_size())]
         dist.all_gather(totals, total)
         total = tree_sum(totals)

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import config
 from pipeline.data.batches import Batches
-from pipeline.distributed.collectives import reduce_sum
+from pipeline.distributed.collectives import rank, reduce_sum, world_size
 from pipeline.model.torch_private import average_into
 from pipeline.training.eager_step import EagerStep
 from pipeline.training.gradients import slice_loss
@@ -40,13 +40,22 @@ class Report:
     loss: Tensor  # (), this process's share of the mean loss
     answers: list[Answer]  # the logits and the slice that each belongs to
     grad_norm: Tensor | None  # (), before clipping; at steps that are logged, and where gradients are clipped
+    worked: float = 0.0  # seconds a step that this process took before it waited for others; at steps that are logged
 
     def numbers(self) -> dict[str, float]:
         """The step's loss and accuracy over the global batch, and the gradient's norm before clipping. Collective."""
+        return self.gathered()[0]
+
+    def gathered(self) -> tuple[dict[str, float], list[float]]:
+        """``numbers``, and ``worked`` of each of several processes, which travel together. Collective."""
         hits = [((logits.argmax(1) == part.labels) * part.weights).sum() for logits, part in self.answers]
-        loss, correct = reduce_sum(torch.stack([self.loss.double(), reduce(add, hits).double()])).tolist()
+        told = torch.stack([self.loss.double(), reduce(add, hits).double()])
+        if world_size() > 1:
+            worked = [self.worked if number == rank() else 0.0 for number in range(world_size())]
+            told = torch.cat([told, torch.tensor(worked, dtype=told.dtype, device=told.device)])
+        loss, correct, *times = reduce_sum(told).tolist()
         numbers = {"loss": loss, "accuracy": correct / self.count}
-        return numbers if self.grad_norm is None else numbers | {"grad_norm": float(self.grad_norm)}
+        return numbers if self.grad_norm is None else numbers | {"grad_norm": float(self.grad_norm)}, times
 
 
 def train(
@@ -81,6 +90,7 @@ def _reports(
     state: State, batches: Batches, train: config.Train, rate: Callable[[int], float], steps: int, take: GraphedStep | EagerStep
 ) -> Iterator[Report]:
     """Take the steps that are left."""
+    state.worked, timed = 0.0, state.step  # what settled the buckets was no step
     while state.step < steps:
         lr = rate(state.step)
         logged = (state.step + 1) % train.log_every == 0 or state.step + 1 == steps
@@ -91,9 +101,11 @@ def _reports(
             average_into(state.ema, state.model, ema_decay(state.step, train.ema))
         count = batches.count(state.step)
         state.step += 1
+        worked = 0.0
         if logged:
             state.check()
-        yield Report(state.step, lr, count, taken.loss, taken.answers, taken.norm)
+            worked, state.worked, timed = state.worked / (state.step - timed), 0.0, state.step
+        yield Report(state.step, lr, count, taken.loss, taken.answers, taken.norm, worked)
 
 
 def _settle_buckets(state: State, batches: Batches) -> None:

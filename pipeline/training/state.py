@@ -160,6 +160,7 @@ class State:
     layers: str = "by torch"  # what trains the recurrent layers, in words
     lanes: int = 0  # of our own kernel, which decide how it rounds; 0 for torch's
     say: Callable[[str], object] = print  # where the main process says what the user should know
+    worked: float = 0.0  # seconds, of the steps since the last report that had them, before this process waited for others
     check: Callable[[], None] = lambda: None  # raises the NonFiniteError of a step that nobody waited for, if there is one
 
     @property

@@ -253,3 +253,12 @@ def test_a_process_that_hangs_is_ended_and_all_have_left_their_stacks(folder: Pa
     assert "has taken no step for" in waiting and "in _strike" not in waiting
     succeed(*arguments("hangs"), cwd=folder, processes=2)
     assert_as_if_left_alone(folder, "hangs")
+
+
+@pytest.mark.slow
+def test_a_process_that_is_slow_is_named_with_its_host(folder: Path) -> None:
+    options = ("train.epochs=50", "train.log_every=10")
+    job = Job(*arguments("slow", *options), cwd=folder, processes=2, INJECTED_FAULT="slow@1:20")
+    statuses, output = job.wait()
+    assert statuses == [0, 0], output
+    assert output.count("process 1 on ") == 1 and "holds up the others" in output, output

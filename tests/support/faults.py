@@ -6,6 +6,7 @@
     term    send itself SIGTERM, as a scheduler does
     stop    freeze itself with SIGSTOP, as a machine that hangs
     hang    sleep for an hour, as where a disk does not answer
+    slow    take 30 ms longer for each forward pass from then on, as on a host that others use too
     flip    change one bit of its weights, as a failing memory does
     nan     make one weight of its model NaN
 
@@ -54,6 +55,9 @@ def _strike(kind: str, model: nn.Module) -> None:
         return
     if kind == "hang":
         time.sleep(3600)
+    if kind == "slow":
+        model.register_forward_pre_hook(lambda *_: time.sleep(0.03))
+        return
     weight = next(model.parameters()).data.view(-1)
     if kind == "nan":
         weight[0] = torch.nan

@@ -177,7 +177,7 @@ def losses(run_folder: Path) -> list[float]:
 
 def numbers(run_folder: Path) -> list[dict[str, Any]]:
     """All that is recorded, losses, rates, norms and evaluations, in the order of steps, but for what the clock says."""
-    clock = {"time", "train/samples_per_second"}
+    clock = {"time", "train/samples_per_second", *(f"train/step_seconds_{name}" for name in ("min", "median", "max"))}
     found = [{name: value for name, value in record.items() if name not in clock} for record in records(run_folder)]
     what = [(record["step"], *sorted(record)) for record in found]
     assert len(what) == len(set(what)), "something is recorded twice"
