@@ -12,6 +12,7 @@ from pipeline.stages.assembly import fitted, make_model, slices_of, steps_text
 from pipeline.stages.terminal import streams
 from pipeline.stages.terminal.answers import Checked, Memory, Work
 from pipeline.tuning import memory
+from pipeline.tuning.gpu_kernels import slow
 
 # Numbers per unit and step that are kept from the forward to the backward pass; torch keeps more for LSTMs on CPUs.
 KEPT = {"lstm": 6, "gru": 7, "rnn": 2}
@@ -20,7 +21,7 @@ KEPT_BY_CONV = 10  # numbers per channel of the convolutional branch and step
 
 def check(settings: Config, everything: bool = False) -> None:
     """Print what a configuration amounts to, and which keys differ from their defaults, or ``everything``."""
-    work, warnings = None, []
+    work, warnings = None, list[str]()
     try:
         prepared = open_prepared(settings.data, verify=())
     except UserError as error:
@@ -29,6 +30,8 @@ def check(settings: Config, everything: bool = False) -> None:
         settings = fitted(settings, prepared, 1)
         work = work_of(settings, prepared)
         show(work, settings, prepared)
+        if torch.cuda.is_available() or settings.train.precision == "fp16":  # which only a GPU has
+            warnings += filter(None, [slow(settings.model, settings.train.precision, prepared.manifest.features)])
         there = memory.available()
         if not torch.accelerator.is_available() and work.memory.weights + work.memory.activations > there:
             warnings.append(

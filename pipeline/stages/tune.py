@@ -26,6 +26,7 @@ from pipeline.stages.assembly import make_batches, make_state
 from pipeline.training import loop
 from pipeline.tuning import memory
 from pipeline.tuning.batch_search import SMALLEST, Memory, Sizes, Trial, fastest, find_batch, memory_of, speeds_of_threads
+from pipeline.tuning.gpu_kernels import slow
 from pipeline.tuning.measure import Steps, is_out_of_memory
 from pipeline.tuning.range_test import RATES, RangeTest, range_test, suggestion
 
@@ -52,6 +53,9 @@ def tune(settings: Config, file: str, budget: float) -> None:
     with world.world(settings.run, settings.train.precision) as accelerator:
         device, batch = accelerator.device, settings.train.batch
         prepared = open_prepared(settings.data, verify=["train"])
+        said = slow(settings.model, settings.train.precision, prepared.manifest.features)
+        if said and device.type == "cuda":
+            print(f"warning: {said}")
         store = Store(prepared.part("train"), device, settings.data.resident_limit_mb)
         steps = partial(training, settings, prepared, store, accelerator)
         floor = memory.peak(device)

@@ -7,5 +7,6 @@ In the order of their imports:
     measure       the speed at one batch size
     batch_search  the largest and the fastest batch, threads
     range_test    the range of good learning rates
+    gpu_kernels   sizes and number formats that are slow on a GPU
     processes     how many processes train a model fastest
 """

@@ -79,3 +79,9 @@ def test_no_step_keeps_less_than_is_counted(choices: tuple[str, ...]) -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = model(torch.randn(16, 500, 3))
         assert sum(kept.values()) >= check.activations(settings.model, 3, 16 * 500), logits.shape
+
+
+def test_what_is_slow_on_a_gpu_is_said_where_one_is_asked_for(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for precision, named in (("fp16", True), ("fp32", torch.cuda.is_available())):
+        check.check(config.load(own, ["model.hidden=160", f"train.precision={precision}"]))
+        assert ("warning: model.hidden = 160: " in capsys.readouterr().out) == named
