@@ -28,6 +28,13 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only
 # run.dir comes before ARGS, where the user may set another one together with RUN
 SETTINGS = --config $(CONFIG) $(if $(RUN),run.dir=$(RUN)) $(ARGS)
 OF_RUN = $(if $(RUN),--run $(or $(lastword $(patsubst run.dir=%,%,$(filter run.dir=%,$(ARGS)))),$(RUN)),$(SETTINGS))
+# What a target runs, and "all" one after the other: the first that fails is the last, with its own exit status.
+PREPARE = $(PIPELINE) prepare $(SETTINGS)
+TRAIN = $(PIPELINE) train $(SETTINGS) $(STARTED)
+REPEAT = $(PIPELINE) seeds --count $(or $(SEEDS),5) $(SETTINGS) $(STARTED)
+EVALUATE = $(PIPELINE) evaluate $(OF_RUN)
+EXPORT = $(PIPELINE) export $(OF_RUN)
+SUMMARY = $(PIPELINE) summary $(OF_RUN)
 # A variable of the command line that nothing here reads would be ignored without a word: config=..., or a key beside ARGS.
 LETTERS := a b c d e f g h i j k l m n o p q r s t u v w x y z
 TYPED := $(foreach word,$(MAKEOVERRIDES),$(if $(filter command,$(firstword $(origin $(firstword $(subst =, ,$(word)))))),$(firstword $(subst =, ,$(word)))))
@@ -58,39 +65,39 @@ check: setup ## dry run: parameters, steps, memory, changed keys
 	@$(PIPELINE) check $(SETTINGS)
 
 prep: setup ## prepare the data of CONFIG
-	@$(PIPELINE) prepare $(SETTINGS)
+	@$(PREPARE)
 
 tune: setup ## measure which batch, threads and rate to train CONFIG with
 	@$(PIPELINE) tune $(SETTINGS)
 
 train: setup ## train or resume RUN on every GPU, or on the CPUs
-	@$(PIPELINE) train $(SETTINGS) $(STARTED)
+	@$(TRAIN)
 
 prepare: prep
 
 evaluate: eval
 
 eval: setup ## measure the best checkpoint of RUN on the test split
-	@$(PIPELINE) evaluate $(OF_RUN)
+	@$(EVALUATE)
 
 export: setup ## write safetensors, ONNX and torch.export files of RUN, each checked
-	@$(PIPELINE) export $(OF_RUN)
+	@$(EXPORT)
 
 all: setup ## everything: prepare, train, evaluate, export, summary; SEEDS=5: prepare, seeds; ARGS=train.folds=5: prepare, train
-	@$(MAKE) --no-print-directory prep
+	@$(PREPARE)
 ifneq ($(SEEDS),)
-	@$(MAKE) --no-print-directory seeds
+	@$(REPEAT)
 else
-	@$(MAKE) --no-print-directory train
+	@$(TRAIN)
 ifeq ($(filter-out train.folds=0,$(filter train.folds=%,$(ARGS))),)
-	@$(MAKE) --no-print-directory eval
-	@$(MAKE) --no-print-directory export
-	@$(MAKE) --no-print-directory summary
+	@$(EVALUATE)
+	@$(EXPORT)
+	@$(SUMMARY)
 endif
 endif
 
 seeds: setup ## train and evaluate CONFIG with SEEDS seeds: mean and standard deviation
-	@$(PIPELINE) seeds --count $(or $(SEEDS),5) $(SETTINGS) $(STARTED)
+	@$(REPEAT)
 
 test: setup ## the test suite; the slow faults are left to "make faults"
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
@@ -127,7 +134,7 @@ lock: setup ## write the lock files anew from pyproject.toml; ARGS="--upgrade-pa
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 
 summary: setup ## what RUN gave, where it lies, what to type next
-	@$(PIPELINE) summary $(OF_RUN)
+	@$(SUMMARY)
 
 bench: setup ## time the training loop against a bare one
 	@$(BIN)/python -m tests.benchmarks.quick

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from pipeline.distributed import signals
@@ -44,18 +43,17 @@ app = typer.Typer(
 )
 
 
-def _launched(launch: Path | None, processes: int | None, settings: Config) -> int:
-    """How many processes to start under a launcher; 0: none, this process is the one, or one of several."""
-    from pipeline.distributed import launcher
+def _loaded(file: Path, overrides: list[str] | None) -> Config:
+    """The configuration: a mistake in it is said before anything slow is imported, and before any process is started."""
+    from pipeline import config
 
-    if "RANK" in os.environ:
-        return 0
-    started = launcher.needs_launcher(launch, processes or 1)
-    if processes is None and (launch is None or os.environ.get("ACCELERATE_USE_CPU") == "true"):
-        from pipeline.stages.job import usual_processes
+    return config.load(file, overrides or ())
 
-        processes = usual_processes(settings)
-    return processes or 0 if started or (processes or 1) > 1 else 0
+
+def _usual(settings: Config) -> int:
+    from pipeline.stages.job import usual_processes
+
+    return usual_processes(settings)
 
 
 @app.callback()
@@ -84,10 +82,10 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Dry run: parameters, steps and memory, and the keys that differ from their defaults."""
-    from pipeline import config as configuration
+    settings = _loaded(config, overrides)
     from pipeline.stages import check as stage
 
-    stage.check(configuration.load(config, overrides or ()), everything)
+    stage.check(settings, everything)
 
 
 @app.command(cls=Configured, epilog="Example: prepare configs/digits.yaml data.validation=0.2")
@@ -98,10 +96,10 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Verify the raw data, split it and write the prepared folder."""
-    from pipeline import config as configuration
+    settings = _loaded(config, overrides)
     from pipeline.stages import prepare as stage
 
-    stage.prepare(configuration.load(config, overrides or ()), str(config), overrides or (), verify)
+    stage.prepare(settings, str(config), overrides or (), verify)
 
 
 @app.command(cls=Configured, epilog="Example: tune configs/digits.yaml --budget 120")
@@ -111,10 +109,10 @@ def tune(
     budget: Annotated[float, typer.Option(help="Seconds that the measurements may take, about.", min=1)] = 60,
 ) -> None:
     """Find the batch, the number of threads and the learning rate to train with; no run folder is touched."""
-    from pipeline import config as configuration
+    settings = _loaded(config, overrides)
     from pipeline.stages import tune as stage
 
-    stage.tune(configuration.load(config, overrides or ()), str(config), budget)
+    stage.tune(settings, str(config), budget)
 
 
 @app.command(cls=Configured, epilog="Example: train configs/digits.yaml optim.lr=0.005")
@@ -126,11 +124,10 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train, or resume the run folder if there is one."""
-    from pipeline import config as configuration
+    settings = _loaded(config, overrides)
     from pipeline.distributed import launcher
 
-    settings = configuration.load(config, overrides or ())  # before any process is started
-    if number := _launched(launch, processes, settings):
+    if number := launcher.number(launch, processes, partial(_usual, settings)):
         sys.exit(launcher.launch(launch, number, ["train", *["--quiet"] * quiet, "--config", str(config), *(overrides or ())]))
     if settings.train.folds:
         from pipeline.stages import repeats
@@ -153,11 +150,10 @@ def seeds(
     quiet: Quiet = False,
 ) -> None:
     """Train and evaluate with several seeds, or go on with it: mean and standard deviation."""
-    from pipeline import config as configuration
+    settings = _loaded(config, overrides)
     from pipeline.distributed import launcher
 
-    settings = configuration.load(config, overrides or ())
-    if number := _launched(launch, processes, settings):
+    if number := launcher.number(launch, processes, partial(_usual, settings)):
         words = ["seeds", *["--quiet"] * quiet, "--count", str(count), "--config", str(config), *(overrides or ())]
         sys.exit(launcher.launch(launch, number, words))
     from pipeline.stages import repeats

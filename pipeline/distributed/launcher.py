@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,21 @@ def needs_launcher(file: Path | None, processes: int) -> bool:
     elif str(said.get("gpu_ids", "all")) != "all":
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(said["gpu_ids"]))
     return False
+
+
+def number(file: Path | None, asked: int | None, usual: Callable[[], int]) -> int:
+    """How many processes to start by ``launch``; 0: none, this process is the one, or one of several.
+
+    ``asked``: how many the user wants, if they said so; ``usual``: how many are fastest on CPUs.
+    """
+    from pipeline.distributed import process
+
+    if process.launched():
+        return 0
+    started = needs_launcher(file, asked or 1)
+    if asked is None and (file is None or os.environ.get("ACCELERATE_USE_CPU") == "true"):
+        asked = usual()
+    return asked or 0 if started or (asked or 1) > 1 else 0
 
 
 def launch(file: Path | None, processes: int, arguments: Sequence[str]) -> int:

@@ -12,7 +12,31 @@ import torch
 from pipeline.errors import UserError
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without it, cuBLAS does not repeat
+HOW_TO_MEET = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher says to each of its processes
+WHICH = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 _busy = threading.Lock()
+
+
+def launched() -> bool:
+    """Whether a launcher started this process as one of its own.
+
+    Else the variables of a launcher that are left in the environment are taken out of it: libraries go by each alone.
+    Raises UserError if they say that there are other processes, and not how to meet them.
+    """
+    said = {name: os.environ[name] for name in (*WHICH, *HOW_TO_MEET) if name in os.environ}
+    if all(name in said for name in HOW_TO_MEET):
+        return True
+    if said.get("RANK", "0") != "0" or said.get("WORLD_SIZE", "1") != "1":
+        names = [name for name in WHICH if name in said]
+        shown = " ".join(f"{name}={said[name]}" for name in names)
+        absent = " and ".join(name for name in HOW_TO_MEET if name not in said)
+        raise UserError(
+            f"the environment says {shown}, that there are other processes, and not how to meet them, as {absent} is not set; "
+            f"start them with a launcher (docs/distributed.md), or type: unset {' '.join(names)}"
+        )
+    for name in WHICH:
+        os.environ.pop(name, None)
+    return False
 
 
 @contextmanager
@@ -25,10 +49,19 @@ def kept() -> Iterator[None]:
     if not _busy.acquire(blocking=False):
         raise UserError("this process trains or evaluates another run; wait for its end, or start a process of its own")
     try:
-        with _accelerate(), _torch():
+        with _variables(), _accelerate(), _torch():
             yield
     finally:
         _busy.release()
+
+
+@contextmanager
+def _variables() -> Iterator[None]:
+    before = {name: os.environ[name] for name in WHICH if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
 
 
 @contextmanager

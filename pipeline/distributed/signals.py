@@ -71,9 +71,16 @@ def tell_launcher() -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    if _inside.is_set():
+    if _inside.is_set() and not _imports(frame):
         raise Stopped(_said(number))
     _leave(number)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: libraries take an exception then for a fault of their own."""
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
 
 
 def _said(number: int) -> str:

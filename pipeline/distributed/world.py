@@ -52,7 +52,7 @@ def _met(run: config.Run, precision: Precision, static_graph: bool) -> Iterator[
     from accelerate import Accelerator
     from accelerate.utils import DistributedDataParallelKwargs
 
-    if "RANK" in os.environ:
+    if process.launched():
         meeting.join("gloo" if cpu else "nccl", run)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")  # set by run.threads, here and below

@@ -54,6 +54,21 @@ def test_every_fault_of_a_configuration_is_named_at_once_with_its_line(tmp_path:
     refused("train", "--config", "bad.yaml", "train.batch=0", cwd=tmp_path, says=(*says, "command line: train.batch=0"))
 
 
+@pytest.mark.parametrize("command", ["check", "prepare", "tune", "train", "seeds"])
+def test_a_typo_is_said_before_anything_slow_is_imported(command: str) -> None:
+    program = f"""
+import sys
+sys.argv = ["pipeline", "{command}", *{SMOKE}, "optim.rl=1"]
+import pipeline.__main__
+try:
+    pipeline.__main__.main()
+finally:
+    print("HEAVY", [name for name in ("torch", "accelerate", "sklearn", "polars") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "HEAVY []\n") and "did you mean optim.lr?" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["check", "prepare", "train"])
 def test_missing_configuration_file(tmp_path: Path, command: str) -> None:
     refused(command, "--config", "none.yaml", cwd=tmp_path, says=("none.yaml: cannot be read: No such file or directory",))
