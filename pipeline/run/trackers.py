@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import Track
 from pipeline.distributed.collectives import rank
+from pipeline.run import wandb_names
 from pipeline.training import metrics
 
 Cells = NDArray[np.int64]
@@ -153,14 +154,11 @@ class _WandB(_View):
         key = found.api_key or found.identity_token_file or read_netrc_auth(host=found.base_url)
         offline = not key or found.mode in ("offline", "dryrun")
         self.mode = "disabled" if found.mode == "disabled" else "offline" if offline else "online"
+        named = wandb_names.of(track, folder, job)
         self.tracker = WandBTracker(
-            track.project,
+            named.pop("project", found.project),
             mode=self.mode,
-            dir=str(folder),
-            name=track.name or folder.name,
-            group=folder.name,
-            job_type=job,
-            tags=track.tags,
+            **named,
             config=resolved,
             reinit="create_new",
             settings=settings,

@@ -23,7 +23,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.config import Track
-from pipeline.run import trackers
+from pipeline.run import trackers, wandb_names
 from pipeline.run.record import read
 
 ATTEMPT = """
@@ -138,6 +138,40 @@ def test_offline_run_shows_the_final_metrics_and_no_secret(tmp_path: Path) -> No
     assert any(path.suffix == ".wandb" for path in paths)
     assert [path for path in paths if secret.encode() in path.read_bytes()] == []
     assert [path for path in paths if not path.is_relative_to(tmp_path / "digits")] == [tmp_path / "confusion.png"]
+
+
+def test_the_environment_says_what_the_configuration_leaves_open(tmp_path: Path) -> None:
+    named = {"WANDB_PROJECT": "p", "WANDB_NAME": "n", "WANDB_RUN_GROUP": "g", "WANDB_TAGS": "a,b", "WANDB_NOTES": "remark"}
+    named |= {"WANDB_ENTITY": "e", "WANDB_JOB_TYPE": "j"}
+    attempt(tmp_path, **named)
+    content = next((tmp_path / "digits/wandb").rglob("*.wandb")).read_bytes()
+    assert inspect(tmp_path)["name"] == "n"
+    for word in ("p", "n", "g", "a", "b", "remark", "e", "j"):
+        assert bytes([len(word)]) + word.encode() in content, f"a field of the record of the run: {word}"
+    assert b"sequence-pipeline" not in content
+
+
+def test_the_folder_of_wandb_is_that_of_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    done = attempt(tmp_path, WANDB_DIR="elsewhere")
+    assert [*(tmp_path / "elsewhere").rglob("*.wandb")] and "wandb sync elsewhere/wandb/offline-run-" in done.stderr[-1]
+
+
+def test_a_key_that_is_written_goes_before_the_environment_and_check_says_who_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(variable)
+    assert wandb_names.said(Track()) == []
+    whole = {"project": "sequence-pipeline", "name": "digits", "tags": (), "group": "digits", "job_type": "train"}
+    assert wandb_names.of(Track(), Path("runs/digits"), "train") == whole | {"dir": "runs/digits"}
+    for variable in ("WANDB_PROJECT", "WANDB_TAGS", "WANDB_ENTITY"):
+        monkeypatch.setenv(variable, "x")
+    written = Track(project="mine")
+    assert wandb_names.of(written, Path("runs/digits"), "train")["project"] == "mine"
+    assert wandb_names.said(written) == [
+        "wandb: WANDB_TAGS, WANDB_ENTITY of the environment decide",
+        "wandb: track.project decides, and not WANDB_PROJECT of the environment",
+    ]
+    assert wandb_names.said(Track(backends=())) == []
 
 
 def test_no_key_means_offline_without_a_question_even_on_a_terminal(tmp_path: Path) -> None:
