@@ -37,6 +37,8 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
     source = folders.format_in(data, image_folder.SUFFIXES) if data.is_dir() else folders.named(data)
     if source and {*inner} == folders.SPLITS:
         data, other = inner["train"], inner["test"]
+    if source is None:
+        folders.refuse_npy(next(iter(sorted(data.glob("*.npy"))), data) if data.is_dir() else data)
     chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other)
     for line in reasons:
         print(line)
@@ -84,7 +86,9 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
             chosen.append(Choice(f"data.{name}", list(value) if isinstance(value, tuple) else value, ""))
     reasons = [_size(data, facts), *found.reasons]
     count = facts.count if test else int(facts.count * (1 - TEST))
-    if facts.groups and not test:
+    if found.columns.window and not found.columns.id:
+        chosen.append(Choice("data.split", "time", "of one recording, the end is held out"))
+    elif facts.groups and not test:
         chosen.append(Choice("data.split", "group", "no group on both sides"))
     if facts.missing:
         chosen.append(Choice("data.missing", "mask", f"{facts.missing:.1%} of the values are missing; or mean, forward"))

@@ -42,6 +42,12 @@ class Frame:
     def __getitem__(self, name: str) -> pl.Series:
         return self._columns[name]
 
+    def with_constant(self, name: str) -> Frame:
+        """The same with a column ``name`` of empty words."""
+        made = Frame(pl.DataFrame([pl.Series(name, [""] * len(self))]), [name])
+        made._columns |= self._columns
+        return made
+
 
 def counts_rows(values: pl.Series) -> bool:
     """Whether whole numbers count rows: each is the one before, and one more."""

@@ -80,5 +80,8 @@ def _stds(block: Series) -> Array:
 
 def _spread(stds: Array) -> float:
     """How far the standard deviations (N, C) of series are apart, in the channel where they are farthest."""
+    stds = stds[:, (stds > 0).any(0)]  # of a channel that is constant within each series there is nothing to compare
+    if not stds.size:
+        return 1.0
     low, high = np.nanpercentile(np.where(stds > 0, stds, np.nan), (5, 95), axis=0)
     return float(np.nanmax(np.where(low > 0, high / low, 1.0), initial=1.0))

@@ -13,6 +13,7 @@ from pipeline.data.inspection.frame import Found, Frame, counts_rows
 from pipeline.data.readers import folders
 
 LONGEST = 256  # steps of a window that is proposed
+STAYS = 5  # steps for which a label stays in a recording, on average, at least
 TORN = 0.2  # of windows, the share that may have several labels
 
 
@@ -42,7 +43,7 @@ def windows_for(frame: Frame, id_: str, label: str) -> tuple[int, str]:
     """
     ids, labels = frame[id_], frame[label]
     recording = (ids != ids.shift()).fill_null(True).to_numpy()
-    begins = np.flatnonzero(recording | (labels != labels.shift()).fill_null(True).to_numpy())
+    begins = np.flatnonzero(recording | labels.ne_missing(labels.shift()).to_numpy())
     starts = np.flatnonzero(recording)
     if len(begins) == len(starts):
         return 0, ""
@@ -56,8 +57,17 @@ def windows_for(frame: Frame, id_: str, label: str) -> tuple[int, str]:
         torn = {*zip(own[step % window > 0].tolist(), (step[step % window > 0] // window).tolist(), strict=True)}
         if len(torn) <= TORN * (counts // window).sum():
             break
-    said = f"{label!r} changes within rows of one {id_!r}, after {stays:g} steps half of the time"
+    rows = f"rows of one {id_!r}" if id_ else "it"
+    said = f"{label!r} changes within {rows}, after {stays:g} steps half of the time"
     return window, f"{said}: recordings are cut into windows of {window} steps, each of the class that most of its steps have"
+
+
+def single(frame: Frame, left: list[str], label: str) -> str | None:
+    """The column of times that rises from the first row to the last, in a table that is one recording: its label stays."""
+    stays = len(frame) / max(1, int(frame[label].ne_missing(frame[label].shift()).sum()))
+    times = [name for name in left if frame[name].dtype.is_temporal() or frame[name].dtype.is_numeric()]
+    named = [name for name in times if frame[name].dtype.is_temporal() or names.means(name, names.TIME)]
+    return next((name for name in named if stays >= STAYS and _ascends(frame[name])), None)
 
 
 def _ascends(values: pl.Series) -> bool:

@@ -13,12 +13,13 @@ import polars as pl
 from pipeline import config
 from pipeline.data.inspection import images, names, sample
 from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows, joined
-from pipeline.data.inspection.recordings import of_recordings, windows_for
+from pipeline.data.inspection.recordings import of_recordings, single, windows_for
 from pipeline.data.readers import folders
 from pipeline.data.series import Columns
 from pipeline.errors import DataError
 
 MOST_CLASSES = 50
+ONE = ""  # the id of the one recording of a table without ids
 LONG = 20  # rows that a recording has at least, where columns have no names
 RISES = (pl.col("time").diff().over("id") > 0).all()
 WIDE = 8  # numbered columns that make a table a wide one
@@ -48,6 +49,8 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     label = _label(frame, path, rows)
     left = [name for name in frame.columns if name not in (label, *rows)]
     id_ = _id(frame, left, label)
+    if id_ is None and not _is_wide(frame, left) and (time := single(frame, left, label)):
+        return _of_one(frame, [name for name in left if name != time], time, label)
     if id_ is None or _is_wide(frame, left):
         columns, more = _wide(frame, left, label, rows)
         return Found(columns, [*reasons, *more], doubts)
@@ -69,6 +72,16 @@ def _in_frame(frame: Frame, path: Path) -> Found:
         layout="long", id=id_, time=time or "", label=label, group=group or "", channels=tuple(channels), window=window
     )
     return Found(wanted, reasons, doubts)
+
+
+def _of_one(frame: Frame, left: list[str], time: str, label: str) -> Found:
+    """The roles in a table that is one recording, with a label a step."""
+    whole = frame.with_constant(ONE)
+    window, why = windows_for(whole, ONE, label)
+    channels, doubts = _channels(whole, left, ONE, label)
+    reasons = [f"one recording: {time!r} rises from the first row to the last, and no column tells series apart", why]
+    columns = config.Columns(layout="long", id="", time=time, label=label, channels=tuple(channels), window=window)
+    return Found(columns, reasons, doubts)
 
 
 def _of_lists(frame: Frame, path: Path, nested: tuple[str, ...]) -> Found:

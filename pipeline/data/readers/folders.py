@@ -17,6 +17,8 @@ from pipeline.errors import DataError, some
 
 SPLITS = {"train", "test"}  # folders of these names are no classes
 
+OF_NPY = (("X", "y"), ("x", "y"), ("data", "labels"), ("values", "labels"), ("features", "labels"))  # names that go together
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -49,6 +51,21 @@ class Folder:
 def named(path: Path) -> str | None:
     """The format that the name of a file tells, packed or not; None for none of series."""
     return config.SUFFIXES.get(Path(path.name.lower().removesuffix(PACKED)).suffix)
+
+
+def refuse_npy(path: Path, labelled: bool = True) -> None:
+    """Raise DataError, with what to type, for a .npy file: one array, whose labels stand in another file.
+
+    ``labelled``: whether there must be labels.
+    """
+    if path.suffix.lower() != ".npy":
+        return
+    beside = [path.with_name(path.name.replace(one, other)) for one, other in OF_NPY if one in path.name]
+    labels = next((name for name in beside if name.is_file()), path.with_name("y.npy"))
+    made = path.with_suffix(".npz")
+    arrays = f"X=n.load('{path}')" + f", y=n.load('{labels}')" * labelled
+    reason = "holds one array, and labels stand in another file; put both into one file" if labelled else "is not read"
+    raise DataError(f"{path}: {reason}: type: python -c \"import numpy as n; n.savez('{made}', {arrays})\"; then use {made}")
 
 
 def format_in(path: Path, images: Collection[str]) -> str | None:

@@ -56,6 +56,7 @@ def read(source: str, path: Path, columns: Columns, folder: Path | None = None) 
 
 def _of_file(source: str, path: Path, columns: Columns, folder: Path | None = None) -> Iterator[Series]:
     _refuse_absent(path, columns)
+    folders.refuse_npy(path, columns.labelled)
     yield from FORMATS[source](path, columns, folder)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from pipeline.data.inspection import roles, sample
-from pipeline.data.readers import cells
+from pipeline.data.readers import cells, formats
 from pipeline.data.readers.tables import csv_dialect, csv_lines
+from pipeline.data.series import Columns
 from pipeline.errors import DataError
 from tests.data.readers.test_cases import only, written
 
@@ -116,3 +118,15 @@ def test_a_wide_table_needs_neither_id_nor_label_for_prediction(tmp_path):
     for source in ("csv", "parquet"):
         got = only(source, tmp_path / f"a.{source}", **WIDE, labelled=False)
         assert got.values.ravel().tolist() == [1, 2, 4, 3, 5, 6] and len(got) == 3
+
+
+def test_decimal_commas_between_spaces_without_a_header_are_found(tmp_path: Path) -> None:
+    rows = [f"{n % 2} " + " ".join(f"{n + step / 8}".replace(".", ",") for step in range(12)) for n in range(20)]
+    (tmp_path / "a.txt").write_text("\n".join(rows) + "\n")
+    found = roles.find("csv", tmp_path / "a.txt").columns
+    assert (found.header, found.decimal, found.label, found.layout) == (False, ",", "0", "wide")
+    (got,) = formats.read("csv", tmp_path / "a.txt", Columns(**found.model_dump()))
+    assert got.values[:3, 0].tolist() == [0, 0.125, 0.25] and len(got) == 20 and set(got.lengths) == {12}
+    with_dates = tmp_path / "b.csv"
+    with_dates.write_text("2026-01-01 00:00:00,5,a\n2026-01-01 00:00:01,6,b\n2026-01-01 00:00:02,7,a\n")
+    assert csv_dialect.find(with_dates, None).separator == ","

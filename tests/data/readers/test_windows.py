@@ -196,3 +196,54 @@ def test_a_recording_whose_lines_end_with_a_mark_is_read_and_two_rows_on_a_line_
     path.write_text(";\n".join(rows[:9]) + ";" + ";\n".join(rows[9:]) + ";\n")
     with pytest.raises(DataError, match=r"line 9: 9 cells, but line 1 has 5, and ';' stands within: two rows are on one line"):
         only("csv", path, **asked)
+
+
+def unlabelled(path: Path, lacking: int) -> Path:
+    """Recordings whose first ``lacking`` steps of each 20 have no label."""
+    frame = recordings(steps=40, run=20).with_columns(
+        label=pl.when(pl.col("time") % 20 < lacking).then(pl.lit("")).otherwise(pl.col("label"))
+    )
+    return table(path, frame)
+
+
+@pytest.mark.parametrize(("lacking", "labels"), [(5, ("sit", "walk")), (9, ("sit", "walk")), (11, ())])
+def test_a_window_has_the_label_of_most_of_its_steps_also_where_some_have_none(tmp_path, lacking, labels):
+    path = unlabelled(tmp_path / "a.csv", lacking)
+    if not labels:
+        with pytest.raises(DataError, match="no window of 20 steps has one label"):
+            only("csv", path, window=20)
+        return
+    got = only("csv", path, window=20)
+    assert got.labels == labels * PEOPLE and not got.doubts
+    with pytest.raises(DataError, match="no window of 20 steps has one label"):
+        only("csv", path, window=20, window_label="single")
+    with pytest.raises(DataError, match="is empty; each row needs its label"):
+        only("csv", path)
+
+
+def test_windows_without_a_label_are_left_out_and_the_first_is_named(tmp_path):
+    got = only("csv", unlabelled(tmp_path / "a.csv", 10), window=10)
+    assert got.labels == ("sit", "walk") * PEOPLE and got.ids[:2] == ("u0:10", "u0:30")
+    assert got.doubts == ("windows of which most steps have no label are left out, the first of them 'u0:0'",)
+    assert len(only("csv", tmp_path / "a.csv", window=10, labelled=False)) == 4 * PEOPLE
+    assert roles.find("csv", tmp_path / "a.csv").columns.window == 10
+
+
+@pytest.mark.parametrize("dates", [False, True])
+def test_init_takes_a_table_whose_time_rises_throughout_for_one_recording(tmp_path, dates):
+    frame = recordings(1, 600, 40).drop("id")
+    if dates:
+        frame = frame.with_columns(time=pl.lit("2026-01-01 00:00:00").str.to_datetime() + pl.duration(seconds=pl.col("time")))
+    found = roles.find("csv", table(tmp_path / "a.csv", frame))
+    assert (found.columns.id, found.columns.time, found.columns.window) == ("", "time", 40)
+    assert found.reasons[0].startswith("one recording: 'time' rises")
+    said = succeed("init", "a.csv", "--output", "own.yaml", cwd=tmp_path)
+    assert "15 series of 40 steps" in said and config.load(tmp_path / "own.yaml").data.split == "time"
+    made = prepare(config.load(tmp_path / "own.yaml", (f"data.path={tmp_path}/a.csv", f"data.prepared={tmp_path}/p")).data)
+    assert made.manifest.parts["test"].count == 3
+
+
+@pytest.mark.parametrize("label", [lambda n: "ab"[n % 2], lambda n: "abc"[n * 7 % 3]])
+def test_rows_whose_label_changes_at_once_are_no_recording(tmp_path, label):
+    rows = [{"time": n, "a": float(n * n % 7), "b": float(n * n % 5), "label": label(n)} for n in range(200)]
+    assert roles.find("csv", table(tmp_path / "a.csv", pl.DataFrame(rows))).columns.layout == "wide"

@@ -79,11 +79,18 @@ def _pieces(block: Series, columns: Columns) -> Iterator[_Cut]:
 
 def _windows(block: Series, piece: _Cut, columns: Columns, known: dict[str, str]) -> Series:
     """The windows of a piece. ``known`` takes in what is to be said, and what was said is not said again."""
-    labels, mixed = _labels(block, piece)
+    labels, mixed = _labels(block, piece, columns.labelled)
+    kept = np.ones(len(piece.of), bool)
     if columns.labelled and columns.window_label == "single" and mixed.any():
         name = piece.name(block, int(mixed.argmax()))
         known.setdefault("mixed", f"windows of several labels are left out, the first of them {quoted(name)}")
         kept = ~mixed
+    bare = np.array([columns.labelled and label == "" for label in labels or ()], bool)
+    if bare.any():
+        name = piece.name(block, int(bare.argmax()))
+        known.setdefault("bare", f"windows of which most steps have no label are left out, the first of them {quoted(name)}")
+        kept &= ~bare
+    if not kept.all():
         labels = None if labels is None else tuple(np.array(labels, object)[kept].tolist())
         piece = _Cut(piece.of[kept], piece.first[kept], piece.begins[kept], piece.lengths[kept])
     of, steps = piece.of.tolist(), piece.steps
@@ -106,8 +113,11 @@ def _windows(block: Series, piece: _Cut, columns: Columns, known: dict[str, str]
     )
 
 
-def _labels(block: Series, piece: _Cut) -> tuple[tuple[str, ...] | None, Array]:
-    """(W) the label of each window, "" where no step has one, and which windows have several."""
+def _labels(block: Series, piece: _Cut, labelled: bool) -> tuple[tuple[str, ...] | None, Array]:
+    """(W) the label of each window, and which windows have several; a step without one has the label "".
+
+    Where labels need not be there (``labelled``), those that are count alone.
+    """
     single = np.zeros(len(piece.of), bool)
     if block.labels is None:
         return None, single
@@ -118,7 +128,7 @@ def _labels(block: Series, piece: _Cut) -> tuple[tuple[str, ...] | None, Array]:
     owner = np.repeat(np.arange(len(piece.of)), piece.lengths)
     pairs, first, counts = np.unique(owner * len(words) + codes[piece.steps], return_index=True, return_counts=True)
     window, code = np.divmod(pairs, len(words))
-    there = np.array([word != "" for word in words])[code]
+    there = np.array([labelled or word != "" for word in words])[code]
     counts = np.where(there, counts, 0)
     order = np.lexsort((first, -counts, window))
     best = code[order[np.searchsorted(window[order], np.arange(len(piece.of)))]]

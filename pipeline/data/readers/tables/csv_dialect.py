@@ -166,11 +166,13 @@ def _separator(lines: list[str], decimal: str) -> str:
     known = SEPARATORS.replace(decimal, "")
     counts = {mark: [count(line, mark) for line in lines] for mark in known}
     even = [mark for mark in known if counts[mark][0] > 1 and len(set(counts[mark])) == 1]
+    blank = [count(line, BLANKS) for line in lines]
     if even:
         best = max(even, key=lambda mark: counts[mark][0])
         commas = [mark for mark in even if mark != "," and _decimal_commas(lines, mark)]
+        if not commas and blank[0] > 1 and len(set(blank)) == 1 and _decimal_commas(lines, ""):
+            commas = [BLANKS]
         return commas[0] if best == "," and commas else best
-    blank = [count(line, BLANKS) for line in lines]
     if blank[0] > 1 and len(set(blank)) == 1 and max(counts[mark][0] for mark in known) == 1:
         return BLANKS
     best = max(known, key=lambda mark: counts[mark][0])  # the lines that differ are refused when they are reached

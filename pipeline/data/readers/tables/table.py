@@ -140,7 +140,7 @@ def blocks(table: Table, wanted: Wanted) -> Iterator[Rows]:
     """The rows of a table with the time as float64 or as a date, every role filled, and no infinite number.
 
     Raises DataError for a table without rows, an empty id or time, an empty label or group, and an infinite number. Labels
-    and groups become "" if labels need not be there.
+    and groups become "" if labels need not be there, and so does the label of a step that is cut into windows.
     """
     labelled = wanted.columns.labelled
     kind: pl.DataType | None = None
@@ -149,7 +149,8 @@ def blocks(table: Table, wanted: Wanted) -> Iterator[Rows]:
         heads, time = rows.heads, rows.time
         for role, column in wanted.roles.items():
             missing = (heads[role] if time is None or role != "time" else time).is_null()
-            if missing.any() and (labelled or role in ("id", "time")):
+            may_lack = role == "label" and wanted.columns.window and wanted.columns.layout == "long"  # a step may have none
+            if missing.any() and (labelled or role in ("id", "time")) and not may_lack:
                 first = missing.arg_max() or 0
                 problem = f"is empty; each row needs its {role}: fill it in, or leave the row out"
                 raise table.fault(rows.places[first if role == "time" else heads["first"][first]], column, problem)
