@@ -74,10 +74,8 @@ ENDINGS = (
         3,
         r"step \d+: the loss or its gradient is not finite; .*",
     ),
-    Ending("Ctrl-C", (f"ARGS={LONG}",), 143, r"stopped by a signal and saved after step \d+ of \d+; .*", signal=signal.SIGINT),
-    Ending(
-        "SIGTERM", (f"ARGS={LONG}",), 143, r"stopped by a signal and saved after step \d+ of \d+; .*", signal=signal.SIGTERM
-    ),
+    Ending("Ctrl-C", (f"ARGS={LONG}",), 143, r"stopped by SIG\w+ and saved after step \d+ of \d+; .*", signal=signal.SIGINT),
+    Ending("SIGTERM", (f"ARGS={LONG}",), 143, r"stopped by SIG\w+ and saved after step \d+ of \d+; .*", signal=signal.SIGTERM),
 )
 CASES = tuple(product(ENDINGS, TARGETS, PROCESSES))
 
