@@ -60,7 +60,7 @@ class Page:
     @cached_property
     def overrides(self) -> list[str]:
         """Every ``section.key=value``."""
-        lines = "\n".join(line for line in self.text.splitlines() if not line.startswith(OUTPUT))
+        lines = "\n".join(line for line in self.text.splitlines() if not line.startswith(OUTPUT) and "| `error: " not in line)
         return sorted(set(re.findall(rf"\b(?:{SECTIONS})\.[a-z_]+=[^\s\"'`]+", lines)))
 
     @cached_property
