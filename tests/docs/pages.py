@@ -58,10 +58,14 @@ class Page:
         return dict(re.findall(r"`([\w-]+\.yaml)`[^`]*\n+```yaml\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL))
 
     @cached_property
+    def advice(self) -> str:
+        """The lines that show no error."""
+        return "\n".join(line for line in self.text.splitlines() if not line.startswith(OUTPUT) and "| `error: " not in line)
+
+    @cached_property
     def overrides(self) -> list[str]:
         """Every ``section.key=value``."""
-        lines = "\n".join(line for line in self.text.splitlines() if not line.startswith(OUTPUT) and "| `error: " not in line)
-        return sorted(set(re.findall(rf"\b(?:{SECTIONS})\.[a-z_]+=[^\s\"'`]+", lines)))
+        return sorted(set(re.findall(rf"\b(?:{SECTIONS})\.[a-z_]+=[^\s\"'`]+", self.advice)))
 
     @cached_property
     def keys(self) -> list[str]:
@@ -72,7 +76,7 @@ class Page:
     @cached_property
     def files(self) -> list[str]:
         """Every file or folder of the project that is named, relative to the root."""
-        named = re.findall(r"(?<![\w/.-])((?:configs|launch|pipeline|tests|docs|\.ci|\.github)/[\w./-]*\w)", self.text)
+        named = re.findall(r"(?<![\w/.-])((?:configs|launch|pipeline|tests|docs|\.ci|\.github)/[\w./-]*\w)", self.advice)
         return sorted({*named, *(span for span in self.spans if re.fullmatch(r"LICENSE|Makefile|[\w-]+\.(?:lock|toml)", span))})
 
     @cached_property
