@@ -99,9 +99,13 @@ class Rehearsal:
         said: list[str] = []
         with self.ready() as (_, state, batches, _):
             state.say = said.append
+
+            def look(*_: Any) -> None:
+                if torch.cuda.is_current_stream_capturing():
+                    state.nonfinite.item()
+
             if RANK == WORLD - 1:
-                looks = lambda *_: torch.cuda.is_current_stream_capturing() and state.nonfinite.item()  # noqa: E731
-                state.model.head.register_forward_hook(looks)
+                state.model.head.register_forward_hook(look)
             reports = loop.train(state, batches, self.settings.train, self.settings.optim, 0)
             for _ in range(SETTLED):
                 self.counting.reset()

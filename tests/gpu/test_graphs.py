@@ -47,3 +47,10 @@ def test_series_of_unequal_lengths_take_a_graph_a_length(tmp_path: Path) -> None
     data = ("data.source=csv", f"data.path={path}", f"data.prepared={tmp_path}/prepared", "train.batch=16")
     step = rehearsed("steps", *data, "train.bucket=true", "data.jitter=0.1", "data.time_warp=0.1")
     assert (step["graphs"], step["launches"], step["copies"], step["waits"], step["illegal"]) == (1, 1, {}, {}, {})
+
+
+def test_if_one_process_cannot_capture_all_go_on_kernel_by_kernel_and_it_is_said_why() -> None:
+    step = rehearsed("refused", processes=2)
+    assert step["graphs"] == 0 < step["collectives"]["ncclAllReduce"]
+    (said,) = step["said"]
+    assert "process 1 could not capture a CUDA graph (" in said

@@ -37,7 +37,7 @@ class DeviceStep:
         self.vector = torch.zeros(sum(sizes) + 2, device=device)  # (P + 2)
         self.summed, self.gradient = self.vector[:-1], self.vector[:-2]  # what is summed over processes, and without the loss
         self.loss, self.norm = self.vector[-2], self.vector[-1]
-        self.gathered = torch.zeros(world_size(), len(self.summed), device=device) if train.gradient_shards else None
+        self.gathered = torch.zeros(world_size() * len(self.summed), device=device) if train.gradient_shards else None
         for parameter, piece in zip(self.parameters, torch.split(self.gradient, sizes), strict=True):
             parameter.grad = piece.view_as(parameter)
         for group in state.optimizer.param_groups:
@@ -80,5 +80,5 @@ class DeviceStep:
         total = tree_sum([torch.cat(leaf) for leaf in leaves])
         if dist.is_initialized():
             dist.all_gather_into_tensor(self.gathered, total)
-            total = tree_sum(list(self.gathered))
+            total = tree_sum(list(self.gathered.chunk(world_size())))
         self.summed.copy_(total)
