@@ -30,6 +30,7 @@ RUN_BY = {
     "docs/guide.md": "tests/docs/test_guide.py",
     "docs/python.md": "tests/docs/test_python.py",
     "docs/deploy.md": "this file",
+    "docs/upstream.md": "tests/docs/test_upstream.py",
 }  # the programs of these pages
 
 
