@@ -12,7 +12,7 @@ from pipeline import config
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = "|".join(config.Config.model_fields)
-OUTPUT = "error:", "command line:"  # lines that show a mistake are no advice
+OUTPUT = "error:", "warning:", "command line:"  # lines that show a mistake are no advice
 SUFFIXES = (".onnx", ".safetensors", ".md", ".py")  # a file `model.onnx` is no key
 
 
