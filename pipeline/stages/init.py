@@ -37,6 +37,9 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
     source = folders.format_in(data, image_folder.SUFFIXES) if data.is_dir() else folders.named(data)
     if source and {*inner} == folders.SPLITS:
         data, other = inner["train"], inner["test"]
+    if source and data.is_dir() and not inner and not test:  # an archive's folder: its two files are no parts of one
+        pairs = [(data / name, found) for name in folders.data_files(data) if (found := _partner(data / name))]
+        data, other = pairs[0] if len(pairs) == 1 else (data, other)
     if source is None:
         folders.refuse_npy(next(iter(sorted(data.glob("*.npy"))), data) if data.is_dir() else data)
     chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other)

@@ -106,3 +106,16 @@ def test_a_folder_of_recordings_by_class(tmp_path: Path) -> None:
     settings = config.load(tmp_path / "gait.yaml").data
     assert (settings.source, settings.path, settings.test_path) == ("csv", "gait/train", "gait/test")
     assert "finished at step" in succeed("train", "--config", "gait.yaml", *QUICK, cwd=tmp_path)
+
+
+def test_the_two_files_of_an_archives_folder_are_training_and_test(tmp_path: Path) -> None:
+    (tmp_path / "Mine").mkdir()
+    for part in ("TRAIN", "TEST"):
+        rows = [f"{n % 2}\t" + "\t".join(f"{n * step % 7 / 3:.3f}" for step in range(1, 12)) for n in range(20)]
+        (tmp_path / f"Mine/Mine_{part}.tsv").write_text("\n".join(rows) + "\n")
+    said = succeed("init", "Mine", "--output", "own.yaml", cwd=tmp_path)
+    written = config.load(tmp_path / "own.yaml").data
+    assert (Path(written.path).name, Path(written.test_path).name) == (
+        "Mine_TRAIN.tsv",
+        "Mine_TEST.tsv",
+    ) and "20 series" in said
