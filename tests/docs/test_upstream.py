@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,4 +56,4 @@ def test_a_second_attempt_reads_what_the_first_one_left(tmp_path: Path) -> None:
         "stale.py",
     ]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
-    assert re.search(r"attempt 0 rank \d: met", done.stdout) and re.search(r"attempt 1 rank \d: RuntimeError", done.stdout)
+    assert done.stdout.count("finds what the first one left: True") == 2, done.stdout + done.stderr
