@@ -25,10 +25,12 @@ from pipeline.training.selection import Selection
 
 
 class Progress:
-    """Shows steps, loss, accuracy, examples a second and the time left; silent on all processes but the main one."""
+    """Shows steps, epoch, loss, accuracy, examples a second, the best so far and the time left; silent on all processes but
+    the main one."""
 
-    def __init__(self, steps: int, done: int, main: bool) -> None:
-        self.steps, self.main = steps, main
+    def __init__(self, steps: int, done: int, main: bool, per_epoch: int = 0, best: str = "") -> None:
+        self.steps, self.main, self.per_epoch = steps, main, per_epoch
+        self.best = best  # the best evaluation so far, as the bar shows it
         self.start, self.first = time.monotonic(), done
         shown = main and sys.stderr.isatty()
         self.bar = tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True, disable=not shown, leave=True)
@@ -40,9 +42,13 @@ class Progress:
         self.bar.close()
 
     def update(self, step: int, loss: float, accuracy: float, rate: float) -> None:
-        """Say what one step gave: its loss, its accuracy in [0, 1] and the examples a second since the last time."""
+        """Say what the steps until ``step`` gave: the loss of the last one; the accuracy in [0, 1] and the examples a second
+        since the last time."""
         if not self.bar.disable:
-            self.bar.set_postfix_str(f"loss {loss:.4f}, accuracy {accuracy:.2%}, {rate:,.0f} samples/s", refresh=False)
+            if self.per_epoch:
+                self.bar.set_description_str(f"epoch {step / self.per_epoch:.2f}", refresh=False)
+            numbers = f"loss {loss:.4f}, accuracy {accuracy:.2%}, {self.best}{rate:,.0f} samples/s"
+            self.bar.set_postfix_str(numbers, refresh=False)
             self.bar.update(step - self.bar.n)
             return
         left = (self.steps - step) * (time.monotonic() - self.start) / max(1, step - self.first)
@@ -70,6 +76,7 @@ class Log:
     ) -> None:
         self.main, self.per_epoch, self.progress, self.classes = collectives.rank() == 0, steps_per_epoch, progress, classes
         self.batch, self.monitor = settings.train.batch, settings.train.monitor
+        self.seen, self.hits = 0, 0  # examples at the last line, and how many of them were predicted right
         self._error: UserError | None = None
 
         collectives.on_main(partial(self._open, folder / "metrics.jsonl", step, settings.train.log_every))
@@ -93,15 +100,18 @@ class Log:
             self.tracker.finish(0 if error is None else 1)
 
     def training(self, report: loop.Report) -> None:
-        """The loss of one step over the global batch. Collective."""
-        numbers, times = report.gathered()
+        """The loss of one step over the global batch. Its accuracy is recorded; seen is that of all steps since the last line.
+        Collective."""
+        (numbers, times), hits = report.gathered(), report.hits()
+        accuracy = (hits - self.hits) / (report.seen - self.seen)
+        self.seen, self.hits = report.seen, hits
         now = time.perf_counter()
         rate = (report.step - self.step) * self.batch / (now - self.since)
         self.since, self.step = now, report.step
         said = self.stragglers.after(times, now) if any(times) else None
         numbers |= {"lr": report.lr, "samples_per_second": rate} | (stragglers.spread(times) if any(times) else {})
         self._write(report.step, "train", numbers)
-        self.progress.update(report.step, numbers["loss"], numbers["accuracy"], rate)
+        self.progress.update(report.step, numbers["loss"], accuracy, rate)
         if said:
             self.progress.say(said)
 
@@ -110,6 +120,7 @@ class Log:
         scores = metrics.selectable(rows.labels, rows.predictions, rows.losses, self.classes)
         self._write(step, "valid", scores)
         selection = selection.after(scores[self.monitor.removeprefix("valid/")], step, self.monitor)
+        self.progress.best = selection.shown(self.monitor)
         best = "  (best)" if selection.step == step else ""
         epoch, chosen = step / self.per_epoch, self.monitor.removeprefix("valid/")
         said = f"valid loss {scores['loss']:.4f}  valid accuracy {scores['accuracy']:.2%}"

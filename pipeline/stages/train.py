@@ -83,7 +83,7 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
         stacks.Watch(job.folder, collectives.rank(), collectives.world_size(), settings.run.timeout) as watch,
         Writer(job.folder / "checkpoints", options.keep_last) as saver,
         stop_signal.StopSignal(lambda: failing(watch, saver, log), settings.run.timeout) as stop,
-        Progress(steps, state.step, collectives.rank() == 0) as progress,
+        Progress(steps, state.step, collectives.rank() == 0, per_epoch, selection.shown(options.monitor)) as progress,
         Log(settings, job.folder, state.step, per_epoch, len(job.prepared.manifest.class_names), progress) as log,
         # after the trackers, whose processes would be bound too; threads of torch's pool, which are there already, are not
         cores.pinned() if pins(job) else nullcontext(),

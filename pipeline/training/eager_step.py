@@ -15,7 +15,7 @@ from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.model.torch_private import flag_nonfinite, total_norm, unscale
 from pipeline.training.gradients import exact_gradient, plain_gradient
-from pipeline.training.state import Gradient, State, Taken
+from pipeline.training.state import Gradient, State, Taken, hits
 
 
 class EagerStep:
@@ -61,7 +61,10 @@ class EagerStep:
         grads, norm = self._clipped(logged)
         settled = self._update(grads, found) if state.scaler is None else self._scaled_update(found)
         self._forget()
-        return Taken(found.loss, found.answers, norm) if settled else None
+        if not settled:
+            return None
+        state.right.add_(hits(found.answers))
+        return Taken(found.loss, found.answers, norm)
 
     def _later(self, rate: float) -> Taken:
         """``__call__`` without a word from the device, which leaves out the update if it must."""
@@ -77,7 +80,8 @@ class EagerStep:
         self._track_unless(state.nonfinite, found)
         if skips:
             state.nonfinite.zero_()
-        else:
+        state.right.add_(hits(found.answers) * (1 - state.nonfinite))  # a step that is held back is counted when it is taken
+        if not skips:
             self.held.add_(state.nonfinite)
             self.rates.append(rate)
         self._forget()

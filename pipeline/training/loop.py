@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import torch
 from torch import Tensor
@@ -24,7 +22,7 @@ from pipeline.training.graphs.fitting import obstacle
 from pipeline.training.graphs.graphed_step import GraphedStep
 from pipeline.training.graphs.tables import ema_decay
 from pipeline.training.optim import lr_at
-from pipeline.training.state import Answer, State
+from pipeline.training.state import Answer, State, hits
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,8 @@ class Report:
     loss: Tensor  # (), this process's share of the mean loss
     answers: list[Answer]  # the logits and the slice that each belongs to
     grad_norm: Tensor | None  # (), before clipping; at steps that are logged, and where gradients are clipped
+    seen: int = 0  # examples of all steps since the training began here, over all processes
+    right: Tensor | None = None  # (), how many of this process's share of them were predicted right, before each update
     worked: float = 0.0  # seconds a step that this process took before it waited for others; at steps that are logged
 
     def numbers(self) -> dict[str, float]:
@@ -48,14 +48,17 @@ class Report:
 
     def gathered(self) -> tuple[dict[str, float], list[float]]:
         """``numbers``, and ``worked`` of each of several processes, which travel together. Collective."""
-        hits = [((logits.argmax(1) == part.labels) * part.weights).sum() for logits, part in self.answers]
-        told = torch.stack([self.loss.double(), reduce(add, hits).double()])
+        told = torch.stack([self.loss.double(), hits(self.answers).double()])
         if world_size() > 1:
             worked = [self.worked if number == rank() else 0.0 for number in range(world_size())]
             told = torch.cat([told, torch.tensor(worked, dtype=told.dtype, device=told.device)])
         loss, correct, *times = reduce_sum(told).tolist()
         numbers = {"loss": loss, "accuracy": correct / self.count}
         return numbers if self.grad_norm is None else numbers | {"grad_norm": float(self.grad_norm)}, times
+
+    def hits(self) -> int:
+        """How many of the examples ``seen`` so far were predicted right, over all processes. Collective."""
+        return 0 if self.right is None else int(reduce_sum(self.right.clone()))
 
 
 def train(
@@ -101,11 +104,12 @@ def _reports(
             average_into(state.ema, state.model, ema_decay(state.step, train.ema))
         count = batches.count(state.step)
         state.step += 1
+        state.seen += count
         worked = 0.0
         if logged:
             state.check()
             worked, state.worked, timed = state.worked / (state.step - timed), 0.0, state.step
-        yield Report(state.step, lr, count, taken.loss, taken.answers, taken.norm, worked)
+        yield Report(state.step, lr, count, taken.loss, taken.answers, taken.norm, state.seen, state.right, worked)
 
 
 def _settle_buckets(state: State, batches: Batches) -> None:

@@ -29,3 +29,8 @@ class Selection:
     def describe(self, monitor: str) -> str:
         """The best value and its step, as the end of a sentence; empty without an evaluation."""
         return f"; best {monitor} {self.value:.4f} at step {self.step}" if self.value is not None else ""
+
+    def shown(self, monitor: str) -> str:
+        """The best value and its step for a bar, with a comma behind; empty without an evaluation."""
+        name = monitor.removeprefix("valid/")
+        return f"best {name} {self.value:.4f} at step {self.step}, " if self.value is not None else ""

@@ -5,10 +5,12 @@ Shapes: b slice, C classes, T time steps, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,7 +61,8 @@ def make_state(
         model.trained_in, dtype = dtype, None
     autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
     nonfinite = torch.zeros((), device=accelerator.device)
-    more: dict[str, Any] = {"autocast": autocast, "nonfinite": nonfinite, "layers": layers, "lanes": lanes}
+    right = torch.zeros((), dtype=torch.float64, device=accelerator.device)
+    more: dict[str, Any] = {"autocast": autocast, "nonfinite": nonfinite, "right": right, "layers": layers, "lanes": lanes}
     state = State(model, forward, optimizer, accelerator.scaler, ema, **more)
     if model.trained_in is not None:
         together(lambda: recurrent_dtype(state))
@@ -125,6 +128,12 @@ def _refused(asked: torch.dtype, reason: str) -> UserError:
 Answer = tuple[Tensor, Slice]  # logits (b, C) without a graph, and the slice that they answer
 
 
+def hits(answers: Sequence[Answer]) -> Tensor:
+    """(): how many examples of a step this process predicted right. The host waits for nothing."""
+    right = [(logits.argmax(1) == part.labels, part) for logits, part in answers]
+    return reduce(add, [(found & (part.weights > 0) if part.padded else found).sum() for found, part in right])
+
+
 @dataclass(frozen=True)
 class Taken:
     """What one optimiser step gave, all on the device."""
@@ -153,8 +162,12 @@ class State:
     scaler: Any = None  # of the loss, in fp16
     ema: RecurrentClassifier | None = None  # the averaged model, if there is one
     step: int = 0  # optimiser steps taken
+    seen: int = 0  # examples that this training was shown, of all processes
     # entered around each forward pass; made once, as Accelerate makes a new one at every call
     autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    right: Tensor = field(
+        default_factory=lambda: torch.zeros(()).double()
+    )  # (), on the device: of its own, those predicted right
     nonfinite: Tensor = field(default_factory=lambda: torch.zeros(()))  # (), on the device: 1 if a gradient is not finite
     class_weights: Tensor | None = None  # (C), if classes are weighted in the training loss
     layers: str = "by torch"  # what trains the recurrent layers, in words

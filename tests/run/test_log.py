@@ -1,14 +1,19 @@
-"""What progress.py promises: a bar on a terminal, lines elsewhere, and nothing from the other processes."""
+"""What log.py promises: a bar on a terminal, lines elsewhere, and nothing from the other processes."""
 
 from __future__ import annotations
 
 import io
+import json
+import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from pipeline.run.log import Progress
+from pipeline.training.selection import Selection
+from tests.support.launching import run
 
 
 class Terminal(io.StringIO):
@@ -91,3 +96,47 @@ def test_on_a_terminal_there_is_a_bar_with_the_same_numbers(
     shown = screen.getvalue()
     assert "40/40" in shown and "loss 0.2500, accuracy 50.00%, 1,000 samples/s" in shown
     assert capsys.readouterr().out == "a line of its own\n", "lines go to stdout, where they can be kept"
+
+
+def test_the_bar_has_the_epoch_and_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    chosen = Selection().after(0.75, 10, "valid/accuracy").after(0.7, 20, "valid/accuracy")
+    with Progress(steps=40, done=0, main=True, per_epoch=16, best=chosen.shown("valid/accuracy")) as progress:
+        time.sleep(0.15)
+        progress.update(40, loss=0.25, accuracy=0.5, rate=1000.0)
+    assert "epoch 2.50" in screen.getvalue()
+    assert "accuracy 50.00%, best accuracy 0.7500 at step 10, 1,000 samples/s" in screen.getvalue()
+
+
+def test_the_accuracy_of_a_line_is_of_all_examples_since_the_line_before(tmp_path: Path) -> None:
+    words = ("train", "--config", "one.yaml", "train.log_every=1")
+    (tmp_path / "one.yaml").write_text("data: {prepared: p}\ntrain: {epochs: 1, batch: 100}\ntrack: {backends: []}\n")
+    each = shares(run(*words, "run.dir=each", cwd=tmp_path)[1])
+    every = shares(run(*words[:3], "train.log_every=4", "run.dir=fourth", cwd=tmp_path)[1])
+    record, single = (records(tmp_path / name / "metrics.jsonl") for name in ("fourth", "each"))
+    begun, last = 0, max(each)
+    counts = {step: 100 if step < last else TRAINED - 100 * (last - 1) for step in each}
+    for step, share in every.items():
+        of = range(begun + 1, step + 1)
+        mean = sum(single[one]["train/accuracy"] * counts[one] for one in of) / sum(counts[one] for one in of)
+        assert share == pytest.approx(mean, abs=1e-4), "not that of the last batch alone"
+        assert record[step]["train/accuracy"] == single[step]["train/accuracy"], "the record has that of the step"
+        begun = step
+    assert len(every) > 2
+
+
+TRAINED = 1221  # digits in the training split
+
+
+def records(path: Path) -> dict[int, dict[str, float]]:
+    """The records of training steps."""
+    found = map(json.loads, path.read_text().splitlines())
+    return {line["step"]: line for line in found if "train/accuracy" in line}
+
+
+def shares(said: str) -> dict[int, float]:
+    """The accuracy of each line of a training, by step."""
+    found = re.findall(r"^step (\d+)/\d+ .* accuracy ([\d.]+)%", said, re.MULTILINE)
+    return {int(step): float(share) / 100 for step, share in found}

@@ -41,14 +41,16 @@ def graphed_step(state: State, fed: Batches, train: Train, rates: Optim) -> Grap
 
 def graphed(state: State, fed: Batches, train: Train, rates: Optim, steps: int) -> list[float]:
     """Take steps with GraphedStep as the loop does; the losses."""
-    step, losses = graphed_step(state, fed, train, rates), []
+    step, losses, right = graphed_step(state, fed, train, rates), [], 0
     for number in range(steps):
         taken = step(0.0)
         assert sum(float(part.weights.sum()) for _, part in taken.answers) == fed.count(number)
         assert taken.norm is not None and taken.norm > 0
         losses.append(taken.loss.item())
+        right += sum(int(((logits.argmax(1) == part.labels) * part.weights).sum()) for logits, part in taken.answers)
         state.step += 1
     state.check()
+    assert int(state.right) == right, "counted on the device, before the next step overwrites the logits"
     return losses
 
 

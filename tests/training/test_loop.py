@@ -80,7 +80,7 @@ def test_each_step_is_that_of_a_plain_torch_loop_over_the_same_rows(
     plain = deepcopy(made.model).flatten_parameters()
     descent = torch.optim.SGD(plain.parameters(), lr=PLAIN.lr)
     gradients = watch(made)
-    counts = []
+    counts, right = [], 0
     for step, report in enumerate(train(made, fed, accelerator, label_smoothing=smoothing, **mode)):
         rows = fed.rows(step)
         descent.zero_grad()
@@ -93,6 +93,8 @@ def test_each_step_is_that_of_a_plain_torch_loop_over_the_same_rows(
         with torch.no_grad():
             hits = (plain(data.values[rows]).argmax(1) == data.labels[rows]).sum().item()
         assert numbers["accuracy"] == hits / len(rows)
+        right += hits
+        assert (report.hits(), report.seen) == (right, sum(counts) + len(rows)), "those of all steps, read at any of them"
         assert (report.step, report.lr, report.count) == (step + 1, 0.5, len(rows)) and report.step == made.step
         descent.step()
         close(weights(made.model), weights(plain))

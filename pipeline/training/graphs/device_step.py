@@ -18,7 +18,7 @@ from pipeline.model.torch_private import move_towards
 from pipeline.training.gradients import slice_loss, tree_sum
 from pipeline.training.graphs.flow import Flow
 from pipeline.training.graphs.tables import Tables
-from pipeline.training.state import State, Taken
+from pipeline.training.state import State, Taken, hits
 
 
 class DeviceStep:
@@ -65,6 +65,7 @@ class DeviceStep:
         state.optimizer.step()
         if state.ema is not None:
             move_towards(state.ema, state.model, self.tables.share * settled)
+        state.right.add_(hits(answers) * settled)
         self.tables.counter.add_(settled.long())
         return Taken(self.loss if rank() == 0 else self.nothing, answers, self.norm)  # reports hold shares of the loss
 
