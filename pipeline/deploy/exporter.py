@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.export import Dim
 
 from pipeline import files
+from pipeline.data.sources import progress
 from pipeline.deploy import bundle, card
 from pipeline.deploy.facts import Arguments, Contents, Facts, contents_of
 from pipeline.errors import ExportError, needs
@@ -73,11 +74,13 @@ def export(
     chosen = {name: file for name, file in FILES.items() if name in formats}
     with files.disk_errors("the export", folder), files.whole_folder(folder, replace=True) as partial:
         for name, file in chosen.items():
-            _WRITERS[name](original, contents, partial / file)
+            with progress.Bar(f"writing {file}"):
+                _WRITERS[name](original, contents, partial / file)
         contents = contents.model_copy(update={"sha256": {file: files.sha256(partial / file) for file in chosen.values()}})
         files.write_json(partial / bundle.CONFIG, contents.model_dump(mode="json"))
         runs = {name: _READERS[name](partial / file, contents) for name, file in chosen.items()}
-        checks = _compare(original, runs, examples, tolerance)
+        with progress.Bar("comparing", len(examples.values), " examples") as bar:
+            checks = _compare(original, runs, examples, tolerance, bar)
         files.write_text(partial / "README.md", card.render(original, contents, checks, len(examples.values), tolerance))
     return checks
 
@@ -161,7 +164,7 @@ def _rounding(model: RecurrentClassifier, values: Tensor, lengths: Tensor) -> Te
 
 @torch.no_grad()
 def _compare(
-    model: RecurrentClassifier, runs: dict[str, Run], examples: Examples, tolerance: float
+    model: RecurrentClassifier, runs: dict[str, Run], examples: Examples, tolerance: float, bar: progress.Bar
 ) -> dict[str, dict[str, Any]]:
     """The largest difference of a logit and the number of other predictions, for each of ``runs``; raises ExportError."""
     largest, where = dict.fromkeys(runs, 0.0), dict.fromkeys(runs, "")
@@ -181,6 +184,7 @@ def _compare(
                 others = logits.argmax(1) != expected.argmax(1)
                 predictions[name] += int(others.sum())
                 wrong[name] |= bool((others & ~(each <= ROUNDING * expected.abs().amax(1).clamp(min=1))).any())
+        bar.add(len(values) if real else 0)
     for name in runs:
         if wrong[name]:
             raise ExportError(

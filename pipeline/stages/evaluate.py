@@ -16,6 +16,7 @@ import torch
 from pipeline import files
 from pipeline.data.manifest import Name
 from pipeline.data.prepared import Part, Prepared
+from pipeline.data.sources import progress
 from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
 from pipeline.errors import DataError, RunError, short
@@ -54,7 +55,8 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
         collectives.patiently(lambda: prepared.verify(verified))
         part = prepared.part(part_name)
         store = Store(part, accelerator.device, settings.data.resident_limit_mb)
-        rows = evaluation.evaluate(model.to(accelerator.device), store)
+        with progress.Bar("evaluating", store.count, " examples") as bar:
+            rows = evaluation.evaluate(model.to(accelerator.device), store, progressed=bar.add)
         if not accelerator.is_main_process:
             return
         names = list(prepared.manifest.class_names)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
-from tqdm import tqdm
 
 from pipeline import files
+from pipeline.data.sources import progress
 from pipeline.deploy import bundle, inputs, outputs, predictor
 from pipeline.deploy.bundle import Exported
 from pipeline.deploy.inputs import Block
@@ -48,8 +48,9 @@ def predict(model: Path, path: Path, output: Path | None, source: str | None, gi
     frames = _frames(trained, blocks, tally)
     with tempfile.TemporaryDirectory() as folder:
         written = output or Path(folder) / f"predictions{kind}"
-        with files.disk_errors("the predictions", written), files.whole_file(written) as partial:
-            outputs.FORMATS[kind](partial, frames)
+        bar = progress.reading(path, "predicting", " examples")
+        with files.disk_errors("the predictions", written), files.whole_file(written) as partial, bar:
+            outputs.FORMATS[kind](partial, bar.over(frames))
         seconds = time.monotonic() - begin
         if not output and not streams.wants_json():
             _show(written)
@@ -79,15 +80,13 @@ def _kind(output: Path, path: Path) -> str:
 
 
 def _frames(model: Exported, blocks: Iterator[Block], tally: Tally) -> Iterator[pl.DataFrame]:
-    """A frame a block, and progress on the screen, with the speed, while they are made."""
+    """A frame a block."""
     names = model.facts.class_names
-    with tqdm(unit=" examples", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for block in blocks:
-            predictions = predictor.predict(model, block)
-            rows = outputs.frame(block, predictions, names)
-            _count(tally, block, rows["prediction"].to_list(), model)
-            bar.update(len(rows))
-            yield rows
+    for block in blocks:
+        predictions = predictor.predict(model, block)
+        rows = outputs.frame(block, predictions, names)
+        _count(tally, block, rows["prediction"].to_list(), model)
+        yield rows
 
 
 def _count(tally: Tally, block: Block, predictions: list[str], model: Exported) -> None:

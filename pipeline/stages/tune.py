@@ -17,6 +17,7 @@ import torch
 from pipeline import files
 from pipeline.config import Config
 from pipeline.data.prepared import Prepared, open_prepared
+from pipeline.data.sources import progress
 from pipeline.data.store import Store
 from pipeline.distributed import world
 from pipeline.errors import UserError
@@ -50,7 +51,8 @@ def tune(settings: Config, file: str, budget: float) -> None:
     refuse_other_files(folder)
     warn_of_other_work()
     began = monotonic()
-    with world.world(settings.run, settings.train.precision) as accelerator:
+    measuring = progress.Bar("tuning", math.ceil(budget), " s", lambda: int(monotonic() - began))
+    with world.world(settings.run, settings.train.precision) as accelerator, measuring:
         device, batch = accelerator.device, settings.train.batch
         prepared = open_prepared(settings.data, verify=["train"])
         said = slow(settings.model, settings.train.precision, prepared.manifest.features)

@@ -49,13 +49,18 @@ class Interrupted(Exception):
 
 @torch.no_grad()
 def evaluate(
-    model: RecurrentClassifier, store: Store, limit: int | None = None, stop: Callable[[], bool] = lambda: False
+    model: RecurrentClassifier,
+    store: Store,
+    limit: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progressed: Callable[[int], object] = lambda number: None,
 ) -> Rows:
     """What ``model`` says of the (first ``limit``) examples of a part. Collective; every process gets all rows.
 
     In fp32, whatever the precision of training. Each example is counted exactly once, and its row has the same
     bits whatever the number of processes. ``stop``, which must say the same on all processes, is asked after
-    each block. Raises Interrupted if it said to stop.
+    each block. ``progressed`` is told after each how many examples more have had their turn. Raises
+    Interrupted if ``stop`` said so.
     """
     count = store.count if limit is None else min(limit, store.count)
     training = model.training
@@ -75,6 +80,7 @@ def evaluate(
             start = number * size
             table[:, start : start + real] = torch.stack([labels.double(), predictions.double(), confidence, losses])[:, :real]
             seen += real
+        progressed(min(count, (first + world_size()) * size) - first * size)
         if stop():
             model.train(training)
             raise Interrupted

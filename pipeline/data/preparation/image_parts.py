@@ -14,6 +14,7 @@ from pipeline.data import split
 from pipeline.data.manifest import Content, Name, PartInfo, Statistics
 from pipeline.data.preparation import part_files, twins
 from pipeline.data.series import Array, cuts
+from pipeline.data.sources import progress
 from pipeline.data.sources.raw import Images, Raw
 from pipeline.errors import DataError
 
@@ -105,7 +106,9 @@ def write(folder: Path, data: config.Data, raw: Raw) -> Content:
         count, labels, path = len(part.rows), part.labels[part.rows], folder / f"{name}.safetensors"
         values: Iterable[Array] = (block.reshape(-1, length, features) for block in part.blocks(order))
         values = sums.seen(values) if name == "train" else values
-        part_files.write(path, {"index": part.rows, "labels": labels}, (count, length, features), values, "uint8")
+        with progress.Bar(f"writing the {name} split", count, " images") as bar:
+            shape = count, length, features
+            part_files.write(path, {"index": part.rows, "labels": labels}, shape, bar.over(values), "uint8")
         counts = np.bincount(labels, minlength=len(raw.class_names))
         parts[name] = PartInfo(count=count, class_counts=tuple(counts.tolist()), file=path.name, sha256=files.sha256(path))
     found = [(row, twin) for row, twin in twins.pairs(train.hashes, test.hashes) if _same(test, row, train, twin)]

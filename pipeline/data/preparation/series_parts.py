@@ -21,7 +21,7 @@ from pipeline.data.preparation.series_split import Part
 from pipeline.data.preparation.spool import repeated, spool
 from pipeline.data.readers import formats
 from pipeline.data.series import Array, Columns, Series, Where, cuts, offsets_of
-from pipeline.data.sources import catalog
+from pipeline.data.sources import catalog, progress
 from pipeline.errors import DataError
 
 
@@ -33,10 +33,10 @@ def write(folder: Path, data: config.Data) -> Content:
     paths = catalog.own_files(data)
     temporaries = [folder / f".spool{number}" for number in range(len(paths))]
     columns = Columns(**data.of(config.Columns), timed=bool(data.resample))
-    read = [
-        spool(formats.read(data.source, path, columns, folder), temporary)
-        for path, temporary in zip(paths, temporaries, strict=True)
-    ]
+    read = []
+    for path, temporary in zip(paths, temporaries, strict=True):
+        with progress.reading(path, unit=" series") as bar:
+            read.append(spool(bar.over(formats.read(data.source, path, columns, folder)), temporary))
     train, test = read[0], read[-1]
     class_names, chosen, adapted = series_split.choose(read, data)
     known = np.sort(np.concatenate([chosen["train"].rows, chosen["valid"].rows]))
@@ -84,12 +84,14 @@ def _learn(train: Series, rows: Array, cleaning: Cleaning) -> Cleaning:
     """``cleaning`` with what it takes from the training split. Raises DataError for a channel without a value there."""
     moments = Moments(len(train.channels))
     low, high = np.full((2, len(train.channels)), [[np.inf], [-np.inf]])  # in float64
-    for numbers, values, lengths in train.blocks(rows):
-        where = _where(train, numbers)
-        values, lengths = cleaning.cut(values, lengths, where)
-        cleaning.refuse_missing(np.isnan(values), lengths, where)
-        low, high = np.fmin(low, folded(np.fmin, values)), np.fmax(high, folded(np.fmax, values))
-        moments.add(cleaning.rounded(values))
+    with progress.Bar("measuring the train split", len(rows), " series") as bar:
+        for numbers, values, lengths in train.blocks(rows):
+            where = _where(train, numbers)
+            values, lengths = cleaning.cut(values, lengths, where)
+            cleaning.refuse_missing(np.isnan(values), lengths, where)
+            low, high = np.fmin(low, folded(np.fmin, values)), np.fmax(high, folded(np.fmax, values))
+            moments.add(cleaning.rounded(values))
+            bar.add(len(numbers))
     empty = [train.channels[number] for number in np.flatnonzero(moments.count == 0)]
     if empty:
         others = [name for name in train.channels if name not in empty]
@@ -125,18 +127,20 @@ def _write(folder: Path, name: Name, part: Part, cleaning: Cleaning, classes: in
             if name == "train":
                 moments.add(values)
             yield values
+            bar.add(len(numbers))
 
     written: list[PartFile] = []
     pieces = list(cuts(lengths * features * 4, limit_mb * 2**20))
-    for number, piece in enumerate(pieces):
-        path = folder / (f"{name}.safetensors" if len(pieces) == 1 else f"{name}-{number:05}.safetensors")
-        count, steps = len(rows[piece]), lengths[piece]
-        small = {"index": rows[piece], "labels": labels[piece]}
-        if not equal:
-            small["offsets"] = offsets_of(steps)
-        shape = (count, int(steps[0]), features) if equal else (int(steps.sum()), features)
-        part_files.write(path, small, shape, blocks(rows[piece]))
-        written.append(PartFile(file=path.name, sha256=files.sha256(path)))
+    with progress.Bar(f"writing the {name} split", len(rows), " series") as bar:
+        for number, piece in enumerate(pieces):
+            path = folder / (f"{name}.safetensors" if len(pieces) == 1 else f"{name}-{number:05}.safetensors")
+            count, steps = len(rows[piece]), lengths[piece]
+            small = {"index": rows[piece], "labels": labels[piece]}
+            if not equal:
+                small["offsets"] = offsets_of(steps)
+            shape = (count, int(steps[0]), features) if equal else (int(steps.sum()), features)
+            part_files.write(path, small, shape, blocks(rows[piece]))
+            written.append(PartFile(file=path.name, sha256=files.sha256(path)))
     return PartInfo(
         count=len(rows),
         class_counts=tuple(np.bincount(labels, minlength=classes).tolist()),

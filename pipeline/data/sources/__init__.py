@@ -2,6 +2,7 @@
 
 In the order of their imports:
 
+    progress      how far the work is, on a terminal
     download      torchvision's download, from every mirror, with checksums
     checksums     SHA-256 of files, computed anew only for what may have changed
     raw           raw examples, and where they come from

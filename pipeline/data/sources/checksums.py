@@ -18,6 +18,7 @@ from typing import Annotated, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import files
+from pipeline.data.sources import progress
 
 # ns. The coarsest clock of a file system, that of FAT, ticks every 2 s. A program that writes through a memory map sets the
 # times at its first write alone, until the kernel has written the page back, by its defaults (vm.dirty_*) within 35 s.
@@ -88,7 +89,7 @@ class Checksums:
 
     def of(self, path: Path) -> str:
         """The SHA-256 of a file. Raises OSError if it cannot be read."""
-        return self.of_all(path, [], lambda: files.sha256(path))
+        return self.of_all(path, [], lambda: _checked(path))
 
     def of_all(self, path: Path, inner: Sequence[str], compute: Callable[[], str]) -> str:
         """What ``compute`` makes of the files ``inner`` below the folder ``path``, or of the file ``path`` alone."""
@@ -116,6 +117,11 @@ class Checksums:
                 files.write_json(place, record.model_dump())
                 break
         self._saved = dict(self._kept)
+
+
+def _checked(path: Path) -> str:
+    with progress.reading(path, "checking"):
+        return files.sha256(path)
 
 
 def _stamp(path: Path, inner: Sequence[str]) -> tuple[str, int]:
