@@ -108,8 +108,13 @@ test-quick: setup ## the tests of one process that take half a minute: while you
 faults: setup ## every fault, injected: kills, hangs, full disks, hostile files (some need root, strace and ip)
 	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
-cluster-test: setup ## several hosts on this machine, and its schedulers: needs root, iproute2 and util-linux, slurm-wlm and munge
-	@$(BIN)/python -m pytest -m slow tests/cluster $(ARGS)
+cluster-test: setup ## several hosts and a SLURM on this machine, 15 minutes at most; root; installs slurm-wlm, munge, iproute2
+	@[ "$$(id -u)" = 0 ] || { echo "error: hosts are made of namespaces, which only root may make; type: sudo make cluster-test" >&2; exit 2; }
+	@lacking=; for pair in slurmctld:slurm-wlm munged:munge ip:iproute2 nsenter:util-linux; do \
+		command -v "$${pair%%:*}" >/dev/null || lacking="$$lacking $${pair##*:}"; done; [ -z "$$lacking" ] || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$lacking >/dev/null; } || \
+		{ echo "error: install$$lacking by your system's package manager, then type: make cluster-test" >&2; exit 2; }
+	@timeout --kill-after=30 15m $(BIN)/python -m pytest -m slow tests/cluster $(ARGS)
 
 soak: setup ## kill a run 100 times in random ways and compare its end with that of a run left alone
 	@$(BIN)/python -m tests.faults.soak --kills 100

@@ -1,0 +1,140 @@
+"""launch/slurm.sbatch as it is shipped, under a real SLURM: whatever befalls a job, it ends with the weights of one process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.hosts import two_hosts
+from tests.support.launching import ROOT, reached, succeed, weights
+from tests.support.slurm import LIMIT, Batch, Slurm, script, wait_for
+
+pytestmark = pytest.mark.slow
+SMOKE = ("--config", str(ROOT / "configs/smoke.yaml"))
+LONG = ("train.epochs=60", "train.log_every=10", "train.checkpoint_every=50", "train.evaluate_every=1000")
+EXACT = (*SMOKE, *LONG, "run.timeout=20", "train.gradient_shards=4")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with prepared data and a run of one process that was left alone."""
+    folder = tmp_path_factory.mktemp("work")
+    succeed("prepare", *SMOKE, cwd=folder)
+    succeed("train", *EXACT, "run.dir=alone", cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def slurm(folder: Path) -> Iterator[Slurm]:
+    """Two nodes on two hosts, whose names lead to 127.0.1.1 there and nowhere elsewhere."""
+    (folder / "slurm").mkdir()
+    with two_hosts(folder) as hosts:
+        yield Slurm(hosts, folder / "slurm")
+
+
+def begun(slurm: Slurm, folder: Path, name: str, *options: str, step: int = 200) -> Batch:
+    """A job that has come to a step."""
+    job = slurm.submit(*options, script(), *EXACT, f"run.dir={name}")
+    wait_for(lambda: reached(folder / name, step) or job.fact("JobState") == "FAILED", f"step {step} of {name}")
+    return job
+
+
+def assert_as_if_left_alone(job: Batch, folder: Path, name: str) -> None:
+    assert job.wait_for() == "COMPLETED", job.said()
+    assert weights(folder / name)[:2] == weights(folder / "alone")[:2], job.said()
+
+
+def test_two_ranks_on_each_of_two_nodes_give_the_weights_of_one_process(slurm: Slurm, folder: Path) -> None:
+    job = slurm.submit("--ntasks-per-node=2", script(), *EXACT, "run.dir=exact")
+    assert_as_if_left_alone(job, folder, "exact")
+    assert f"4 tasks on n[0-1], {slurm.hosts[0].address}:" in job.said() and "4 processes on cpu" in job.said()
+    assert sorted(path.name for path in folder.glob(f"slurm-pipeline-{job.number}.ranks/*")) == ["1.txt", "2.txt", "3.txt"]
+
+
+def test_the_warning_before_the_end_saves_and_requeues(slurm: Slurm, folder: Path) -> None:
+    job = begun(slurm, folder, "warned")
+    job.signal("--batch", "--signal=USR1")
+    assert_as_if_left_alone(job, folder, "warned")
+    assert job.fact("Restarts") == "1" and "resuming after step" in job.said(), job.said()
+
+
+def test_a_signal_to_the_ranks_alone_saves_and_requeues(slurm: Slurm, folder: Path) -> None:
+    job = begun(slurm, folder, "ranks")
+    job.signal("--signal=USR1")
+    assert_as_if_left_alone(job, folder, "ranks")
+    assert job.fact("Restarts") == "1" and "resuming after step" in job.said(), job.said()
+
+
+def test_a_warning_in_the_first_second_requeues_too(slurm: Slurm, folder: Path) -> None:
+    job = slurm.submit(script(), *EXACT, "run.dir=early")
+    job.wait_for("RUNNING")
+    job.signal("--batch", "--signal=USR1")
+    assert_as_if_left_alone(job, folder, "early")
+    assert job.fact("Restarts") == "1", job.said()
+
+
+def test_a_job_that_is_cancelled_saves_and_is_not_requeued(slurm: Slurm, folder: Path) -> None:
+    job = begun(slurm, folder, "cancelled")
+    job.signal()
+    assert job.wait_for() == "CANCELLED"
+    wait_for(lambda: "saved after step" in job.said(), "the save")
+    assert job.fact("Restarts") == "0" and "== requeued" not in job.said()
+
+
+def test_a_rank_that_is_killed_is_started_again_in_the_same_allocation(slurm: Slurm, folder: Path) -> None:
+    job = begun(slurm, folder, "killed")
+    slurm.hosts[1].signal(signal.SIGKILL, job.tasks(1))
+    assert_as_if_left_alone(job, folder, "killed")
+    assert job.fact("Restarts") == "0" and " try 2: " in job.said(), job.said()
+
+
+def test_a_rank_that_is_frozen_is_ended_and_started_again(slurm: Slurm, folder: Path) -> None:
+    job = begun(slurm, folder, "frozen")
+    slurm.hosts[1].signal(signal.SIGSTOP, job.tasks(1))
+    assert_as_if_left_alone(job, folder, "frozen")
+    assert job.fact("Restarts") == "0" and " try 2: " in job.said(), job.said()
+    assert (folder / "frozen/stacks/0.txt").exists()
+
+
+def test_a_node_that_is_lost_comes_back_to_the_same_run(slurm: Slurm, folder: Path) -> None:
+    job = begun(slurm, folder, "lost")
+    slurm.node_lost()
+    job.wait_for("PENDING")
+    slurm.node_up(1)
+    assert_as_if_left_alone(job, folder, "lost")
+    assert job.fact("Restarts") == "1" and "resuming after step" in job.said(), job.said()
+
+
+def test_a_job_that_is_preempted_saves_and_comes_back(slurm: Slurm, folder: Path) -> None:
+    job = begun(slurm, folder, "preempted")
+    urgent = slurm.submit("--partition=urgent", "--nodes=2", "--ntasks-per-node=4", "--wrap", "sleep 1")
+    assert_as_if_left_alone(job, folder, "preempted")
+    assert urgent.wait_for() == "COMPLETED" and int(job.fact("Restarts")) >= 1, job.said()
+    assert "saved after step" in job.said()
+
+
+def test_a_run_that_is_longer_than_its_time_limit_comes_to_its_end(slurm: Slurm, folder: Path) -> None:
+    longer = (*EXACT, "train.epochs=400", "train.checkpoint_every=500")
+    succeed("train", *longer, "run.dir=long", cwd=folder)
+    job = slurm.submit("--time=1", "--signal=B:USR1@30", script(), *longer, "run.dir=limited")
+    assert job.wait_for(limit=2 * LIMIT) == "COMPLETED", job.said()
+    assert int(job.fact("Restarts")) >= 1, job.said()
+    assert weights(folder / "limited")[:2] == weights(folder / "long")[:2], job.said()
+
+
+def test_an_input_that_is_wrong_is_tried_once(slurm: Slurm) -> None:
+    job = slurm.submit(script(), *SMOKE, "train.batch=-1")
+    assert job.wait_for() == "FAILED" and job.fact("ExitCode") == "2:0", job.said()
+    assert " try 1: " in job.said() and " try 2: " not in job.said() and "train.batch" in job.said()
+
+
+def test_a_job_that_comes_no_further_is_not_requeued_for_ever(slurm: Slurm, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 143\n")
+    python.chmod(0o755)
+    job = slurm.submit(script(), *SMOKE, PYTHON=str(python))
+    assert job.wait_for() == "FAILED" and job.fact("Restarts") == "1", job.said()
+    assert "two attempts in a row have saved nothing" in job.said()
