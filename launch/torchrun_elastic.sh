@@ -16,6 +16,8 @@ own=$(ip -oneline route get "$head" | grep -oP ' src \K\S+')
 [ "$own" = "$head" ] && holds=true || holds=false
 # torch 2.15 lets no machine join a job that shares the launcher's store
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+# when machines come or go torchrun stops its processes to start them anew: they save, and do not stop it in return
+export PIPELINE_ELASTIC=1
 exec "${PYTHON:-.venv/bin/python}" -m torch.distributed.run \
     --nnodes "$nodes" --nproc-per-node "$([ "$PROCESSES" -gt 0 ] && echo "$PROCESSES" || echo 1)" \
     --max-restarts "$RESTARTS" --monitor-interval 1 \

@@ -62,8 +62,11 @@ def ignore() -> None:
 
 
 def tell_launcher() -> None:
-    """Ask the launcher to end, if it would start the processes again: for a launcher, a status of 143 is a failure."""
-    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS") or 0) > 0:
+    """Ask the launcher to end, if it would start the processes again: for a launcher, a status of 143 is a failure.
+
+    Not where machines come and go (launch/torchrun_elastic.sh): there it ends them itself whenever one does.
+    """
+    if "PIPELINE_ELASTIC" not in os.environ and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS") or 0) > 0:
         with suppress(OSError):
             parent = os.getppid()
             if b"TORCHELASTIC_RUN_ID=" not in Path(f"/proc/{parent}/environ").read_bytes() and parent != 1:
