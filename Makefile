@@ -9,7 +9,9 @@ ADVISORIES ?= advisory-database
 PYTHON ?= python3
 TORCH ?=
 
-GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU')
+# What CUDA shows to a program: those of CUDA_VISIBLE_DEVICES up to the first that is none, or all; of GPUs cut by MIG one part.
+GPUS := $(shell if [ "$${CUDA_VISIBLE_DEVICES+set}" ]; then echo "$$CUDA_VISIBLE_DEVICES" | tr , '\n' | awk '/^ *-/ {exit} NF {n++} END {print n+0}'; \
+	else nvidia-smi --list-gpus 2>/dev/null | awk '/^GPU/ {n++} /^ +MIG/ {mig=1} END {print mig ? 1 : n+0}'; fi)
 LAUNCH ?= launch/$(if $(filter 0,$(GPUS)),cpu,$(if $(filter 1,$(GPUS)),one_gpu,multi_gpu)).yaml
 # On CPUs the program itself chooses the number of processes, by the size of the model.
 PROCESSES ?= $(if $(filter 0,$(GPUS)),,$(GPUS))

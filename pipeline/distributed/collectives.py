@@ -45,11 +45,10 @@ def gather(value: Any) -> list[Any]:
     text = json.dumps(value).encode()
     if not dist.is_initialized():
         return [json.loads(text)]
-    device = torch.device("cpu") if dist.get_backend() == "gloo" else torch.accelerator.current_accelerator()
-    sizes = _all(torch.tensor([len(text)], device=device))
+    sizes = _all(torch.tensor([len(text)]))
     padded = torch.zeros(max(map(int, sizes)), dtype=torch.uint8)
     padded[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-    texts = _all(padded.to(device))
+    texts = _all(padded)
     return [json.loads(bytes(said[: int(size)].tolist())) for said, size in zip(texts, sizes, strict=True)]
 
 
@@ -57,7 +56,7 @@ def _all(tensor: Tensor) -> list[Tensor]:
     """``tensor``, of one shape in all processes, of each of them."""
     found = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     dist.all_gather(found, tensor)
-    return [one.cpu() for one in found]
+    return found
 
 
 def together(action: Callable[[], T]) -> T:

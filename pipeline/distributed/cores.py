@@ -11,12 +11,20 @@ from pathlib import Path
 from pipeline.distributed.collectives import gather, rank
 
 
+def machine() -> str:
+    """What no other machine is called; host names may repeat."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return socket.gethostname()
+
+
 @contextmanager
 def pinned() -> Iterator[None]:
     """Keep this thread, and those begun meanwhile, to a share of the cores of its own, if there are several processes on this
     machine and all may use the same cores, as many as they are or more; who has bound them knows better. Collective."""
     before = os.sched_getaffinity(0)
-    everyone = gather([_machine(), sorted(before)])
+    everyone = gather([machine(), sorted(before)])
     own = everyone[rank()]
     alike = [number for number, other in enumerate(everyone) if other == own]
     share = len(before) // len(alike)
@@ -32,14 +40,6 @@ def pinned() -> Iterator[None]:
         if bound:
             with suppress(OSError):
                 os.sched_setaffinity(0, before)
-
-
-def _machine() -> str:
-    """What no other machine is called; host names may repeat."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text()
-    except OSError:
-        return socket.gethostname()
 
 
 def _core(cpu: int) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ import yaml
 
 from pipeline.errors import UserError
 
+WANTED = "SEQUENCE_PIPELINE_GPU"  # set where the launch file of one process asks for a GPU and leaves it open which
 ORDER = (2, 3, 143)  # of the exit statuses of several processes, the first that one of them has is that of all
 
 
@@ -35,6 +36,8 @@ def needs_launcher(file: Path | None, processes: int) -> bool:
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")
     elif str(said.get("gpu_ids", "all")) != "all":
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(said["gpu_ids"]))
+    elif said.get("use_cpu") is False:
+        os.environ.setdefault(WANTED, "true")
     return False
 
 

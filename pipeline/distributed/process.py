@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -14,6 +15,8 @@ from pipeline.errors import UserError
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without it, cuBLAS does not repeat
 HOW_TO_MEET = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher says to each of its processes
 WHICH = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+# Accelerate names the device of DDP by LOCAL_RANK, which is none where a process sees only its own GPU
+ANY_DEVICE = "ACCELERATE_BYPASS_DEVICE_MAP"
 _busy = threading.Lock()
 
 
@@ -68,7 +71,10 @@ def _variables() -> Iterator[None]:
 def _torch() -> Iterator[None]:
     cudnn, threads = torch.backends.cudnn, torch.get_num_threads()
     algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    deterministic, tf32, workspace = cudnn.deterministic, cudnn.allow_tf32, os.environ.get(WORKSPACE)
+    deterministic, tf32 = cudnn.deterministic, cudnn.allow_tf32
+    fills: Any = torch.utils.deterministic
+    filled = fills.fill_uninitialized_memory
+    unset = [name for name in (WORKSPACE, ANY_DEVICE) if name not in os.environ]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]  # of torch
     try:
         with torch.random.fork_rng(devices=devices):
@@ -76,8 +82,9 @@ def _torch() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         cudnn.deterministic, cudnn.allow_tf32 = deterministic, tf32
-        if workspace is None:
-            os.environ.pop(WORKSPACE, None)
+        fills.fill_uninitialized_memory = filled
+        for name in unset:
+            os.environ.pop(name, None)
         after = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
         if after != algorithms:  # the call imports torch's compiler, which takes seconds
             torch.use_deterministic_algorithms(algorithms[0], warn_only=algorithms[1])

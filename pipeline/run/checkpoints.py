@@ -42,6 +42,7 @@ class Facts(_Strict):
     data: str  # the digest of the prepared data
     processes: int = Field(ge=1)
     cpu_lstm: int = Field(0, ge=0)  # lanes of the own kernel that trained it
+    gpu: str = ""  # the name of the GPU of process 0; empty: it was trained on CPUs, or by an earlier version
     program: Program | None = None  # what trained it; earlier versions did not say it
 
 
@@ -68,6 +69,12 @@ class _Content(_Format):
     optimizer: dict[str, float | None]  # what is no tensor, by "parameter/what"
     scaler: _Scaler | None
     facts: Facts
+
+
+def gpu_of(state: State) -> str:
+    """The name of the GPU that trains; empty on CPUs."""
+    device = state.model.mean.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
 @dataclass(frozen=True)

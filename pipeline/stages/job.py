@@ -59,7 +59,8 @@ class Job:
 
 def meet(settings: Config) -> AbstractContextManager[Accelerator]:
     """The processes of this launch, as training needs them."""
-    return world.world(settings.run, settings.train.precision, settings.train.accumulate == 1)
+    train, exact = settings.train, bool(settings.train.gradient_shards)
+    return world.world(settings.run, train.precision, train.accumulate == 1, exact)
 
 
 def begin(settings: Config, accelerator: Accelerator, stack: ExitStack) -> Job:
@@ -177,6 +178,8 @@ def changes(found: checkpoints.Checkpoint, state: State, made_by: Program) -> It
         yield f"number of processes was {before}, goes on with {collectives.world_size()}"
     if found.facts.program not in (None, made_by):
         yield f"trained so far by {found.facts.program}, goes on by {made_by}"
+    if found.facts.gpu not in ("", checkpoints.gpu_of(state)):
+        yield f"trained so far on {found.facts.gpu}; {checkpoints.gpu_of(state) or 'a CPU'} goes on, and rounds differently"
     if found.facts.cpu_lstm != state.lanes:
         yield f"recurrent layers go on {state.layers}, which rounds differently from what trained them so far"
 

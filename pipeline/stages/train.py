@@ -166,6 +166,7 @@ def save(job: Job, selection: Selection, best: bool, saver: Writer, log: Log) ->
         data=job.prepared.digest,
         processes=collectives.world_size(),
         cpu_lstm=job.state.lanes,
+        gpu=checkpoints.gpu_of(job.state),
         program=job.made_by,
     )
     collectives.on_main(partial(write, job.state, facts, best, saver, log))

@@ -64,9 +64,11 @@ def test_a_launch_file_of_several_machines_is_refused_with_what_to_type_on_each(
 
 
 @needs_no_gpu
-@pytest.mark.parametrize("file", ["one_gpu.yaml", "multi_gpu.yaml"])
-def test_gpu_launch_file_without_a_gpu_is_refused_with_what_to_type(folder: Path, file: str) -> None:
-    status, output = end(launch(file, "train", "--config", SMOKE, "run.dir=gpu", cwd=folder))
+@pytest.mark.parametrize(("file", "number"), [("one_gpu.yaml", 1), ("multi_gpu.yaml", 2), ("multi_gpu.yaml", 0)])
+def test_gpu_launch_file_without_a_gpu_is_refused_with_what_to_type(folder: Path, file: str, number: int) -> None:
+    arguments = ["train", "--config", SMOKE, "run.dir=gpu"]
+    own = [sys.executable, "-m", "pipeline", *arguments, "--launch", str(ROOT / "launch" / file), "--processes", str(number)]
+    status, output = end(begin(own, folder) if number else launch(file, *arguments, cwd=folder))
     assert status != 0
     assert output.count("error: the launch asks for a GPU and this machine has none; use --config_file launch/cpu.yaml") == 1
     assert not (folder / "gpu").exists()

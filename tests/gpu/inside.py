@@ -25,8 +25,9 @@ from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import Store
-from pipeline.distributed import world
+from pipeline.distributed import collectives, world
 from pipeline.model.classifier import RecurrentClassifier
+from pipeline.run import checkpoints
 from pipeline.stages import assembly, job
 from pipeline.stages import train as stage
 from pipeline.training import evaluation, loop
@@ -92,7 +93,25 @@ class Rehearsal:
         """A whole run of the stage: train, evaluate, compare, save."""
         train = self.settings.train.model_copy(update={"epochs": 2, "compare_every": 10})
         stage.train(self.settings.model_copy(update={"train": train}))
-        return self.counting.report()
+        saved = checkpoints.newest(self.folder / "run/checkpoints")[0]
+        assert saved
+        return self.counting.report() | {"gpu": saved.facts.gpu}
+
+    def words(self) -> dict[str, Any]:
+        """What two processes say to each other before they train."""
+        with job.meet(self.settings):
+            self.counting.reset()
+            collectives.gather({"text": "a word"})
+            collectives.together(lambda: None)
+            return self.counting.report()
+
+    def repeats(self) -> list[Any]:
+        """What cuBLAS and cuDNN are told of repeating: by default, in exact mode, and in deterministic runs."""
+        answer = []
+        for more in ([], ["train.gradient_shards=8"], ["run.deterministic=true"]):
+            with job.meet(self.configured(more)):
+                answer.append([os.environ.get("CUBLAS_WORKSPACE_CONFIG"), torch.backends.cudnn.deterministic])
+        return answer
 
     def refused(self) -> dict[str, Any]:
         """``steps`` where the last process does what no graph can hold, and what is said of it."""
@@ -190,14 +209,6 @@ def _without_values() -> None:
         return state
 
     assembly.make_state = job.make_state = made
-    from pipeline.distributed import collectives
-
-    def copied(tensor: torch.Tensor) -> list[torch.Tensor]:
-        found = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-        dist.all_gather(found, tensor)
-        return [one.cpu() for one in found]
-
-    collectives._all = copied
 
 
 def main() -> None:

@@ -181,6 +181,14 @@ cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const void
 }
 // ---- device
 static __thread int dev;
+static int W(void) {
+    char *e = getenv("WORLD_SIZE");
+    return e ? atoi(e) : 1;
+}
+static int RK(void) {
+    char *e = getenv("RANK");
+    return e ? atoi(e) : 0;
+}
 static int ndev(void) {
     char *e = getenv("STUB_GPUS");
     return e ? atoi(e) : 1;
@@ -260,6 +268,8 @@ cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr a, int d) {
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int d) {
     memset(p, 0, sizeof *p);
     strcpy(p->name, "Stub H100");
+    // with fewer GPUs than processes each sees another one, unless STUB_SHARED says that it is the same
+    memset(p->uuid.bytes, 1 + (ndev() < W() && !getenv("STUB_SHARED") ? RK() : d), 16);
     p->totalGlobalMem = 80ul << 30;
     p->sharedMemPerBlock = 49152;
     p->regsPerBlock = 65536;
@@ -714,14 +724,6 @@ int ncclCommSplit(void *c, int a, int k, void **n, void *cfg) { return mk_(n); }
 #include <fcntl.h>
 #include <stdint.h>
 #include <unistd.h>
-static int W(void) {
-    char *e = getenv("WORLD_SIZE");
-    return e ? atoi(e) : 1;
-}
-static int RK(void) {
-    char *e = getenv("RANK");
-    return e ? atoi(e) : 0;
-}
 #define SLOT (32l << 20)
 typedef struct {
     volatile int ready;
