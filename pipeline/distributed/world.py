@@ -78,7 +78,7 @@ def _met(run: config.Run, precision: Precision, static_graph: bool, repeats: boo
         _assert_world(accelerator)
         yield accelerator
     except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        if not isinstance(error, dist.DistError) and not any(name in str(error) for name in ("gloo", "NCCL")):
             raise
         raise LostContactError(
             f"process {accelerator.process_index} lost the others: one of them died, hangs for more than run.timeout = "

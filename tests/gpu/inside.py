@@ -44,13 +44,16 @@ class Rehearsal:
     """One process of a rehearsal: what is configured, and what is counted."""
 
     def __init__(self, folder: str, file: str, overrides: list[str]) -> None:
-        self.folder, self.file, self.counting = Path(folder), file, Counting()
+        self.folder, self.file, self.counting, self.overrides = Path(folder), file, Counting(), overrides
         self.settings = self.configured(overrides)
 
     def configured(self, overrides: list[str]) -> config.Config:
         """The configuration with these overrides, kept away from the user's folders."""
-        where = [f"data.prepared={tempfile.gettempdir()}/rehearsed-data", f"run.dir={self.folder}/run", "track.backends=[]"]
-        return config.load(self.file, [*where, *overrides])
+        return config.load(self.file, [*self.where(), *overrides])
+
+    def where(self) -> list[str]:
+        """Overrides that keep a rehearsal away from the user's folders."""
+        return [f"data.prepared={tempfile.gettempdir()}/rehearsed-data", f"run.dir={self.folder}/run", "track.backends=[]"]
 
     @contextmanager
     def ready(self) -> Iterator[tuple[Prepared, State, Batches, Any]]:
@@ -96,6 +99,31 @@ class Rehearsal:
         saved = checkpoints.newest(self.folder / "run/checkpoints")[0]
         assert saved
         return self.counting.report() | {"gpu": saved.facts.gpu}
+
+    def commands(self) -> dict[str, Any]:
+        """Each command in turn, as typed, from check to predict, on series of unequal lengths."""
+        from pipeline.__main__ import main as command
+
+        run, data = str(self.folder / "run"), series(self.folder / "series.csv")
+        keys = ["data.source=csv", f"data.path={data}", "train.epochs=2", *self.overrides]
+        settings = ["--config", self.file, *self.where(), *keys]
+        for arguments in (
+            ["check", *settings],
+            ["prepare", *settings],
+            ["tune", *settings],
+            ["train", *settings],
+            ["evaluate", "--run", run],
+            ["export", "--run", run],
+            ["predict", "--model", f"{run}/export", str(data)],
+            ["summary", "--run", run],
+        ):
+            sys.argv = ["pipeline", *arguments]
+            try:
+                command()
+            except SystemExit as ended:
+                assert not ended.code, f"{arguments[0]}: exit status {ended.code}"
+        found = sorted(str(path.relative_to(run)) for path in Path(run).rglob("*") if path.is_file())
+        return {"illegal": dict(self.counting.illegal), "files": found}
 
     def words(self) -> dict[str, Any]:
         """What two processes say to each other before they train."""
@@ -179,6 +207,7 @@ class Rehearsal:
         """A peer is gone: NCCL says so at once (FAIL=1), or the stream never ends. TORCH_DIST_USE_NCCL2=0: as in torch 2.11."""
         os.environ.update({"STUB_ALONE": "1", "WORLD_SIZE": "2", "RANK": "0"})
         limit = datetime.timedelta(seconds=10)
+        world._refuse_shared = lambda: None  # type: ignore[assignment]  # there is nobody to ask
         world._join = lambda backend, timeout: dist.init_process_group(  # type: ignore[assignment]
             "nccl", store=dist.HashStore(), rank=0, world_size=2, timeout=limit
         )
@@ -192,7 +221,7 @@ class Rehearsal:
                 dist.all_reduce(one)
                 one.item()
         except BaseException as error:
-            return {"raised": type(error).__name__, "seconds": round(time.monotonic() - began), "text": str(error)[:200]}
+            return {"raised": type(error).__name__, "seconds": round(time.monotonic() - began), "text": str(error)}
         return {"raised": ""}
 
 

@@ -32,3 +32,16 @@ def test_a_run_of_two_processes_trains_over_nccl() -> None:
     run = rehearsed("train", processes=2)
     assert run["collectives"]["ncclAllReduce"] > 42
     assert run["illegal"] == {}
+
+
+def test_each_command_does_on_a_gpu_what_it_says() -> None:
+    said = rehearsed("commands")
+    assert said["illegal"] == {}
+    assert {"metrics.jsonl", "eval/metrics.json", "export/model.safetensors", "export/model.onnx"} <= set(said["files"])
+
+
+@pytest.mark.parametrize("new", ["1", "0"])  # torch 2.15's NCCL, and that of before
+def test_a_peer_that_nccl_has_lost_ends_in_one_message_with_what_to_type(new: str) -> None:
+    said = rehearsed("peer", FAIL="1", TORCH_DIST_USE_NCCL2=new)
+    assert said["raised"] == "LostContactError"
+    assert "the same command goes on from the last checkpoint" in said["text"]
