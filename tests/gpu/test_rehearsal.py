@@ -30,7 +30,7 @@ def test_the_page_on_gpus_has_the_table_of_what_is_pinned() -> None:
 
 def test_a_run_of_two_processes_trains_over_nccl() -> None:
     run = rehearsed("train", processes=2)
-    assert run["collectives"]["ncclAllReduce"] > 42
+    assert run["collectives"]["ncclAllReduce"] > 0 and run["graphs"] > 0  # graphs hold those of their steps
     assert run["illegal"] == {}
 
 
