@@ -86,6 +86,14 @@ class Checkpoint:
     facts: Facts
 
 
+def moved(found: Checkpoint, state: State) -> list[str]:
+    """What is said where another GPU, or a CPU, goes on than trained so far."""
+    here = gpu_of(state)
+    if found.facts.gpu in ("", here):
+        return []
+    return [f"trained so far on {found.facts.gpu}; {here or 'a CPU'} goes on, and rounds differently"]
+
+
 def is_finished(checkpoint: Checkpoint) -> bool:
     """Whether training ended with this checkpoint, and which one is the best is known."""
     folder = checkpoint.folder.parent

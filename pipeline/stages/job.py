@@ -59,8 +59,9 @@ class Job:
 
 def meet(settings: Config) -> AbstractContextManager[Accelerator]:
     """The processes of this launch, as training needs them."""
-    train, exact = settings.train, bool(settings.train.gradient_shards)
-    return world.world(settings.run, train.precision, train.accumulate == 1, exact)
+    return world.world(
+        settings.run, settings.train.precision, settings.train.accumulate == 1, settings.train.gradient_shards > 0
+    )
 
 
 def begin(settings: Config, accelerator: Accelerator, stack: ExitStack) -> Job:
@@ -178,8 +179,7 @@ def changes(found: checkpoints.Checkpoint, state: State, made_by: Program) -> It
         yield f"number of processes was {before}, goes on with {collectives.world_size()}"
     if found.facts.program not in (None, made_by):
         yield f"trained so far by {found.facts.program}, goes on by {made_by}"
-    if found.facts.gpu not in ("", checkpoints.gpu_of(state)):
-        yield f"trained so far on {found.facts.gpu}; {checkpoints.gpu_of(state) or 'a CPU'} goes on, and rounds differently"
+    yield from checkpoints.moved(found, state)
     if found.facts.cpu_lstm != state.lanes:
         yield f"recurrent layers go on {state.layers}, which rounds differently from what trained them so far"
 

@@ -25,7 +25,7 @@ from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import Store
-from pipeline.distributed import collectives, world
+from pipeline.distributed import collectives, meeting, world
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.run import checkpoints
 from pipeline.stages import assembly, job
@@ -208,7 +208,7 @@ class Rehearsal:
         os.environ.update({"STUB_ALONE": "1", "WORLD_SIZE": "2", "RANK": "0"})
         limit = datetime.timedelta(seconds=10)
         world._refuse_shared = lambda: None  # type: ignore[assignment]  # there is nobody to ask
-        world._join = lambda backend, timeout: dist.init_process_group(  # type: ignore[assignment]
+        meeting.join = lambda backend, run: dist.init_process_group(  # type: ignore[assignment]
             "nccl", store=dist.HashStore(), rank=0, world_size=2, timeout=limit
         )
         began = time.monotonic()
