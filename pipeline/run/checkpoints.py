@@ -6,6 +6,7 @@ and manifest.json with the sha256 of each. Nothing is pickled: reading a checkpo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -86,12 +87,13 @@ class Checkpoint:
     facts: Facts
 
 
-def moved(found: Checkpoint, state: State) -> list[str]:
-    """What is said where another GPU, or a CPU, goes on than trained so far."""
+def moved(found: Checkpoint, state: State) -> Iterator[str]:
+    """What is said where another GPU, or another kernel, goes on than trained so far."""
     here = gpu_of(state)
-    if found.facts.gpu in ("", here):
-        return []
-    return [f"trained so far on {found.facts.gpu}; {here or 'a CPU'} goes on, and rounds differently"]
+    if found.facts.gpu not in ("", here):
+        yield f"trained so far on {found.facts.gpu}; {here or 'a CPU'} goes on, and rounds differently"
+    if found.facts.cpu_lstm != state.lanes:
+        yield f"recurrent layers go on {state.layers}, which rounds differently from what trained them so far"
 
 
 def is_finished(checkpoint: Checkpoint) -> bool:

@@ -59,9 +59,8 @@ class Job:
 
 def meet(settings: Config) -> AbstractContextManager[Accelerator]:
     """The processes of this launch, as training needs them."""
-    return world.world(
-        settings.run, settings.train.precision, settings.train.accumulate == 1, settings.train.gradient_shards > 0
-    )
+    train, exact = settings.train, bool(settings.train.gradient_shards)
+    return world.world(settings.run, train.precision, train.accumulate == 1, exact)
 
 
 def begin(settings: Config, accelerator: Accelerator, stack: ExitStack) -> Job:
@@ -180,8 +179,6 @@ def changes(found: checkpoints.Checkpoint, state: State, made_by: Program) -> It
     if found.facts.program not in (None, made_by):
         yield f"trained so far by {found.facts.program}, goes on by {made_by}"
     yield from checkpoints.moved(found, state)
-    if found.facts.cpu_lstm != state.lanes:
-        yield f"recurrent layers go on {state.layers}, which rounds differently from what trained them so far"
 
 
 def pins(job: Job) -> bool:

@@ -205,7 +205,8 @@ class Rehearsal:
 
     def peer(self) -> dict[str, Any]:
         """A peer is gone: NCCL says so at once (FAIL=1), or the stream never ends. TORCH_DIST_USE_NCCL2=0: as in torch 2.11."""
-        os.environ.update({"STUB_ALONE": "1", "WORLD_SIZE": "2", "RANK": "0"})
+        named = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}  # as a launcher does
+        os.environ.update({"STUB_ALONE": "1"} | named)
         limit = datetime.timedelta(seconds=10)
         world._refuse_shared = lambda: None  # type: ignore[assignment]  # there is nobody to ask
         meeting.join = lambda backend, run: dist.init_process_group(  # type: ignore[assignment]
