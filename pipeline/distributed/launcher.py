@@ -96,7 +96,8 @@ def _status(codes: list[int]) -> int:
             "train.batch; the same command goes on from the last checkpoint",
             file=sys.stderr,
         )
-    return next((status for status in ORDER if status in codes), 1)
+    order = ORDER[:2] if killed else ORDER  # the others of a killed one were stopped by the launcher
+    return next((status for status in order if status in codes), 1)
 
 
 def _read(file: Path) -> dict[str, Any]:
