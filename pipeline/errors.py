@@ -110,9 +110,15 @@ class Printable:
 
     def write(self, text: str) -> int:
         """Write ``text``, and return its length."""
-        with written(self._stream):
-            self._stream.write(printable(text, self._keep))
+        if text != "":  # with which click tries what a stream takes, and hides the error of a full disk
+            with written(self._stream):
+                self._stream.write(printable(text, self._keep))
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write ``lines`` as they are, one after the other."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Pass on what waits to be written."""

@@ -148,7 +148,7 @@ def resume(folder: Path, state: State, prepared: Prepared) -> checkpoints.Checkp
         collectives.together(lambda: checkpoints.restore(found, state))
     if collectives.rank() == 0:
         for reason in skipped:
-            print(f"skipped {reason}")
+            print(f"warning: skipped {reason}")
     return found
 
 

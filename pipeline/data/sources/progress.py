@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from pipeline.errors import short
 
 APPEARS, TICK = 1.0, 0.25  # seconds before the line is seen, and between two drawings of it
 FULL = "{desc}: {percentage:.0f}%|{bar}| {n_fmt}/{total_fmt}{unit}, {remaining} left"
-T = TypeVar("T")
+T = TypeVar("T", bound=Sized)
 
 
 class Bar:
@@ -72,7 +72,7 @@ class Bar:
         """Hand on ``blocks``, and count the length of each once it was used."""
         for block in blocks:
             yield block
-            self.add(len(block))  # type: ignore[arg-type]
+            self.add(len(block))
 
     def clear(self) -> None:
         """Take the line away."""

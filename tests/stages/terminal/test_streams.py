@@ -176,6 +176,8 @@ def test_who_reads_may_leave_and_the_work_goes_on(work: Path) -> None:
     ("words", "to", "status", "says"),
     [
         ("--version", ">/dev/full", 2, "error: the standard output cannot be written: No space left on device"),
+        ("completion bash", ">/dev/full", 2, "error: the standard output cannot be written: No space left on device"),
+        ("--help", ">/dev/full", 2, "error: the standard output cannot be written: No space left on device"),
         ("check none.yaml --json", ">/dev/full", 2, "error: none.yaml: cannot be read"),
         ("--version", ">&-", 0, ""),
         ("check none.yaml --json", ">&-", 2, "error: none.yaml: cannot be read"),
