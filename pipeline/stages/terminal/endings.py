@@ -57,7 +57,7 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
         sys.exit(1)
     if status:  # a signal of the keyboard, which typer makes of it
         _say("interrupted")
-    sys.exit(status)
+    sys.exit(status or 0)
 
 
 def _say(message: str) -> None:
