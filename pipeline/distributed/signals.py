@@ -26,6 +26,11 @@ _inside = threading.Event()  # of what turns an exception into an exit status
 _trained = threading.Event()
 
 
+class Closed(Stopped):
+    """By a SIGTERM outside of the training. A launcher sends that too, to those that are left of a process that died, and
+    may be about to start all of them again."""
+
+
 def catch() -> None:
     """Have STOPPING end this process, and SIGUSR2 write the stacks of its threads. Call it before heavy imports."""
     for number in STOPPING:
@@ -75,7 +80,7 @@ def tell_launcher() -> None:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     if _inside.is_set() and not _imports(frame):
-        raise Stopped(_said(number))
+        raise (Closed if number == signal.SIGTERM else Stopped)(_said(number))
     _leave(number)
 
 

@@ -244,15 +244,15 @@ def test_orphans_are_recognised_by_their_new_parent_only_if_a_launcher_started_t
 
 @pytest.mark.slow
 def test_a_process_that_hangs_is_ended_and_all_have_left_their_stacks(folder: Path) -> None:
-    job = Job(*arguments("hangs", "run.timeout=10"), cwd=folder, processes=2, INJECTED_FAULT="hang@1:90")
+    job = Job(*arguments("stuck", "run.timeout=10"), cwd=folder, processes=2, INJECTED_FAULT="hang@1:90")
     statuses, output = job.wait()
     assert statuses == [1, 1] and "process 0 lost the others" in output, output
-    assert "process 1 on " in output and "its stacks are in hangs/stacks/1.txt" in output
-    assert "in _strike" in (folder / "hangs/stacks/1.txt").read_text()
-    waiting = (folder / "hangs/stacks/0.txt").read_text()
+    assert "process 1 on " in output and "its stacks are in stuck/stacks/1.txt" in output
+    assert "in _strike" in (folder / "stuck/stacks/1.txt").read_text()
+    waiting = (folder / "stuck/stacks/0.txt").read_text()
     assert "has taken no step for" in waiting and "in _strike" not in waiting
-    succeed(*arguments("hangs"), cwd=folder, processes=2)
-    assert_as_if_left_alone(folder, "hangs")
+    succeed(*arguments("stuck"), cwd=folder, processes=2)
+    assert_as_if_left_alone(folder, "stuck")
 
 
 @pytest.mark.slow

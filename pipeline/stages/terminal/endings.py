@@ -41,7 +41,8 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
     except (TrainingError, Stopped) as end:
         if isinstance(end, Stopped):
             signals.ignore()
-            signals.tell_launcher()
+            if not isinstance(end, signals.Closed):
+                signals.tell_launcher()
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
             _say(str(end))
         sys.exit(143 if isinstance(end, Stopped) else end.status)
