@@ -13,7 +13,7 @@ Each package imports only from those above it; the map of its modules stands in 
     run/          runs/NAME/ and what is said of it
     deploy/       checkpoint -> export -> predictions
     export        ``load`` under the name that the model cards of older exports import
-    plots/        every picture
+    report/       what people look at: pictures and pages
     stages/       prepare, tune, train, evaluate, export, predict: the only place where the parts meet
     __main__      command line -> stage
 """

@@ -68,7 +68,7 @@ def init(
     output: Annotated[Path | None, typer.Option(help="The configuration to write; without it, named after DATA.")] = None,
 ) -> None:
     """Look at a data file and write a configuration that trains on it."""
-    from pipeline.stages import init as stage
+    from pipeline.stages.advice import init as stage
 
     stage.init(data, test, output)
 
@@ -83,7 +83,7 @@ def check(
 ) -> None:
     """Dry run: parameters, steps and memory, and the keys that differ from their defaults."""
     settings = _loaded(config, overrides)
-    from pipeline.stages import check as stage
+    from pipeline.stages.advice import check as stage
 
     stage.check(settings, everything)
 
@@ -110,7 +110,7 @@ def tune(
 ) -> None:
     """Find the batch, the number of threads and the learning rate to train with; no run folder is touched."""
     settings = _loaded(config, overrides)
-    from pipeline.stages import tune as stage
+    from pipeline.stages.advice import tune as stage
 
     stage.tune(settings, str(config), budget)
 
@@ -221,8 +221,8 @@ def summary(
     run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """What a run gave, where it lies and what to type next."""
-    from pipeline.stages import summary as stage
     from pipeline.stages.job import run_folder
+    from pipeline.stages.views import summary as stage
 
     stage.summary(run_folder(run, config, overrides or ()))
 

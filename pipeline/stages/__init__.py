@@ -5,15 +5,13 @@ Each stage reads the folder that the one before it wrote, and nothing else:
     terminal/  what is typed, and the last line and the exit status
     assembly   what several stages put together: model, state, batches, the best weights of a run
     job        one attempt at a run: what it is made of, where it goes on
-    init       a file that nobody has described yet -> a configuration
-    check      the dry run
+    advice/    init, check, tune: what to do, before anything is trained
     prepare    raw data -> prepared/
-    tune       prepared/ -> tuning/NAME/
     train      prepared/ -> runs/NAME/
     evaluate   runs/NAME/ -> runs/NAME/eval/
     repeats    prepared/ -> runs/NAME/folds/ or runs/NAME/seed-1/ ...: folds and seeds
     export     runs/NAME/ -> runs/NAME/export/
     predict    runs/NAME/export/ and a file of the user's -> predictions
-    summary    runs/NAME/ -> what it gave, what to type next
+    views/     summary: what was trained, shown
     fit        train, evaluate and export from Python: ``from pipeline import fit``
 """

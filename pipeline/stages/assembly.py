@@ -22,8 +22,8 @@ from pipeline.data.prepared import Part, Prepared, open_prepared
 from pipeline.data.store import Store
 from pipeline.errors import RunError, UserError
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.plots.data import image_grid
-from pipeline.plots.series import CHANNELS, series_grid
+from pipeline.report.plots.data import image_grid
+from pipeline.report.plots.series import CHANNELS, series_grid
 from pipeline.run import advice, checkpoints
 from pipeline.run.checkpoints import Checkpoint
 from pipeline.training import optim

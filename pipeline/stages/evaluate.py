@@ -20,9 +20,9 @@ from pipeline.data.sources import progress
 from pipeline.data.store import Store
 from pipeline.distributed import collectives, world
 from pipeline.errors import DataError, RunError, short
-from pipeline.plots import canvas
-from pipeline.plots.evaluation import confusion, reliability
-from pipeline.plots.training import curves
+from pipeline.report.plots import canvas
+from pipeline.report.plots.evaluation import confusion, reliability
+from pipeline.report.plots.training import curves
 from pipeline.run import advice, record, trackers
 from pipeline.run.folder import settings_of, writer
 from pipeline.stages.assembly import best_of, draw_examples

@@ -8,8 +8,8 @@ from pipeline import files
 from pipeline.config import Config
 from pipeline.data.preparation import folder, report
 from pipeline.errors import short
-from pipeline.plots import canvas
-from pipeline.plots.data import data_report
+from pipeline.report.plots import canvas
+from pipeline.report.plots.data import data_report
 from pipeline.run import advice
 from pipeline.stages.assembly import draw_examples, steps_text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from pipeline.plots import canvas
+from pipeline.report.plots import canvas
 from tests.benchmarks.contenders import BARE, DDP
 from tests.benchmarks.results import Accuracy, Entry, Race, Results
 

@@ -127,7 +127,7 @@ def resume(size: int) -> None:
 
 def draw_curves(size: int) -> None:
     """curves.png of a run of so many records."""
-    from pipeline.plots.training import curves
+    from pipeline.report.plots.training import curves
     from pipeline.run import record
 
     curves(Path("curves.png"), record.each(Path("metrics.jsonl")), size)

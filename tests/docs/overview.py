@@ -15,7 +15,7 @@ import torch
 
 from pipeline.data.augment import places
 from pipeline.data.store import Store
-from pipeline.plots import canvas
+from pipeline.report.plots import canvas
 from pipeline.run.folder import settings_of
 from pipeline.stages.assembly import best_of
 

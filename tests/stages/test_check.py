@@ -10,7 +10,8 @@ import torch
 
 from pipeline import config
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.stages import check, prepare
+from pipeline.stages import prepare
+from pipeline.stages.advice import check
 from pipeline.tuning import memory
 from tests.support.launching import ROOT
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline import config
 from pipeline.errors import DataError
-from pipeline.stages import init
+from pipeline.stages.advice import init
 from tests.data.inspection.test_roles import long_table
 from tests.support.launching import run, succeed
 

@@ -22,7 +22,7 @@ from pipeline.data.prepared import Part
 from pipeline.data.sources import checksums
 from pipeline.data.store import Store
 from pipeline.errors import UserError
-from pipeline.stages import tune
+from pipeline.stages.advice import tune
 from pipeline.training import loop
 from pipeline.training.state import State
 from pipeline.tuning import batch_search, measure, memory, range_test

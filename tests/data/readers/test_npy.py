@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.stages.init import init
+from pipeline.stages.advice.init import init
 from tests.support.series_files import only
 
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline import config, load
 from pipeline.data.inspection import roles
 from pipeline.errors import ConfigError, DataError
-from pipeline.stages.init import init
+from pipeline.stages.advice.init import init
 from tests.support.launching import succeed
 from tests.support.predicting import export_untrained, rows_of
 from tests.support.series_files import only

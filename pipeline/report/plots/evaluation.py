@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import short
-from pipeline.plots.canvas import (
+from pipeline.report.plots.canvas import (
     BLUE,
     GREY,
     MOST_COUNTED,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import short
-from pipeline.plots.canvas import BLUE, GREEN, ORANGE, Array, few_ticks, new_figure, save
+from pipeline.report.plots.canvas import BLUE, GREEN, ORANGE, Array, few_ticks, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from pipeline.plots.data import data_report, image_grid
-from pipeline.plots.evaluation import confusion, reliability
-from pipeline.plots.series import series_grid
-from pipeline.plots.training import curves, rate_range
+from pipeline.report.plots.data import data_report, image_grid
+from pipeline.report.plots.evaluation import confusion, reliability
+from pipeline.report.plots.series import series_grid
+from pipeline.report.plots.training import curves, rate_range
 
 Drawn = list[Figure]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.plots.drawing import Drawn
+from tests.report.plots.drawing import Drawn
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.plots import canvas
-from tests.plots.drawing import PICTURES, Drawn, texts
+from pipeline.report.plots import canvas
+from tests.report.plots.drawing import PICTURES, Drawn, texts
 
 HOSTILE = ["$#1", "$\\a$", "$0-$9", "price_$_a_$", "a\\frac{", "back\x1b[2Jslash", "broken\udcff", "日本", "a%b{c}_^#", "$$"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.plots.data import BINS, data_report
-from tests.plots.drawing import Drawn, texts
+from pipeline.report.plots.data import BINS, data_report
+from tests.report.plots.drawing import Drawn, texts
 
 
 def report(path: Path, counts: dict[str, int], lengths: list[Any], channels: list[dict[str, Any]] | None = None) -> None:

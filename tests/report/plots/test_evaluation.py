@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.image import AxesImage
 
-from pipeline.plots.evaluation import FREQUENT, MOST_CELLS, confusion, reliability
-from tests.plots.drawing import Drawn, cells, texts
+from pipeline.report.plots.evaluation import FREQUENT, MOST_CELLS, confusion, reliability
+from tests.report.plots.drawing import Drawn, cells, texts
 
 CELLS = np.array([[0, 0, 8], [0, 2, 4], [1, 1, 5], [2, 1, 3]])
 

@@ -21,8 +21,8 @@ from pipeline.data.sources import progress
 from pipeline.data.store import Store
 from pipeline.distributed import world
 from pipeline.errors import UserError
-from pipeline.plots import canvas
-from pipeline.plots.training import rate_range
+from pipeline.report.plots import canvas
+from pipeline.report.plots.training import rate_range
 from pipeline.stages.assembly import make_batches, make_state
 from pipeline.training import loop
 from pipeline.tuning import memory

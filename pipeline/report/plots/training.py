@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.plots.canvas import BLUE, GREEN, GREY, ORANGE, Array, new_figure, save
+from pipeline.report.plots.canvas import BLUE, GREEN, GREY, ORANGE, Array, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

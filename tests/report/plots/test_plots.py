@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import UserError
-from pipeline.plots.data import image_grid
-from pipeline.plots.evaluation import confusion
-from pipeline.plots.training import POINTS, Line, _running_mean, curves
-from tests.plots.drawing import PICTURES, Drawn, cells, draw_confusion, texts
+from pipeline.report.plots.data import image_grid
+from pipeline.report.plots.evaluation import confusion
+from pipeline.report.plots.training import POINTS, Line, _running_mean, curves
+from tests.report.plots.drawing import PICTURES, Drawn, cells, draw_confusion, texts
 
 DPI = 105
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.plots.training import FEW, curves
-from tests.plots.drawing import Drawn, records, texts
+from pipeline.report.plots.training import FEW, curves
+from tests.report.plots.drawing import Drawn, records, texts
 
 
 def test_the_step_that_was_evaluated_is_marked_in_every_panel(tmp_path: Path, drawn: Drawn) -> None:

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pipeline import config
-from pipeline.plots.series import CHANNELS, POINTS, thinned
+from pipeline.report.plots.series import CHANNELS, POINTS, thinned
 from pipeline.stages import prepare
-from tests.plots.drawing import Drawn, draw_series, texts
+from tests.report.plots.drawing import Drawn, draw_series, texts
 
 Own = Callable[..., Figure]
 

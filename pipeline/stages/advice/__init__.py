@@ -1,0 +1,8 @@
+"""The commands that look at data, configuration and machine before anything is trained, and say what to do.
+
+In the order of their imports:
+
+    init   a file that nobody has described yet -> a configuration
+    check  the dry run
+    tune   prepared/ -> tuning/NAME/
+"""
