@@ -46,7 +46,7 @@ ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep prepare tune train eval evaluate export all seeds summary test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check prep prepare tune train eval evaluate export all seeds summary runs test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -142,6 +142,9 @@ lock: setup ## write the lock files anew from pyproject.toml; ARGS="--upgrade-pa
 
 summary: setup ## what RUN gave, where it lies, what to type next
 	@$(SUMMARY)
+
+runs: setup ## list the runs in runs/: state, metrics, what differs, time, size
+	@$(PIPELINE) runs $(ARGS)
 
 bench: setup ## time the training loop against a bare one
 	@$(BIN)/python -m tests.benchmarks.quick

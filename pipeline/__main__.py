@@ -29,6 +29,7 @@ from pipeline.stages.terminal.options import (
     RunFolder,
     Version,
 )
+from pipeline.stages.views import commands as views
 
 if TYPE_CHECKING:
     from pipeline.config import Config
@@ -227,6 +228,7 @@ def summary(
     stage.summary(run_folder(run, config, overrides or ()))
 
 
+views.add(app)
 helpful.add(app)
 
 

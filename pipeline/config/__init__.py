@@ -25,6 +25,7 @@ from pipeline.config.loading import changed as changed
 from pipeline.config.loading import differences as differences
 from pipeline.config.loading import dump as dump
 from pipeline.config.loading import load as load
+from pipeline.config.loading import load_dumped as load_dumped
 from pipeline.config.loading import make as make
 from pipeline.config.loading import reference as reference
 from pipeline.config.meanings import Meaning as Meaning

@@ -8,6 +8,7 @@ them, and they are what a hostile file is made of.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ _RESOLVERS = [
     ("float", re.compile(r"^[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"), "-+.0123456789"),
     ("float", re.compile(r"^[-+]?\.inf$|^\.nan$"), "-+."),
 ]
+
+
+_PIECES = re.compile(r"(?m)^(?=  \w+:|\w+:$)")  # where a section begins, or a key in it
 
 
 class _Loader(yaml.SafeLoader):
@@ -114,6 +118,35 @@ def read(path: Path) -> tuple[Any, dict[Key, int]]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     return parse(text, str(path))
+
+
+def read_dumped(path: Path) -> dict[str, dict[str, Any]]:
+    """Sections of keys in a file that ``dump`` wrote. What another file had too is not parsed again: most of a thousand
+    configurations is the same.
+
+    Raises OSError, and ValueError for any other file; ``read`` says what is wrong with it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    section: dict[str, Any] = {}
+    first, *pieces = _PIECES.split(path.read_text(encoding="utf-8"))
+    if first or not pieces:
+        raise ValueError("not written by dump")
+    for piece in pieces:
+        values = _dumped(piece)
+        inner = piece.startswith(" ")
+        into: dict[str, Any] = section if inner else found
+        if (inner and not found) or not isinstance(values, dict) or len(values) != 1 or into.keys() & values:
+            raise ValueError("not written by dump")
+        ((key, value),) = values.items()
+        if not inner:
+            value = section = {} if value is None else {"": value}  # which no section is
+        into[key] = value
+    return found
+
+
+@lru_cache(10_000)
+def _dumped(text: str) -> Any:
+    return parse(text, "")[0]
 
 
 def dump(value: Any) -> str:

@@ -47,12 +47,12 @@ class Holder(BaseModel):
     def here(cls) -> Self:
         """This process."""
         named = next((f"{name} {os.environ[name]}" for name in JOBS if os.environ.get(name)), "")
-        return cls(host=socket.gethostname(), boot=_boot(), process=os.getpid(), began=_began(os.getpid()), job=named)
+        return cls(host=socket.gethostname(), boot=boot(), process=os.getpid(), began=_began(os.getpid()), job=named)
 
     @property
     def is_dead(self) -> bool:
         """Whether it is known to have ended: it was a process of this host."""
-        here = (self.host, self.boot) == (socket.gethostname(), _boot())
+        here = (self.host, self.boot) == (socket.gethostname(), boot())
         return here and bool(self.process) and _began(self.process) != self.began
 
     def __str__(self) -> str:
@@ -100,6 +100,12 @@ def held(path: Path, wait: bool = False) -> Iterator[None]:
                     _write(file.fileno(), b"")
 
 
+def holder(path: Path) -> Holder | None:
+    """Who says to hold the lock at ``path``, dead or alive; None if nobody does. The lock is not touched."""
+    found = (_read(place) for place in (path, _stand_in(path)))
+    return next((one for one in found if one.process), None)
+
+
 def _stand_in(path: Path) -> Path:
     """The file that stands for a lock where there are none."""
     return path.with_name(f"{path.name}.json")
@@ -144,7 +150,8 @@ def _write(descriptor: int, content: bytes) -> None:
     os.write(descriptor, content)  # it was opened for appending
 
 
-def _boot() -> str:
+def boot() -> str:
+    """The start of this host's kernel, by the name that it gave it; empty where it has none."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""

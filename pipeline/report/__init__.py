@@ -2,5 +2,6 @@
 
 In the order of their imports:
 
-    plots/  every picture
+    plots/    every picture
+    listing/  what runs there are, and what each says of itself
 """

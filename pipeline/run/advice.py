@@ -14,7 +14,7 @@ TARGETS = {"prepare": "prep", "evaluate": "eval"}  # of make, where they are cal
 def configured(verb: str, file: str, overrides: Sequence[str] = ()) -> str:
     """The command that does ``verb`` with a configuration file and its overrides."""
     if not by_make():
-        return shlex.join([*_program(), verb, "--config", file, *overrides])
+        return shlex.join([*program(), verb, "--config", file, *overrides])
     words = [override for override in overrides if not override.startswith("run.dir=")]
     folders = [override.partition("=")[2] for override in overrides if override.startswith("run.dir=")]
     arguments = [*(f"RUN={folder}" for folder in folders[-1:]), *([f"ARGS={shlex.join(words)}"] if words else [])]
@@ -25,7 +25,7 @@ def of_run(verb: str, folder: Path) -> str:
     """The command that does ``verb`` with a run folder."""
     if by_make():
         return shlex.join(["make", TARGETS.get(verb, verb), f"RUN={folder}"])
-    return shlex.join([*_program(), verb, "--run", str(folder)])
+    return shlex.join([*program(), verb, "--run", str(folder)])
 
 
 def by_make() -> bool:
@@ -38,7 +38,7 @@ def _launch() -> list[str]:
     return [word for word in os.environ.get("MAKEFLAGS", "").split() if word.startswith(("LAUNCH=", "PROCESSES="))]
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
     """How this program was called: by its own name, or as a module of an interpreter, or else in a program of the user's."""
     name = Path(sys.argv[0]).name
     if Path(name).stem == "sequence-pipeline":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline import config
 from pipeline.config import strict_yaml
 from pipeline.errors import ConfigError
 
@@ -200,3 +201,36 @@ def test_a_key_that_looks_like_something_else_stays_text() -> None:
 def test_a_value_that_stands_twice_is_written_twice() -> None:
     shared = [1, 2]
     assert value(strict_yaml.dump({"a": shared, "b": shared})) == {"a": [1, 2], "b": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:\n  b: " + "[" * 100_000,
+        "a:\n  b: &x 1\n  c: *x\n",
+        "a:\n  b: !!python/name:os.system\n",
+        "a:\n  b: 1\n  b: 2\n",
+        "a:\n  b: 'x\n  c: y'\n",
+        "  b: 1\n",
+        "a:\n  b: 1\n   c: 2\n",
+    ],
+)
+def test_what_was_not_dumped_is_left_to_the_reader_that_says_what_is_wrong(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ValueError):
+        strict_yaml.read_dumped(tmp_path / "a.yaml")
+
+
+def test_what_was_dumped_is_read_back_piece_by_piece_too(tmp_path: Path) -> None:
+    words = {"e": "word " * 60, "f": "a: b", "g": "line\nkey: other\n  b: 1", "h": "", "i": "\x85x", "j": ["no", "x: y", "1e3"]}
+    value = {"a": {"b": 1e-3, "c": [], "d": ["x", "no"]} | words, "k": {"b": True, "l": None, "m": "010", "n": -0.5}}
+    (tmp_path / "a.yaml").write_text(strict_yaml.dump(value), encoding="utf-8")
+    assert strict_yaml.read_dumped(tmp_path / "a.yaml") == value
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=lambda file: file.name)
+def test_a_dumped_configuration_is_loaded_piece_by_piece(tmp_path: Path, file: Path) -> None:
+    loaded = config.load(file, ["track.tags=[x, 'y: z', \"a'b\"]", f"run.dir={tmp_path}"])
+    (tmp_path / "config.yaml").write_text(config.dump(loaded))
+    assert config.load_dumped(tmp_path / "config.yaml") == loaded
+    assert set(strict_yaml.read_dumped(tmp_path / "config.yaml")) == set(config.Config.model_fields)

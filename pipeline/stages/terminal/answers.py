@@ -103,13 +103,56 @@ class Summary(Answer):
     model: str = _key("the folder of the export")
 
 
-ANSWERS: dict[str, type[Answer]] = {"check": Checked, "evaluate": Evaluated, "predict": Predicted, "summary": Summary}
+class ListedRun(Answer):
+    """A run in the answer of ``runs``."""
+
+    run: str = _key("the run folder")
+    within: str | None = _key("the run that it is a fold, a seed or a trial of; else null")
+    state: str = _key("`running`, `done`, `stopped`, `failed`, `new` (nothing trained) or `damaged`")
+    why: str = _key("the reason of the state, if there is one")
+    step: int = _key("optimiser steps so far")
+    steps: int | None = _key("optimiser steps of the whole training; null while not known")
+    monitor: str = _key("the validation metric by which its best checkpoint is chosen")
+    best: float | None = _key("the best value of it; null without a valid split")
+    best_step: int | None = _key("the step of that")
+    test_accuracy: float | None = _key("accuracy on the test split, over seeds the mean; null if not evaluated")
+    differs: dict[str, Any] = _key("the keys that are not the same in all runs of its data, each with its value here")
+    seconds: float = _key("of training, over all attempts, as recorded")
+    bytes: int = _key("on the disk, with all that is in it")
+    changed: str = _key("when its newest file changed")
+    keep: bool | None = _key("with `--prune`: false if it may be deleted")
+    keep_why: str | None = _key("with `--prune`: the reason")
+
+
+class Other(Answer):
+    """Something in the answer of ``runs`` that is no run."""
+
+    folder: str
+    problem: str
+
+
+class Listed(Answer):
+    """The answer of ``runs``."""
+
+    folder: str = _key("the folder that was looked at")
+    runs: list[ListedRun] = _key("the runs, as sorted; each of those within another one follows it")
+    others: list[Other] = _key("what is no run: `folder` and `problem`")
+
+
+ANSWERS: dict[str, type[Answer]] = {
+    "check": Checked,
+    "evaluate": Evaluated,
+    "predict": Predicted,
+    "summary": Summary,
+    "runs": Listed,
+}
 
 
 def reference() -> str:
     """The keys of each answer as Markdown. docs/commands.md holds it, and a test compares."""
     tables = []
-    for title, answer in ({f"{name} --json": answer for name, answer in ANSWERS.items()} | {"work": Work}).items():
+    parts: dict[str, type[Answer]] = {"work": Work, "runs": ListedRun}
+    for title, answer in ({f"{name} --json": answer for name, answer in ANSWERS.items()} | parts).items():
         rows = [f"| {key} | {field.description} |" for key, field in answer.model_fields.items()]
         tables.append("\n".join([f"`{title}`:", "", "| key | what |", "|---|---|", *rows]))
     return "\n\n".join(tables)

@@ -39,7 +39,7 @@ class Command(TyperCommand):
         options = self.options()
         if "--json" in args and "--json" not in options:
             raise UserError(
-                f"{ctx.info_name} has no --json; check, evaluate, predict and summary have; "
+                f"{ctx.info_name} has no --json; check, evaluate, predict, summary and runs have; "
                 "the numbers of a training are in runs/NAME/metrics.jsonl"
             )
         return super().parse_args(ctx, self.understood(str(ctx.info_name), args, options))

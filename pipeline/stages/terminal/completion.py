@@ -125,7 +125,7 @@ def _values(option: str, begun: str) -> Found:
     if option == "--config":
         yield from ((str(path), "") for folder in ("configs", ".") for path in sorted(Path(folder).glob("[!.]*.yaml")))
         yield from ((str(path), "") for path in sorted(Path(begun).parent.glob("*.yaml")) if "/" in begun)
-    elif option in ("--run", "--model"):
+    elif option in ("--run", "--model", "--delete"):
         folders = sorted(path.parent for path in Path("runs").glob("*/config.yaml"))
         yield from ((str(folder / "export") if option == "--model" else str(folder), "") for folder in folders)
     elif option == "--split":

@@ -1,6 +1,8 @@
-"""The commands that show what was trained, and change nothing of it.
+"""The commands that show what was trained.
 
 In the order of their imports:
 
-    summary  runs/NAME/ -> what it gave, what to type next
+    summary   runs/NAME/ -> what it gave, what to type next
+    runs      runs/ -> what runs there are, what may be deleted
+    commands  these commands as they are typed
 """

@@ -45,6 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("evaluate r", ["runs/first"]),
         ("evaluate runs/first --split v", ["valid"]),
         ("predict --model r", ["runs/first/export"]),
+        ("runs --delete r", ["runs/first"]),
         ("predict new", []),
         ("keys optim.l", ["optim.lr"]),
         ("completion f", ["fish"]),

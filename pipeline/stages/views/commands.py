@@ -1,0 +1,42 @@
+"""The commands that show several runs, or one example, as they are typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline.stages.terminal.commands import Command
+from pipeline.stages.terminal.options import AsJson, Quiet
+
+Runs = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the runs.")]
+Sort = Annotated[
+    Literal["changed", "valid", "test", "name", "time", "size"], typer.Option(help="What comes first: changed, valid, ...")
+]
+
+
+def add(app: typer.Typer) -> None:
+    """Give ``app`` these commands."""
+    app.command("runs", cls=Command, epilog="Example: runs --sort test")(list_runs)
+
+
+def list_runs(
+    folder: Runs = Path("runs"),
+    sort: Sort = "changed",
+    everything: Annotated[bool, typer.Option("--all", help="Folds, seeds and trials too.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Propose what to delete, and delete nothing.")] = False,
+    delete: Annotated[list[Path] | None, typer.Option(metavar="RUN", help="A run to delete; may be given again.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Really delete what --delete names.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """List runs: state, metrics, what differs, time, size. Or delete some."""
+    from pipeline.stages.views import runs
+
+    if delete:
+        runs.delete(delete, yes)
+    elif prune:
+        runs.prune(folder)
+    else:
+        runs.runs(folder, sort, everything)
