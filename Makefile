@@ -28,6 +28,9 @@ QUICK := tests/test_architecture.py tests/test_configs.py tests/config tests/dat
 	tests/model/test_classifier.py::test_logits_of_a_series_are_those_it_has_alone_whatever_stands_in_its_padding_and_beside_it
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes --no-annotate --custom-compile-command "make lock" $(ARGS)
 # run.dir comes before ARGS, where the user may set another one together with RUN
+# The doctor examines all GPUs by itself; with LAUNCH or PROCESSES, the processes that they start examine each other.
+GIVEN = $(filter command environment,$(origin $(1)))
+EXAMINE = $(PIPELINE) doctor $(if $(call GIVEN,CONFIG),--config $(CONFIG)) $(ARGS) $(if $(call GIVEN,LAUNCH)$(call GIVEN,PROCESSES),$(STARTED))
 SETTINGS = --config $(CONFIG) $(if $(RUN),run.dir=$(RUN)) $(ARGS)
 OF_RUN = $(if $(RUN),--run $(or $(lastword $(patsubst run.dir=%,%,$(filter run.dir=%,$(ARGS)))),$(RUN)),$(SETTINGS))
 # What a target runs, and "all" one after the other: the first that fails is the last, with its own exit status.
@@ -46,7 +49,7 @@ ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check prep prepare tune train eval evaluate export all seeds summary runs test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check doctor prep prepare tune train eval evaluate export all seeds summary runs test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -65,6 +68,9 @@ init: setup ## write a configuration for the file or folder DATA  (TEST, OUTPUT)
 
 check: setup ## dry run: parameters, steps, memory, changed keys
 	@$(PIPELINE) check $(SETTINGS)
+
+doctor: setup ## what this machine can do, and whether all promises hold on it  (LAUNCH, PROCESSES)
+	@$(EXAMINE)
 
 prep: setup ## prepare the data of CONFIG
 	@$(PREPARE)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.stages.advice import commands as advice
 from pipeline.stages.terminal import helpful, streams
-from pipeline.stages.terminal.commands import Command, Configured, OfExport, OfRun, Program
+from pipeline.stages.terminal.commands import Configured, OfExport, OfRun, Program, loaded
 from pipeline.stages.terminal.endings import ended
 from pipeline.stages.terminal.options import (
     AsJson,
@@ -44,13 +45,6 @@ app = typer.Typer(
 )
 
 
-def _loaded(file: Path, overrides: list[str] | None) -> Config:
-    """The configuration: a mistake in it is said before anything slow is imported, and before any process is started."""
-    from pipeline import config
-
-    return config.load(file, overrides or ())
-
-
 def _usual(settings: Config) -> int:
     from pipeline.stages.job import usual_processes
 
@@ -62,31 +56,7 @@ def root(version: Version = False) -> None:
     """Train recurrent classifiers on sequences: prepare, train, evaluate, export, predict."""
 
 
-@app.command(cls=Command, epilog="Example: init wards.csv --output wards.yaml")
-def init(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of series, or a folder of images by class.")],
-    test: Annotated[Path | None, typer.Option(help="The file, or folder, of the test split.")] = None,
-    output: Annotated[Path | None, typer.Option(help="The configuration to write; without it, named after DATA.")] = None,
-) -> None:
-    """Look at a data file and write a configuration that trains on it."""
-    from pipeline.stages.advice import init as stage
-
-    stage.init(data, test, output)
-
-
-@app.command(cls=Configured, epilog="Example: check configs/digits.yaml model.hidden=128")
-def check(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    everything: Annotated[bool, typer.Option("--all", help="All keys, also those that have their defaults.")] = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Dry run: parameters, steps and memory, and the keys that differ from their defaults."""
-    settings = _loaded(config, overrides)
-    from pipeline.stages.advice import check as stage
-
-    stage.check(settings, everything)
+advice.add(app)
 
 
 @app.command(cls=Configured, epilog="Example: prepare configs/digits.yaml data.validation=0.2")
@@ -97,23 +67,10 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Verify the raw data, split it and write the prepared folder."""
-    settings = _loaded(config, overrides)
+    settings = loaded(config, overrides)
     from pipeline.stages import prepare as stage
 
     stage.prepare(settings, str(config), overrides or (), verify)
-
-
-@app.command(cls=Configured, epilog="Example: tune configs/digits.yaml --budget 120")
-def tune(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    budget: Annotated[float, typer.Option(help="Seconds that the measurements may take, about.", min=1)] = 60,
-) -> None:
-    """Find the batch, the number of threads and the learning rate to train with; no run folder is touched."""
-    settings = _loaded(config, overrides)
-    from pipeline.stages.advice import tune as stage
-
-    stage.tune(settings, str(config), budget)
 
 
 @app.command(cls=Configured, epilog="Example: train configs/digits.yaml optim.lr=0.005")
@@ -125,7 +82,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train, or resume the run folder if there is one."""
-    settings = _loaded(config, overrides)
+    settings = loaded(config, overrides)
     from pipeline.distributed import launcher
 
     if number := launcher.number(launch, processes, partial(_usual, settings)):
@@ -151,7 +108,7 @@ def seeds(
     quiet: Quiet = False,
 ) -> None:
     """Train and evaluate with several seeds, or go on with it: mean and standard deviation."""
-    settings = _loaded(config, overrides)
+    settings = loaded(config, overrides)
     from pipeline.distributed import launcher
 
     if number := launcher.number(launch, processes, partial(_usual, settings)):

@@ -30,6 +30,8 @@ from pipeline.model.classifier import RecurrentClassifier
 from pipeline.run import checkpoints
 from pipeline.stages import assembly, job
 from pipeline.stages import train as stage
+from pipeline.stages.advice.examination import worker
+from pipeline.stages.advice.examination.results import Place
 from pipeline.training import evaluation, loop
 from pipeline.training.graphs.graphed_step import GraphedStep
 from pipeline.training.state import State
@@ -124,6 +126,14 @@ class Rehearsal:
                 assert not ended.code, f"{arguments[0]}: exit status {ended.code}"
         found = sorted(str(path.relative_to(run)) for path in Path(run).rglob("*") if path.is_file())
         return {"illegal": dict(self.counting.illegal), "files": found}
+
+    def doctor(self) -> dict[str, Any]:
+        """The checks of ``doctor``, in this process: how each ended, and what it said."""
+        which = "alone" if WORLD == 1 else "launched"
+        names = [check.name for check in worker.SETS[which]]
+        found = list(worker.answers(which, names, Place(self.folder), lambda name: None))
+        answer = {one.name: {"status": one.status, "said": one.said, "values": one.values} for one in found}
+        return {"checks": answer, "illegal": dict(self.counting.illegal)}
 
     def words(self) -> dict[str, Any]:
         """What two processes say to each other before they train."""

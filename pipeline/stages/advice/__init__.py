@@ -5,4 +5,7 @@ In the order of their imports:
     init   a file that nobody has described yet -> a configuration
     check  the dry run
     tune   prepared/ -> tuning/NAME/
+    examination/  the checks of the doctor
+    doctor        what this machine can do, and which promises hold on it
+    commands      all of them, as they are typed
 """

@@ -139,8 +139,33 @@ class Listed(Answer):
     others: list[Other] = _key("what is no run: `folder` and `problem`")
 
 
+class Examination(Answer):
+    """One check of ``doctor``."""
+
+    name: str = _key("what programs know it by")
+    kind: str = _key("`fact`, `promise` or `speed`")
+    title: str = _key("its name in the table")
+    status: str = _key("`pass`, `fail` or `not here` of a promise; `told`, `not here` or `error` of others")
+    said: str = _key("what was found, as a sentence")
+    do: str = _key("what to do about it; empty: nothing")
+    seconds: float = _key("what it took")
+    values: dict[str, Any] = _key("what was found, as numbers and words")
+    warnings: list[str] = _key("what is strange, with the name of the host")
+
+
+class Examined(Answer):
+    """The answer of ``doctor``."""
+
+    version: str = _key("the version of this program")
+    time: str = _key("when it was made, UTC")
+    seconds: float = _key("what all of it took")
+    failed: list[str] = _key("the names of the promises that do not hold")
+    checks: list[Examination] = _key("each check, with `name`, `status`, `said`, `do`, `values` and so on")
+
+
 ANSWERS: dict[str, type[Answer]] = {
     "check": Checked,
+    "doctor": Examined,
     "evaluate": Evaluated,
     "predict": Predicted,
     "summary": Summary,
@@ -151,7 +176,7 @@ ANSWERS: dict[str, type[Answer]] = {
 def reference() -> str:
     """The keys of each answer as Markdown. docs/commands.md holds it, and a test compares."""
     tables = []
-    parts: dict[str, type[Answer]] = {"work": Work, "runs": ListedRun}
+    parts: dict[str, type[Answer]] = {"work": Work, "checks": Examination, "runs": ListedRun}
     for title, answer in ({f"{name} --json": answer for name, answer in ANSWERS.items()} | parts).items():
         rows = [f"| {key} | {field.description} |" for key, field in answer.model_fields.items()]
         tables.append("\n".join([f"`{title}`:", "", "| key | what |", "|---|---|", *rows]))

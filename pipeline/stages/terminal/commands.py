@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
+if TYPE_CHECKING:
+    from pipeline.config import Config
+
 TARGETS = {"prep": "prepare", "eval": "evaluate"}  # of make, which are commands under another name
+
+
+def loaded(file: Path, overrides: list[str] | None) -> Config:
+    """The configuration: a mistake in it is said before anything slow is imported, and before any process is started."""
+    from pipeline import config
+
+    return config.load(file, overrides or ())
 
 
 class Program(TyperGroup):
@@ -39,7 +50,7 @@ class Command(TyperCommand):
         options = self.options()
         if "--json" in args and "--json" not in options:
             raise UserError(
-                f"{ctx.info_name} has no --json; check, evaluate, predict, summary and runs have; "
+                f"{ctx.info_name} has no --json; check, doctor, evaluate, predict, summary and runs have; "
                 "the numbers of a training are in runs/NAME/metrics.jsonl"
             )
         return super().parse_args(ctx, self.understood(str(ctx.info_name), args, options))
@@ -71,6 +82,21 @@ class Configured(Command):
         from pipeline.stages.terminal import typed
 
         return typed.configured(name, words, options)
+
+
+class OfMachine(Command):
+    """A command that may take a configuration."""
+
+    def understood(self, name: str, words: list[str], options: dict[str, bool]) -> list[str]:
+        """As of a command that takes one, if there is one."""
+        from pipeline.errors import UserError, quoted
+        from pipeline.stages.terminal import typed
+
+        if any(word.partition("=")[0] == "--config" or ("=" not in word and word.endswith(typed.YAML)) for word in words):
+            return typed.configured(name, words, options)
+        if keys := [word for word in words if "=" in word and not word.startswith("-")]:
+            raise UserError(f"{quoted(keys[0])}: {name} takes keys after a configuration; type: {name} --config FILE {keys[0]}")
+        return words
 
 
 class OfRun(Command):

@@ -23,6 +23,10 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="section.key=valu
 RunFolder = Annotated[Path | None, typer.Option("--run", help="The run folder, such as runs/digits.")]
 OfConfig = Annotated[Path | None, typer.Option("--config", help="Instead of --run: the configuration of the run.")]
 
+OptionalConfig = Annotated[
+    Path | None, typer.Option("--config", help="A configuration, whose data and run folder are looked at.")
+]
+
 Processes = Annotated[int | None, typer.Option(help="Processes to start here; if not given, what is fastest on CPUs.", min=1)]
 LaunchFile = Annotated[Path | None, typer.Option("--launch", help="A launch file of Accelerate's, such as launch/cpu.yaml.")]
 

@@ -1,0 +1,77 @@
+"""The commands of this room."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.stages.terminal.commands import Command, Configured, OfMachine, loaded
+from pipeline.stages.terminal.options import AsJson, ConfigFile, LaunchFile, OptionalConfig, Overrides, Processes, Quiet
+
+
+def add(app: typer.Typer) -> None:
+    """Give ``app`` these commands."""
+    app.command(cls=Command, epilog="Example: init wards.csv --output wards.yaml")(init)
+    app.command(cls=Configured, epilog="Example: check configs/digits.yaml model.hidden=128")(check)
+    app.command(cls=Configured, epilog="Example: tune configs/digits.yaml --budget 120")(tune)
+    app.command(cls=OfMachine, epilog="Example: doctor --json > machine.json")(doctor)
+
+
+def init(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of series, or a folder of images by class.")],
+    test: Annotated[Path | None, typer.Option(help="The file, or folder, of the test split.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The configuration to write; without it, named after DATA.")] = None,
+) -> None:
+    """Look at a data file and write a configuration that trains on it."""
+    from pipeline.stages.advice import init as stage
+
+    stage.init(data, test, output)
+
+
+def check(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    everything: Annotated[bool, typer.Option("--all", help="All keys, also those that have their defaults.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Dry run: parameters, steps and memory, and the keys that differ from their defaults."""
+    settings = loaded(config, overrides)
+    from pipeline.stages.advice import check as stage
+
+    stage.check(settings, everything)
+
+
+def tune(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    budget: Annotated[float, typer.Option(help="Seconds that the measurements may take, about.", min=1)] = 60,
+) -> None:
+    """Find the batch, the number of threads and the learning rate to train with; no run folder is touched."""
+    settings = loaded(config, overrides)
+    from pipeline.stages.advice import tune as stage
+
+    stage.tune(settings, str(config), budget)
+
+
+def doctor(
+    config: OptionalConfig = None,
+    overrides: Overrides = None,
+    processes: Processes = None,
+    launch: LaunchFile = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """What this machine can do and whether all promises hold on it, in a minute; under a launcher, of all its hosts."""
+    settings = loaded(config, overrides) if config else None
+    from pipeline.distributed import launcher
+
+    if number := launcher.number(launch, processes, lambda: 1):
+        words = ["doctor", *["--quiet"] * quiet, *["--json"] * as_json, *(["--config", str(config)] if config else [])]
+        sys.exit(launcher.launch(launch, number, [*words, *(overrides or ())]))
+    from pipeline.stages.advice import doctor as stage
+
+    sys.exit(stage.doctor(settings, config, overrides or ()))

@@ -1,0 +1,115 @@
+"""How long a training step takes here, beside hand-written loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from pipeline import config
+from pipeline.distributed import collectives
+from pipeline.stages.advice.examination import rivals, task
+from pipeline.stages.advice.examination.results import Found, NotHere, Place
+from pipeline.training.graphs.graphed_step import WARMUP
+
+# seconds that each is timed in a turn, about; turns, whose median is taken, if they end within so many seconds
+SECONDS, TURNS, ENOUGH = 0.2, 5, 3.0
+EXAMPLES = 20_000
+
+
+def of_step(steps: int, features: int, hidden: int, batch: int, place: Place) -> Found:
+    """Samples/s of a training step of one LSTM, and of what it is held against."""
+    part = task.noise(EXAMPLES, steps, features)
+    model = config.Model(hidden=hidden)
+    with task.met() as accelerator:
+        device = accelerator.device
+        on_gpu = device.type == "cuda"
+        ways: dict[str, Callable[[], Any]] = {}
+        with taking(accelerator, model, part, batch, "auto") as take, taking(accelerator, model, part, batch, "off") as eager:
+            ways["graph" if on_gpu else "step"] = take
+            ways |= {"eager": eager} if on_gpu else {}
+            ways["hand"] = hand = rivals.Loop(part, hidden, batch, device)
+            if on_gpu:
+                ways["hand_graph"] = rivals.captured(rivals.Loop(part, hidden, batch, device))
+                ways["floor"] = rivals.captured(rivals.Layer((batch, steps, features), hidden))
+            times = in_turns(ways)
+            del hand
+    speeds = {f"{name}_samples_per_second": batch / seconds for name, seconds in times.items()}
+    values = {f"{name}_us": 1e6 * seconds for name, seconds in times.items()} | speeds
+    return Found(_said(times, batch), values | {"batch": batch, "steps": steps, "features": features, "hidden": hidden})
+
+
+def _said(times: dict[str, float], batch: int) -> str:
+    own = times.get("graph", times.get("step", 0.0))
+    said = f"{1e6 * own:,.0f} us a step, {batch / own:,.0f} samples/s"
+    words = {
+        "eager": "kernel by kernel",
+        "hand": "a hand-written loop",
+        "hand_graph": "a hand-written graph",
+        "floor": "cuDNN's LSTM alone",
+    }
+    return said + "".join(f"; {word} {1e6 * times[name]:,.0f} us" for name, word in words.items() if name in times)
+
+
+def of_layer(steps: int, features: int, batch: int, place: Place) -> Found:
+    """cuDNN's LSTM alone, forward and backward as a graph, by hidden size and number format."""
+    if not torch.cuda.is_available():
+        raise NotHere("cuDNN needs a GPU")
+    values = dict[str, float]()
+    for name, dtype in task.DTYPES.items():
+        for hidden in (64, 128, 256, 512):
+            way = rivals.captured(rivals.Layer((batch, steps, features), hidden, dtype))
+            values[f"{name}_{hidden}_us"] = 1e6 * in_turns({"layer": way}, 0.05, 3)["layer"]
+    said = ", ".join(f"{name.removesuffix('_us').replace('_', ' ')}: {took:,.0f}" for name, took in values.items())
+    return Found(f"us for {batch} x {steps} x {features}: {said}", values)
+
+
+@contextmanager
+def taking(accelerator: Any, model: config.Model, part: Any, batch: int, graph: str) -> Iterator[Callable[[], Any]]:
+    """A function that takes the next step of a training of its own."""
+    train = task.options(batch=batch, epochs=10**6, cuda_graph=graph)
+    reports = task.made(accelerator, train, model, part).reports()
+    try:
+        yield lambda: next(reports)
+    finally:
+        reports.close()
+
+
+def in_turns(ways: dict[str, Callable[[], Any]], seconds: float = SECONDS, turns: int = TURNS) -> dict[str, float]:
+    """Seconds a call of each, the median of ``turns``, which they take one after the other: noise hits them alike.
+
+    Of several processes each makes as many calls as process 0.
+    """
+    numbers = dict[str, int]()
+    for name, way in ways.items():
+        timed(way, WARMUP + 3 if torch.cuda.is_initialized() else 2)  # type: ignore[no-untyped-call]  # of torch
+        own = max(1, int(seconds / max(1e-9, timed(way, 3))))
+        numbers[name] = collectives.gather(own)[0]
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    end = perf_counter() + ENOUGH
+    for turn in range(turns):
+        if turn and collectives.gather(perf_counter() > end)[0]:
+            break
+        for name in list(ways)[:: -1 if turn % 2 else 1]:
+            times[name].append(timed(ways[name], numbers[name]))
+    return {name: median(taken) for name, taken in times.items()}
+
+
+def timed(way: Callable[[], Any], calls: int) -> float:
+    """Seconds a call, until the device has done all."""
+    wait()
+    began = perf_counter()
+    for _ in range(calls):
+        way()
+    wait()
+    return (perf_counter() - began) / calls
+
+
+def wait() -> None:
+    """Until the device has done all that it was given."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # of torch
+        torch.cuda.synchronize()
