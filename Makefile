@@ -39,6 +39,7 @@ TRAIN = $(PIPELINE) train $(SETTINGS) $(STARTED)
 REPEAT = $(PIPELINE) seeds --count $(or $(SEEDS),5) $(SETTINGS) $(STARTED)
 EVALUATE = $(PIPELINE) evaluate $(OF_RUN)
 EXPORT = $(PIPELINE) export $(OF_RUN)
+REPORT = $(PIPELINE) report $(OF_RUN)
 SUMMARY = $(PIPELINE) summary $(OF_RUN)
 # A variable of the command line that nothing here reads would be ignored without a word: config=..., or a key beside ARGS.
 LETTERS := a b c d e f g h i j k l m n o p q r s t u v w x y z
@@ -49,7 +50,7 @@ ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check doctor prep prepare tune train eval evaluate export all seeds summary runs test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check doctor prep prepare tune train eval evaluate export report all seeds summary runs test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -91,7 +92,10 @@ eval: setup ## measure the best checkpoint of RUN on the test split
 export: setup ## write safetensors, ONNX and torch.export files of RUN, each checked
 	@$(EXPORT)
 
-all: setup ## everything: prepare, train, evaluate, export, summary; SEEDS=5: prepare, seeds; ARGS=train.folds=5: prepare, train
+report: setup ## write report.html of RUN: what it gave, and the model itself, in one file for any browser
+	@$(REPORT)
+
+all: setup ## everything: prepare, train, evaluate, export, report, summary; SEEDS=5: prepare, seeds; ARGS=train.folds=5: prepare, train
 	@$(PREPARE)
 ifneq ($(SEEDS),)
 	@$(REPEAT)
@@ -100,6 +104,7 @@ else
 ifeq ($(filter-out train.folds=0,$(filter train.folds=%,$(ARGS))),)
 	@$(EVALUATE)
 	@$(EXPORT)
+	@$(REPORT)
 	@$(SUMMARY)
 endif
 endif

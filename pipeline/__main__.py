@@ -174,6 +174,15 @@ def predict(
     stage.predict(model, file, output, source, {key: word for key, word in given.items() if word is not None})
 
 
+@app.command(cls=OfRun, epilog="Example: report runs/digits")
+def report(run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None, quiet: Quiet = False) -> None:
+    """Write report.html: what a run gave, and the model itself, in one file for any browser."""
+    from pipeline.stages.job import run_folder
+    from pipeline.stages.views import report as stage
+
+    stage.report(run_folder(run, config, overrides or ()))
+
+
 @app.command(cls=OfRun, epilog="Example: summary runs/digits")
 def summary(
     run: RunFolder = None, config: OfConfig = None, overrides: Overrides = None, quiet: Quiet = False, as_json: AsJson = False

@@ -4,4 +4,5 @@ In the order of their imports:
 
     plots/    every picture
     listing/  what runs there are, and what each says of itself
+    page/     report.html: one file that shows a run
 """

@@ -14,7 +14,7 @@ from tests.support.launching import ROOT
 
 GROUP = typer.main.get_command(app)
 CONFIGURED = ("check", "prepare", "tune", "train")
-OF_RUN = ("evaluate", "export", "summary")
+OF_RUN = ("evaluate", "export", "report", "summary")
 
 
 def parsed(command: str, *words: str) -> dict[str, object]:

@@ -3,6 +3,7 @@
 In the order of their imports:
 
     summary   runs/NAME/ -> what it gave, what to type next
+    report    runs/NAME/ -> runs/NAME/report.html
     runs      runs/ -> what runs there are, what may be deleted
     commands  these commands as they are typed
 """

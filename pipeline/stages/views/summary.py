@@ -22,6 +22,8 @@ def summary(folder: Path) -> None:
     print(f"run folder     {folder}")
     print(f"pictures       {folder / 'eval'}")
     print(f"model          {folder / 'export'}")
+    if (folder / "report.html").exists():
+        print(f"report         {folder / 'report.html'}")
     larger = Path("configs/mnist.yaml")
     more = settings.data.source == "digits" and larger.exists() and Path("Makefile").exists()  # as in a checkout
     other = f"make all CONFIG={larger}, or " if more else ""

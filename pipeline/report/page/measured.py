@@ -1,0 +1,142 @@
+"""eval/ -> the headline, the confusion matrix, the measures of each class, reliability.
+
+Shapes: N examples, C classes, K cells of the confusion matrix that are not 0.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from pipeline import files
+from pipeline.errors import RunError
+from pipeline.training import baselines, metrics
+
+MOST_CELLS = 30  # classes whose matrix is shown whole; of more, the most frequent mistakes are listed
+FREQUENT = 60  # of those
+SHADES = 10  # of a cell, by the square root of its share
+
+
+class ClassMeasures(BaseModel):
+    """The measures of one class."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Evaluation(BaseModel):
+    """eval/metrics.json, as this version and earlier ones wrote it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    split: str = "test"
+    step: int
+    count: int
+    accuracy: float
+    loss: float
+    macro_f1: float | None = None
+    balanced_accuracy: float | None = None
+    expected_calibration_error: float | None = None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
+    largest_class: str | None = None
+    largest_class_accuracy: float | None = None
+    nearest_neighbour_accuracy: float | None = None
+    per_class: dict[str, ClassMeasures]
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """eval/predictions.csv, in the order of the split: ``index``, ``labels``, ``predictions``, ``confidence``, each (N)."""
+
+    index: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+
+
+def evaluation(folder: Path) -> Evaluation | None:
+    """What the evaluation of a run on the test split gave; None if there was none. Raises RunError if it is damaged."""
+    path = folder / "eval" / "metrics.json"
+    try:
+        return files.read_json(path, Evaluation, limit=2**30)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error})") from None
+
+
+def guesses(folder: Path, found: Evaluation) -> Guesses:
+    """Every prediction of that evaluation. Raises RunError if the file is missing or does not belong to it."""
+    path = folder / "eval" / "predictions.csv"
+    numbers = {name: number for number, name in enumerate(found.per_class)}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [
+                (int(row["index"]), numbers[row["label"]], numbers[row["prediction"]], float(row["probability"]))
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read ({type(error).__name__}: {error})") from None
+    if len(rows) != found.count:
+        raise RunError(f"{path}: has {len(rows)} rows, but metrics.json is of {found.count} examples")
+    index, labels, predictions, confidence = (np.array(column) for column in zip(*rows, strict=True))
+    return Guesses(index, labels, predictions, confidence.astype(np.float64))
+
+
+def headline(found: Evaluation) -> dict[str, Any]:
+    """The accuracy with its interval, beside what it is held against."""
+    low, high = found.accuracy_low, found.accuracy_high
+    if low is None or high is None:
+        low, high = baselines.interval(round(found.accuracy * found.count), found.count)
+    bars = [{"name": "this model", "value": found.accuracy, "low": low, "high": high}]
+    if found.nearest_neighbour_accuracy is not None:
+        bars.append({"name": "label of the nearest training example", "value": found.nearest_neighbour_accuracy})
+    if found.largest_class_accuracy is not None:
+        bars.append({"name": f"always “{found.largest_class}”, the largest class", "value": found.largest_class_accuracy})
+    return found.model_dump(exclude={"per_class"}) | {"low": low, "high": high, "bars": bars}
+
+
+def per_class(found: Evaluation) -> list[dict[str, Any]]:
+    """A row for each class, in the order of the classes."""
+    return [{"name": name} | row.model_dump() for name, row in found.per_class.items()]
+
+
+def confusion(rows: Guesses, names: list[str]) -> dict[str, Any]:
+    """The confusion matrix: ``matrix``, a row per label, for few classes; for more ``frequent``, the most frequent mistakes."""
+    cells = metrics.confusion_cells(rows.labels, rows.predictions, len(names))
+    if len(names) > MOST_CELLS:
+        worst = metrics.mistakes(cells, FREQUENT).tolist()
+        return {"frequent": [{"label": label, "guess": guess, "count": count} for label, guess, count in worst]}
+    counts = metrics.confusion_matrix(rows.labels, rows.predictions, len(names))
+    totals = counts.sum(1)
+    shades = np.ceil(SHADES * np.sqrt(counts / np.maximum(totals, 1)[:, None])).astype(int)
+    return {
+        "matrix": [
+            {
+                "label": label,
+                "recall": float(counts[label, label] / totals[label]) if totals[label] else None,
+                "cells": [{"guess": guess, "count": n, "shade": int(shades[label, guess])} for guess, n in enumerate(row)],
+            }
+            for label, row in enumerate(counts.tolist())
+        ]
+    }
+
+
+def reliability(rows: Guesses) -> list[dict[str, Any]]:
+    """The bins of confidence that hold something: examples, mean confidence, accuracy and its 95 % interval."""
+    bins = metrics.calibration(rows.labels == rows.predictions, rows.confidence)
+    found = []
+    for count, confidence, accuracy in zip(*(bins[key] for key in ("counts", "confidence", "accuracy")), strict=True):
+        if count:
+            low, high = baselines.interval(round(accuracy * count), int(count))
+            found.append({"count": int(count), "confidence": confidence, "accuracy": accuracy, "low": low, "high": high})
+    return found

@@ -1,0 +1,59 @@
+"""``report`` shows what is there, and says what is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.report.page.test_writing import embedded
+from tests.support.launching import succeed
+
+
+@pytest.fixture
+def copied(digits: Path, tmp_path: Path) -> Path:
+    """A copy of a run that a test may damage."""
+    return Path(shutil.copytree(digits, tmp_path / "run"))
+
+
+def of(folder: Path) -> tuple[str, dict]:
+    """The report of a run and the data in it, written anew."""
+    shown = succeed("report", "--run", str(folder), cwd=folder)
+    text = (folder / "report.html").read_text()
+    return shown, embedded(text) | {"text": text}
+
+
+def test_the_report_shows_the_accuracy_and_examples_of_every_cell_of_mistakes(digits: Path) -> None:
+    text, measured = (digits / "report.html").read_text(), json.loads((digits / "eval/metrics.json").read_text())
+    assert f"{100 * measured['accuracy']:.2f} %" in text
+    found = embedded(text)
+    there = {(item["label"], item["guess"]) for item in found["examples"].values() if "guess" in item}
+    matrix = measured["confusion_matrix"]
+    assert there == {(label, guess) for label in range(10) for guess in range(10) if matrix[label][guess]}
+    assert found["model"]["checks"]["source"] == "model.onnx"
+    assert len((digits / "report.html").read_bytes()) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("eval", "was not evaluated yet"),
+        ("export", "is comparing its own logits"),
+        ("checkpoints", "The model is not in this page"),
+        ("metrics.jsonl", "Confusion"),
+        ("environment.json", "Confusion"),
+    ],
+)
+def test_a_run_that_lacks_something_is_shown_without_it(copied: Path, lost: str, said: str) -> None:
+    shutil.rmtree(copied / lost) if (copied / lost).is_dir() else (copied / lost).unlink()
+    _, found = of(copied)
+    assert said in found["text"]
+
+
+@pytest.mark.parametrize("damaged", ["eval/metrics.json", "eval/predictions.csv", "metrics.jsonl", "environment.json"])
+def test_a_damaged_file_is_named_in_the_report_and_on_the_screen(copied: Path, damaged: str) -> None:
+    (copied / damaged).write_text('{"damaged\n')
+    shown, found = of(copied)
+    assert damaged in shown and damaged in found["text"] and "Configuration" in found["text"]
