@@ -137,6 +137,7 @@ def test_the_installed_program_does_all_that_the_checkout_does(installed: Path, 
     else:
         assert "by our own kernel" in said
     assert len(outside(installed / "python", "-c", FROM_PYTHON, cwd=tmp_path).splitlines()) > 10
+    assert "report.html" in outside(program, "report", "runs/own", cwd=tmp_path), "its assets are in the wheel"
     assert "next  " in outside(program, "summary", "--run", "runs/own", cwd=tmp_path)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from pipeline import files
 from pipeline.report.page.shown import json_text, number, percent, plain, span
@@ -45,9 +44,9 @@ def rendered(page: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     environment.filters |= {"percent": percent, "number": number, "span": span}
     whole = environment.get_template("page.html.jinja").render(
         **plain(page),
-        style=Markup(style),
-        script=Markup(script),
-        data=Markup(json_text(plain(data))),
+        style=style,
+        script=script,
+        data=json_text(plain(data)),
         policy=f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'",
     )
     return whole + "\n"
