@@ -133,12 +133,18 @@ class Train(Section):
 class Track(Section):
     """Views of a run besides metrics.jsonl."""
 
-    backends: tuple[Literal["wandb", "tensorboard"], ...] = field(
-        ("wandb",), "trackers besides metrics.jsonl; []: none", strict=False
+    backends: tuple[Literal["wandb", "tensorboard", "mlflow", "trackio"], ...] = field(
+        ("wandb",), "trackers besides metrics.jsonl, of wandb, tensorboard, mlflow and trackio; []: none", strict=False
     )
     project: str = field("sequence-pipeline", "name of the project in the tracker", min_length=1)
     name: str = field("", "name of the run in the tracker; empty: the name of the run folder")
     tags: tuple[str, ...] = field((), "tags of the run in the tracker", strict=False)
+    entity: str = field("", "user or team in wandb that the run belongs to; empty: the one of the key")
+    notes: str = field("", "notes on the run in the tracker")
+    group: str = field("", "group of the run in the tracker; empty: of several seeds or folds, the name of the run folder")
+    id: str = field("", "id of the run in wandb; empty: one that the run folder keeps", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    system: bool = field(False, "use of GPU, CPU and memory, the host and the program in wandb too")
+    git: bool = field(False, "the commit of the program in wandb too")
 
 
 class Export(Section):

@@ -11,7 +11,6 @@ In the order of their imports:
     record       metrics.jsonl
     saving       copy, write, mark, prune; in a thread
     stragglers   which process holds up the others
-    wandb_names  what a run is called in wandb
-    trackers     wandb and others through Accelerate's trackers, which may fail at any time
+    trackers/    wandb and others through Accelerate's trackers, which may fail at any time
     log          all that a run says while it trains: record, trackers, screen
 """

@@ -38,6 +38,12 @@ FREE = (
     "track.project",
     "track.name",
     "track.tags",
+    "track.entity",
+    "track.notes",
+    "track.group",
+    "track.id",
+    "track.system",
+    "track.git",
     "export.formats",
     "export.tolerance",
 )  # may change within a run: where things lie, what computes the same, and what is made of its result

@@ -17,8 +17,9 @@ from tqdm import tqdm
 from pipeline.config import Config
 from pipeline.distributed import collectives
 from pipeline.errors import Stopped, UserError
-from pipeline.run import stragglers, trackers
+from pipeline.run import stragglers
 from pipeline.run.record import Record
+from pipeline.run.trackers import tracker
 from pipeline.training import loop, metrics
 from pipeline.training.evaluation import Rows
 from pipeline.training.selection import Selection
@@ -80,7 +81,7 @@ class Log:
         self._error: UserError | None = None
 
         collectives.on_main(partial(self._open, folder / "metrics.jsonl", step, settings.train.log_every))
-        self.tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "train")
+        self.tracker = tracker.start(settings, folder)
         self.stragglers = stragglers.Stragglers(collectives.gather(socket.gethostname()))
         self.since, self.step = time.perf_counter(), step
 
@@ -97,6 +98,8 @@ class Log:
         if isinstance(error, Stopped | GeneratorExit):
             self.tracker.finish(143, timeout=8)  # whoever sent the signal may kill after 30 s
         else:
+            if error is not None:
+                self.tracker.alert(error)
             self.tracker.finish(0 if error is None else 1)
 
     def training(self, report: loop.Report) -> None:

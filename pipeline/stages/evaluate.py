@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -23,8 +24,10 @@ from pipeline.errors import DataError, RunError, short
 from pipeline.report.plots import canvas
 from pipeline.report.plots.evaluation import confusion, reliability
 from pipeline.report.plots.training import curves
-from pipeline.run import advice, record, trackers
+from pipeline.run import advice, record
 from pipeline.run.folder import settings_of, writer
+from pipeline.run.trackers import products, tracker
+from pipeline.run.trackers.view import Evaluation, Example
 from pipeline.stages.assembly import best_of, draw_examples
 from pipeline.stages.terminal import streams
 from pipeline.stages.terminal.answers import Evaluated
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # examples printed at the end
 MISTAKES = 24  # pictures of confident mistakes
+TOLD = 2000  # examples that trackers get
 LISTED = 20  # classes printed at the end: those of the least F1
 
 
@@ -74,10 +78,14 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
             print(f"warning: {line}")
         cells = metrics.confusion_cells(rows.labels, rows.predictions, len(names))
         pictures = draw(folder, summary, rows, cells, part, prepared)
-        tracker = trackers.start(settings.track, folder, settings.model_dump(mode="json"), "evaluate")
-        scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
-        tracker.log_evaluation(scores | {"step": found.step}, cells, names, pictures)
-        tracker.finish()
+        views = tracker.start(settings, folder)
+        with tempfile.TemporaryDirectory() as drawn:
+            views.use(products.of_checkpoint(found))
+            scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
+            examples = told(rows, part, prepared, Path(drawn)) if views else []
+            views.log_evaluation(Evaluation(scores | {"step": found.step}, cells, names, pictures, examples, split))
+            views.produce(products.of_evaluation(place(folder, split), split, found.step))
+            views.finish()
         other = "a better model: more epochs, or the settings of docs/training.md; this one, all the same: " * bool(doubts)
         print(f"written: {place(folder, split)}\nnext: {other}{advice.of_run('export', folder)}")
         more = {"run": str(folder), "warnings": doubts, "written": str(place(folder, split))}
@@ -144,6 +152,20 @@ def draw(
             titles = [_mistake(rows, row, classes, int(part.index[row])) for row in wrong.tolist()]
             draw_examples(pictures["mistakes"], prepared, part, wrong.tolist(), titles, caption)
     return {name: path for name, path in pictures.items() if path.is_file()}
+
+
+def told(rows: evaluation.Rows, part: Part, prepared: Prepared, folder: Path) -> list[Example]:
+    """Examples for the trackers, the most confident mistakes first; the first are drawn into ``folder``."""
+    classes, examples = prepared.manifest.class_names, []
+    order = np.lexsort((-rows.confidence, rows.labels == rows.predictions))[:TOLD].tolist()
+    for place, row in enumerate(order):
+        index, path = int(part.index[row]), folder / f"{place}.png"
+        if place < MISTAKES:
+            with canvas.attempt(path):
+                draw_examples(path, prepared, part, [row], [_mistake(rows, row, classes, index)], "")
+        label, guess = classes[rows.labels[row]], classes[rows.predictions[row]]
+        examples.append(Example(index, label, guess, float(rows.confidence[row]), path if path.is_file() else None))
+    return examples
 
 
 def _mistake(rows: evaluation.Rows, row: int, classes: Sequence[str], index: int) -> str:

@@ -14,6 +14,7 @@ from pipeline.data.store import Store
 from pipeline.deploy import exporter
 from pipeline.deploy.facts import Arguments, Facts, Measured, SeriesFacts
 from pipeline.run.folder import settings_of, writer
+from pipeline.run.trackers import products, tracker
 from pipeline.stages.assembly import best_of, model_arguments, test_metrics
 
 COMPARED_MB = 256  # of test examples, padded to the longest, that every file is compared on; all of them where they fit
@@ -44,6 +45,11 @@ def export(folder: Path) -> None:
         for stale in folder.glob(".export.*"):  # of an export that was killed
             with suppress(OSError):
                 files.remove(stale)
+        views = tracker.start(settings, folder)
+        views.use(products.of_checkpoint(found))
+        if views:
+            views.produce(products.of_export(folder / "export", found.step))
+        views.finish()
     for check in result.values():
         differences = f"{check['prediction_differences']} of {check['examples']} predictions differ"
         largest = f"largest difference of a logit {check['largest_difference']:.1e}"

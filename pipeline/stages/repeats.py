@@ -55,7 +55,6 @@ def folds(settings: Config) -> Iterator[Report]:
     parts = settings.train.folds
 
     def members(folder: Path) -> list[Member]:
-        named = {"name": f"{folder.name}-fold-"} if not settings.track.name else {"name": f"{settings.track.name}-fold-"}
         return [
             Member(
                 f"fold {number} of {parts}",
@@ -64,7 +63,6 @@ def folds(settings: Config) -> Iterator[Report]:
                     run={"dir": str(folder / "folds" / str(number))},
                     data={"fold": f"{number}/{parts}"},
                     train={"folds": 0, "early_stopping": 0},
-                    track={"name": named["name"] + str(number)},
                 ),
             )
             for number in range(1, parts + 1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import config
 from pipeline.config import Config
@@ -15,6 +16,7 @@ from pipeline.errors import CorruptionError, NonFiniteError, Stopped
 from pipeline.run import advice, checkpoints, saving
 from pipeline.run.log import Log, Progress
 from pipeline.run.saving import Writer
+from pipeline.run.trackers import products
 from pipeline.stages.job import Job, begin, describe, meet, pins
 from pipeline.training import loop
 from pipeline.training.evaluation import Interrupted, Rows, evaluate
@@ -88,7 +90,7 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
         # after the trackers, whose processes would be bound too; threads of torch's pool, which are there already, are not
         cores.pinned() if pins(job) else nullcontext(),
     ):
-        describe(job, progress)
+        described(job, progress, log)
         state.say = progress.say
         resumed = [None] if job.found else []  # the step of the checkpoint, which has no report of its own
         for report in chain(resumed, loop.train(state, batches, options, settings.optim, settings.run.seed)):
@@ -129,7 +131,7 @@ def run(job: Job, then: Callable[[Job], str]) -> Iterator[Report]:
                 progress.say(f"no better {options.monitor} in {selection.stale} evaluations: stopped early")
             if early or last:
                 break
-        collectives.on_main(lambda: saver.finish(state.step))
+        collectives.on_main(partial(finish, job, saver, log))
         watch.rest()
         progress.say(ending(job, selection, then))
 
@@ -141,6 +143,31 @@ def ending(job: Job, selection: Selection, then: Callable[[Job], str]) -> str:
         ended += fitted_text(evaluate(job.state.best_model, job.store["train"], TRAINED))
     said = then(job)
     return f"{ended}; next: {said}" if said else ended
+
+
+def described(job: Job, progress: Progress, log: Log) -> None:
+    """Say what is about to be done, on the screen and to the trackers."""
+    describe(job, progress)
+    log.tracker.describe(facts_of(job))
+    log.tracker.use(products.of_data(job.prepared))
+
+
+def finish(job: Job, saver: Writer, log: Log) -> None:
+    """Mark the run as finished. Called on the main process."""
+    saver.finish(job.state.step)
+    if log.tracker:
+        log.tracker.produce(products.of_checkpoint(checkpoints.best(job.folder / "checkpoints")))
+
+
+def facts_of(job: Job) -> dict[str, Any]:
+    """What the trackers are told of a job besides its configuration."""
+    manifest, parameters = job.prepared.manifest, sum(parameter.numel() for parameter in job.state.model.parameters())
+    device = checkpoints.gpu_of(job.state) or job.batches.store.device.type
+    data = {"fingerprint": job.prepared.digest, "classes": len(manifest.class_names), "features": manifest.features}
+    data |= {name: part.count for name, part in manifest.parts.items()}
+    made = {"python": platform.python_version(), **job.made_by.model_dump()}
+    numbers = {"parameters": parameters, "processes": collectives.world_size(), "steps": job.steps}
+    return numbers | {"device": device, "data": data, "versions": made}
 
 
 def failing(watch: stacks.Watch, saver: Writer, log: Log) -> bool:

@@ -8,7 +8,7 @@ from pipeline import config
 from pipeline.config import Config, strict_yaml
 from pipeline.data.prepared import Prepared, open_prepared
 from pipeline.errors import UserError
-from pipeline.run import wandb_names
+from pipeline.run.trackers import names
 from pipeline.stages.assembly import fitted, make_model, slices_of, steps_text
 from pipeline.stages.terminal import streams
 from pipeline.stages.terminal.answers import Checked, Memory, Work
@@ -41,7 +41,7 @@ def check(settings: Config, everything: bool = False) -> None:
             )
     for line in warnings:
         print(f"warning: {line}")
-    print("".join(f"{line}\n" for line in wandb_names.said(settings.track)), end="")
+    print("".join(f"{line}\n" for line in names.said(settings.track)), end="")
     whole, changed = settings.model_dump(mode="json"), config.changed(settings)
     if everything:
         print(f"\n# all keys\n{config.dump(settings)}", end="")

@@ -11,6 +11,7 @@ import pty
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,24 +23,25 @@ from accelerate import Accelerator
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.config import Track
-from pipeline.run import trackers, wandb_names
+from pipeline.config import Config, Track, make
 from pipeline.run.record import read
+from pipeline.run.trackers import names, view
+from pipeline.run.trackers import tracker as trackers
+from pipeline.run.trackers.view import Evaluation
 
 ATTEMPT = """
 import os, pathlib, signal, sys, time
 import numpy as np
-from accelerate import Accelerator
-from pipeline.run import trackers
-from pipeline.config import Track
+from pipeline.config import make
 from pipeline.run.record import Record
+from pipeline.run.trackers import tracker as trackers
+from pipeline.run.trackers.view import Evaluation
 
 assert "wandb" not in sys.modules
 folder, trouble, timeout = pathlib.Path("digits"), sys.argv[1], float(sys.argv[2])
 folder.mkdir()
 record = Record(folder / "metrics.jsonl")
-tracker = Accelerator(cpu=True)  # whose state Accelerate's trackers ask for
-tracker = trackers.start(Track(), folder, {"optim": {"lr": 0.01}}, "train")
+tracker = trackers.start(make({"run": {"dir": "digits"}}), folder)
 
 def service():
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
@@ -55,21 +57,22 @@ for step in range(1, 41):
     record.append({"step": step, "train/loss": 1 / step})
     tracker.log({"train/loss": 1 / step}, step)
 if trouble == "evaluate":
-    tracker.log_evaluation(
-        {"test/accuracy": 0.97, "test/loss": 0.125}, np.array([[0, 0, 4], [0, 2, 3], [2, 1, 5]]), ["a", "b", "c"],
+    tracker.log_evaluation(Evaluation(
+        {"step": 40, "test/accuracy": 0.97, "test/loss": 0.125}, np.array([[0, 0, 4], [0, 2, 3], [2, 1, 5]]), ["a", "b", "c"],
         {"confusion": pathlib.Path("confusion.png")},
-    )
+    ))
 if trouble == "many classes":
     cells = np.array([[number, (number + 1) % 1000, 1000 - number] for number in range(1000)] + [[5, 5, 7777]])
     names = [f"class {number}" for number in range(1000)]
-    tracker.log_evaluation({}, cells[np.lexsort(cells.T[::-1])], names, {"mistakes": pathlib.Path("mistakes.png")})
+    cells = cells[np.lexsort(cells.T[::-1])]
+    tracker.log_evaluation(Evaluation({}, cells, names, {"mistakes": pathlib.Path("mistakes.png")}))
 tracker.finish(0, timeout=timeout)
 """
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "NETRC"))}
-    return clean | {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])} | more
+    return clean | {"HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[3])} | more
 
 
 def attempt(folder: Path, trouble: str = "", timeout: float = 30, argv: tuple[str, ...] = (), **more: str) -> Any:
@@ -124,7 +127,7 @@ def test_offline_run_shows_the_final_metrics_and_no_secret(tmp_path: Path) -> No
     done = attempt(tmp_path, "evaluate", argv=(f"--token={secret}",), MY_TOKEN=secret)
     shown = inspect(tmp_path)
     assert (shown["state"], shown["exit_code"], shown["name"]) == ("finished", 0, "digits")
-    assert shown["config"] == {"optim": {"lr": 0.01}}
+    assert (shown["config"]["optim"]["lr"], shown["config"]["run"]["dir"]) == (0.01, "digits")
     summary = shown["summary"]
     assert (summary["test/accuracy"], summary["test/loss"]) == (0.97, 0.125)
     assert (summary["step"], summary["train/loss"]) == (40, 1 / 40)
@@ -133,7 +136,7 @@ def test_offline_run_shows_the_final_metrics_and_no_secret(tmp_path: Path) -> No
     expected = [[label, guess, counts.get((label, guess), 0)] for label, guess in product("abc", "abc")]
     assert table(tmp_path, "confusion_matrix_table") == [HEADER, *expected]
     [line] = done.stderr
-    assert "wandb sync digits/wandb/offline-run-" in line
+    assert line.endswith("wandb sync digits/wandb")
     paths = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".wandb" for path in paths)
     assert [path for path in paths if secret.encode() in path.read_bytes()] == []
@@ -148,7 +151,7 @@ def test_the_environment_says_what_the_configuration_leaves_open(tmp_path: Path)
     assert inspect(tmp_path)["name"] == "n"
     for word in ("p", "n", "g", "a", "b", "remark", "e", "j"):
         assert bytes([len(word)]) + word.encode() in content, f"a field of the record of the run: {word}"
-    assert b"sequence-pipeline" not in content
+    assert bytes([len("sequence-pipeline")]) + b"sequence-pipeline" not in content
 
 
 def test_the_folder_of_wandb_is_that_of_the_environment(tmp_path: Path) -> None:
@@ -160,18 +163,18 @@ def test_the_folder_of_wandb_is_that_of_the_environment(tmp_path: Path) -> None:
 def test_a_key_that_is_written_goes_before_the_environment_and_check_says_who_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(variable)
-    assert wandb_names.said(Track()) == []
-    whole = {"project": "sequence-pipeline", "name": "digits", "tags": (), "group": "digits", "job_type": "train"}
-    assert wandb_names.of(Track(), Path("runs/digits"), "train") == whole | {"dir": "runs/digits"}
+    assert names.said(Track()) == []
+    whole = {"project": "sequence-pipeline", "name": "digits", "tags": (), "job_type": "train", "resume": "allow"}
+    assert names.of(Track(), Path("runs/digits"), {}) == whole | {"dir": "runs/digits"}
     for variable in ("WANDB_PROJECT", "WANDB_TAGS", "WANDB_ENTITY"):
         monkeypatch.setenv(variable, "x")
     written = Track(project="mine")
-    assert wandb_names.of(written, Path("runs/digits"), "train")["project"] == "mine"
-    assert wandb_names.said(written) == [
+    assert names.of(written, Path("runs/digits"), {})["project"] == "mine"
+    assert names.said(written) == [
         "wandb: WANDB_TAGS, WANDB_ENTITY of the environment decide",
         "wandb: track.project decides, and not WANDB_PROJECT of the environment",
     ]
-    assert wandb_names.said(Track(backends=())) == []
+    assert names.said(Track(backends=())) == []
 
 
 def test_no_key_means_offline_without_a_question_even_on_a_terminal(tmp_path: Path) -> None:
@@ -212,7 +215,7 @@ def test_wandb_that_is_switched_off_starts_nothing(
     variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
-    tracker = trackers.start(Track(), tmp_path, {}, "train")
+    tracker = trackers.start(settings(), tmp_path)
     tracker.log({"train/loss": 1.0}, 1)
     tracker.finish()
     assert list(tmp_path.iterdir()) == []
@@ -222,12 +225,16 @@ def test_backend_that_is_not_installed_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    tracker = trackers.start(Track(backends=("tensorboard",)), tmp_path, {}, "train")
+    tracker = trackers.start(settings(backends=["tensorboard"]), tmp_path)
     tracker.log({"train/loss": 1.0}, 1)
     tracker.finish()
     assert capsys.readouterr().err.splitlines() == [
         "tensorboard: it is not installed; type: pip install tensorboard; the job goes on without it"
     ]
+
+
+def settings(**track: Any) -> Config:
+    return make({"run": {"dir": "digits"}, "train": {"epochs": 2}, "track": track})
 
 
 def views() -> list[threading.Thread]:
@@ -236,15 +243,15 @@ def views() -> list[threading.Thread]:
 
 def test_other_processes_track_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trackers, "rank", lambda: 1)
-    tracker = trackers.start(Track(), tmp_path, {}, "train")
+    tracker = trackers.start(settings(), tmp_path)
     assert views() == []
     tracker.log({"train/loss": 1.0}, 1)
-    tracker.log_evaluation({}, np.eye(3, dtype=int), ["a", "b"], {})
+    tracker.log_evaluation(Evaluation({}, np.eye(3, dtype=int), ["a", "b"], {}))
     tracker.finish()
     assert list(tmp_path.iterdir()) == []
 
 
-class Hanging(trackers._View):
+class Hanging(view.View):
     """A backend that opens and then does nothing until it is let go."""
 
     def __init__(self) -> None:
@@ -254,7 +261,7 @@ class Hanging(trackers._View):
     def open(self) -> None:
         self.free.wait()
 
-    def log(self, values: dict[str, Any], step: int) -> None:
+    def log(self, values: Mapping[str, Any], step: int) -> None:
         self.logged.append(step)
 
     def close(self, exit_code: int) -> None:
@@ -277,11 +284,11 @@ def test_nobody_waits_for_a_view_that_hangs_and_what_it_was_told_waits_for_it(ca
 
 def test_tensorboard_shows_the_numbers_and_pictures_that_it_was_given(tmp_path: Path, accelerator: Accelerator) -> None:
     Image.new("RGB", (4, 3), (255, 0, 0)).save(tmp_path / "red.png")
-    tracker = trackers.start(Track(backends=("tensorboard",)), tmp_path, {"train": {"epochs": 2}}, "train")
+    tracker = trackers.start(settings(backends=["tensorboard"]), tmp_path)
     tracker.log({"train/loss": 1.5}, 1)
     tracker.log({"train/loss": 0.5}, 2)
     tracker.log_evaluation(
-        {"step": 2, "test/accuracy": 0.75}, np.array([[0, 1, 3]]), ["a", "b"], {"confusion": tmp_path / "red.png"}
+        Evaluation({"step": 2, "test/accuracy": 0.75}, np.array([[0, 1, 3]]), ["a", "b"], {"confusion": tmp_path / "red.png"})
     )
     tracker.finish()
     (folder,) = {path.parent for path in (tmp_path / "tensorboard").rglob("events.*")}
