@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline import files
+
 BETTER = {  # what the summary keeps of each, besides the last value
     "valid/loss": "min",
     "valid/accuracy": "max",
@@ -89,6 +91,19 @@ def recorded(folder: Path, run: str) -> int:
     return 1 + max(found, default=-1)
 
 
+def remove_empty(folder: Path, run: str) -> None:
+    """Remove offline attempts at a run that were killed before they wrote which it is: for one, ``wandb sync`` refuses all."""
+    for path in folder.glob(f"offline-run-*-{run}/run-{run}.wandb"):
+        if not any(_kind(record) == "run" for record in _records_of(path)):
+            files.remove(path.parent)
+
+
+def _records_of(path: Path) -> Iterator[bytes]:
+    """The records that begin in the first block of a transaction log."""
+    with path.open("rb") as file:
+        yield from _records(file, 0, file.seek(0, 2))
+
+
 def _last(path: Path) -> int:
     """The number of the last row in a transaction log; -1 for none. What comes after damage does not count."""
     with path.open("rb") as file:
@@ -127,11 +142,20 @@ def _records(file: Any, block: int, size: int) -> Iterator[bytes]:
 
 def _row_of(record: bytes) -> int:
     """The number of the row that a record is; -1 for one of another kind."""
+    found = _parsed(record)
+    return int(found.history.step.num) if found.WhichOneof("record_type") == "history" else -1
+
+
+def _kind(record: bytes) -> str:
+    return str(_parsed(record).WhichOneof("record_type"))
+
+
+def _parsed(record: bytes) -> Any:
+    """A record; an empty one for what is none."""
     from google.protobuf.message import DecodeError
     from wandb.proto.wandb_internal_pb2 import Record
 
     try:
-        found = Record.FromString(record)
+        return Record.FromString(record)
     except DecodeError:
-        return -1
-    return int(found.history.step.num) if found.WhichOneof("record_type") == "history" else -1
+        return Record()

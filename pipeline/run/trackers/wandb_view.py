@@ -21,7 +21,7 @@ MISTAKES = 200  # rows of the table for many classes: of a long one wandb drops 
 CHARTED = 100  # classes whose matrix wandb shows whole: its tables end after 10,000 rows
 # The command line, the environment, the code and the console can hold secrets: none of them is recorded.
 OFF = "disable_code", "label_disable", "x_disable_meta"
-SECONDS = {"x_service_wait": 10, "init_timeout": 20, "finish_timeout": 20, "x_transaction_log_flush_interval": 2}
+SECONDS = {"x_service_wait": 10, "init_timeout": 20, "finish_timeout": 20, "x_transaction_log_flush_interval": 1}
 
 
 class WandB(View):
@@ -66,6 +66,10 @@ class WandB(View):
 
     def open(self) -> None:
         """Begin the run, or go on with it; a server that does not answer leaves it offline."""
+        if self.mode != "disabled":  # before there is a run, which may be killed at once
+            self.kept = self.kept.model_copy(update={"id": self.id})
+            kept.save(self.folder, self.kept)
+            rows.remove_empty(self.folder / "wandb", self.id)
         try:
             self.tracker.start()
         except self.wandb.errors.CommError as error:
@@ -82,7 +86,7 @@ class WandB(View):
             self.there = rows.recorded(Path(run.dir).parents[1], self.id)
         else:
             self.there = run.starting_step
-        self.kept = self.kept.model_copy(update={"id": self.id, "project": run.project or "", "entity": run.entity or ""})
+        self.kept = self.kept.model_copy(update={"project": run.project or "", "entity": run.entity or ""})
         if self.mode != "disabled":
             kept.save(self.folder, self.kept)
         self._follow()
