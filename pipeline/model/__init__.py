@@ -4,7 +4,7 @@ In the order of their imports:
 
     cpu_lstm    the LSTM layer on CPUs, a kernel compiled for the processor
     torch_private  what is used of torch under names that it keeps to itself
-    low_precision  a recurrent layer trained in 16 bits on a GPU
+    gpu_layer   a recurrent layer as it is trained on a GPU
     streams     two things side by side on a GPU
     masked      layers and means over the valid steps of series of unequal lengths
     convolutions   the convolutional branch and its normalisation

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.model import cpu_lstm, low_precision, masked, streams
+from pipeline.model import cpu_lstm, gpu_layer, masked, streams
 from pipeline.model.convolutions import BatchNorm, Convolutions
 from pipeline.model.footprint import Sizes
 from pipeline.model.masked import Attention
@@ -38,8 +38,8 @@ class RecurrentClassifier(nn.Module):
     ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``by_kernel``: whether they are
     trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set. ``two_streams``: whether the two
     directions of a layer are trained side by side on a GPU. ``trained_in``: None, or the
-    16-bit dtype that the recurrent layers are trained in by ``low_precision``; then projection and convolutions are under
-    autocast to it, pooling and head are in single precision, and no autocast may be around the model.
+    dtype that the recurrent layers are trained in by ``gpu_layer``; then projection and convolutions are under
+    autocast to it if it has 16 bits, pooling and head are in single precision, and no autocast may be around the model.
     """
 
     mean: Tensor
@@ -170,7 +170,7 @@ class RecurrentClassifier(nn.Module):
     def _beside(self, module: nn.Module, *inputs: Tensor | None) -> Tensor:
         """What a module beside the recurrent ones gives."""
         dtype = self.trained_in if self.training else None
-        with nullcontext() if dtype is None else torch.autocast(self.mean.device.type, dtype):
+        with nullcontext() if dtype in (None, torch.float32) else torch.autocast(self.mean.device.type, dtype):
             outputs: Tensor = module(*inputs)
         return outputs
 
@@ -185,8 +185,12 @@ class RecurrentClassifier(nn.Module):
         """The outputs (B, T, D*H) of the layer whose modules begin at ``index``."""
         if self.directions == 1:
             return self._read(index, x)
-        if lengths is None and self.norms is None and self._takes(x):
-            return cpu_lstm.lstm(x, _weights(*self.recurrent[index : index + 2]), 2)
+        if lengths is None and self.norms is None:
+            if self._takes(x):
+                return cpu_lstm.lstm(x, _weights(*self.recurrent[index : index + 2]), 2)
+            if self.trained_in is not None and self.training:
+                both: list[Any] = list(self.recurrent[index : index + 2])
+                return gpu_layer.read(both, x, self.trained_in)
 
         def backwards() -> Tensor:
             return masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths)
@@ -207,7 +211,7 @@ class RecurrentClassifier(nn.Module):
         """The outputs (B, T, H) of the recurrent module ``index``, whose inputs are ``x`` (B, T, width)."""
         module: Any = self.recurrent[index]
         if self.trained_in is not None and self.training:
-            return low_precision.read(module, x, self.trained_in)
+            return gpu_layer.read([module], x, self.trained_in)
         outputs: Tensor = cpu_lstm.lstm(x, _weights(module)) if self._takes(x) else module(x)[0]
         return outputs
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -27,6 +28,27 @@ def side_by_side(second: Callable[[], Tensor], first: Callable[[], Tensor], inpu
     return other, one
 
 
+@contextmanager
+def beside(device: torch.device) -> Iterator[None]:
+    """What is done here is done on a stream of its own, after all that was begun before; nothing may read it before ``joined``.
+
+    On a CPU it is done as it stands. What it reads must be kept until it is joined.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    other = _stream(device, 1)
+    other.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(other):
+        yield
+
+
+def joined(device: torch.device) -> None:
+    """From here on all that was done ``beside`` is done."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).wait_stream(_stream(device, 1))
+
+
 @cache
-def _stream(device: torch.device) -> torch.cuda.Stream:
+def _stream(device: torch.device, number: int = 0) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -58,7 +58,7 @@ def make_state(
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by slice_loss
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     if accelerator.device.type == "cuda":
-        model.trained_in, dtype = dtype, None
+        model.trained_in, dtype = dtype or torch.float32, None
     autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
     nonfinite = torch.zeros((), device=accelerator.device)
     right = torch.zeros((), dtype=torch.float64, device=accelerator.device)
@@ -107,7 +107,7 @@ def recurrent_dtype(state: State) -> torch.dtype:
             outputs = model.recur(0, torch.zeros(1, 1, width, device=model.mean.device))
         torch.autograd.grad(outputs.sum(), list(model.recurrent[0].parameters()))
     except RuntimeError as error:
-        if asked is None or isinstance(error, torch.OutOfMemoryError):
+        if asked in (None, torch.float32) or isinstance(error, torch.OutOfMemoryError):
             raise
         raise _refused(asked, " ".join(str(error).split())[:200]) from error
     finally:

@@ -234,7 +234,9 @@ def test_a_graph_computes_what_its_step_computes(model: Callable[..., Any], part
     for way in ("off", "auto"):
         settings = Train(batch=BATCH, epochs=6, cuda_graph=way)
         made = deepcopy(model()).to(gpu).flatten_parameters()
-        state = State(made, made, optim.make_optimizer(made, rates), nonfinite=torch.zeros((), device=gpu))
+        zero = torch.zeros((), device=gpu)
+        more = {"nonfinite": zero, "right": zero.double()}
+        state = State(made, made, optim.make_optimizer(made, rates), **more)
         fed = Batches(Store(part(COUNT), gpu, 1), BATCH, 1, range(1), 0)
         found.append((graphed(state, fed, settings, rates, 3 * STEPS), weights(state)))
     assert found[0][0] == found[1][0]

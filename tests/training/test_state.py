@@ -10,7 +10,7 @@ import torch
 
 from pipeline.config import Optim, Train
 from pipeline.errors import UserError
-from pipeline.model import low_precision
+from pipeline.model import gpu_layer
 from pipeline.training.gradients import generator
 from pipeline.training.state import State, recurrent_dtype
 
@@ -22,7 +22,7 @@ def trained_in_bf16(state: MakeState, layer: Callable[..., Any], monkeypatch: py
     """As on a GPU, whose layers are ``layer``."""
     made = state(PLAIN, Train())
     made.model.trained_in = torch.bfloat16
-    monkeypatch.setitem(low_precision.LAYERS, "LSTM", layer)
+    monkeypatch.setitem(gpu_layer.LAYERS, "LSTM", layer)
     return made
 
 

@@ -14,6 +14,7 @@ from torch import distributed as dist
 from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.distributed.collectives import rank, world_size
+from pipeline.model import streams
 from pipeline.model.torch_private import move_towards
 from pipeline.training.gradients import slice_loss, tree_sum
 from pipeline.training.graphs.flow import Flow
@@ -48,25 +49,29 @@ class DeviceStep:
 
     def __call__(self, steps: int) -> Taken:
         """Take the step that the device has come to, of ``steps`` time steps; its tensors are overwritten by the next."""
-        state, leaves, answers = self.state, [], []
+        state, device, leaves, answers, found = self.state, self.tables.device, [], [], []
         for part in self.tables.slices(steps):
             share, answer = slice_loss(state, part, self.tables.count, self.train.label_smoothing, None)
+            answers.append(answer)
+            with streams.beside(device):  # nothing of the step waits for it
+                found.append(hits([answer]).double())
             grads = torch.autograd.grad(self.flow.scaled(share), self.parameters)
             leaves.append([*(grad.reshape(-1) for grad in grads), share.detach()[None]])
-            answers.append(answer)
         self._sum(leaves)
         if state.scaler is not None:  # whose scale is undone first
             settled = self.flow.settle(self.gradient)
         torch.linalg.vector_norm(self.gradient, out=self.norm)
-        if state.scaler is None:  # the norm is looked at too: by one that overflows all would be clipped to nothing
-            settled = self.flow.settle(self.vector)
+        if state.scaler is None:  # a norm that overflows is not finite either: by it all would be clipped to nothing
+            settled = self.flow.settle(self.vector[-2:])
+        with streams.beside(device):
+            state.right.add_(sum(found) * settled)
+            self.tables.counter.add_(settled.long())
         if self.clip:
             self.gradient.mul_((self.clip / (self.norm + 1e-6)).clamp(max=1))
         state.optimizer.step()
         if state.ema is not None:
             move_towards(state.ema, state.model, self.tables.share * settled)
-        state.right.add_(hits(answers) * settled)
-        self.tables.counter.add_(settled.long())
+        streams.joined(device)
         return Taken(self.loss if rank() == 0 else self.nothing, answers, self.norm)  # reports hold shares of the loss
 
     def _sum(self, leaves: list[list[Tensor]]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.data.batches import Batches, Slice
 from pipeline.data.store import sent
+from pipeline.model import streams
 from pipeline.training.graphs.inputs import Inputs
 
 NUMBERS = 3  # of a step: its learning rate, the examples in its global batch, the share of its weights in the averages
@@ -60,15 +61,17 @@ class Tables:
         """This process's slices of the step that the counter says, of ``steps`` time steps, picked by the device."""
         batches = self.batches
         place = self.counter.remainder(batches.steps_per_epoch)  # (1)
-        torch.index_select(self.numbers, 0, place, out=self.row)
+        padded = batches.store.count % batches.batch > 0
+        with streams.beside(self.device):
+            torch.index_select(self.numbers, 0, place, out=self.row)
+            weights = (self.places < self.count).float() if padded else self.ones
         rows, *drawn = (table.index_select(0, place)[0] for table in self.drawn)
         if batches.store.resident:
             values, labels, lengths = batches.take(rows, drawn, steps)
         else:
             values, labels, lengths = self.inputs.held[steps]
             values = batches.warped(values, lengths, drawn)
-        padded = batches.store.count % batches.batch > 0
-        weights = (self.places < self.count).float() if padded else self.ones
+        streams.joined(self.device)
         cut = partial(torch.split, split_size_or_sections=batches.size)
         each = [None] * len(batches.mine) if lengths is None else cut(lengths)
         columns = zip(batches.mine, cut(rows), cut(values), cut(labels), cut(weights), each, strict=True)

@@ -589,9 +589,9 @@ int cudnnGetRNNWeightSpaceSize(void *h, D *d, size_t *n) {
 int cudnnGetRNNWeightParams(void *h, D *d, int layer, size_t sz, char *w, int id, D *md, void **ma, D *bd, void **ba) {
     add("cudnn", "cudnnGetRNNWeightParams");
     int g = d->mode == 2 ? 4 : d->mode == 3 ? 3 : 1;
-    long e = d->dt == 0 ? 4 : 2, mi = (long)d->h * d->in, mh = (long)d->h * d->h;
+    long e = d->dt == 0 ? 4 : 2, mi = (long)d->h * d->in, mh = (long)d->h * d->h, all = g * (mi + mh); // of one layer
     if (ma) {
-        *ma = w + e * (id < g ? id * mi : g * mi + (id - g) * mh);
+        *ma = w + e * (layer * all + (id < g ? id * mi : g * mi + (id - g) * mh));
         if (md) {
             md->nb = 3;
             md->dims[0] = 1;
@@ -600,7 +600,7 @@ int cudnnGetRNNWeightParams(void *h, D *d, int layer, size_t sz, char *w, int id
         }
     }
     if (ba) {
-        *ba = w + e * (g * (mi + mh) + (long)id * d->h);
+        *ba = w + e * (d->dirs * all + ((long)layer * 2 * g + id) * d->h);
         if (bd) {
             bd->nb = 3;
             bd->dims[0] = 1;
