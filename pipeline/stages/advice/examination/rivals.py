@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.prepared import Part
-from pipeline.model import low_precision
+from pipeline.model import gpu_layer
 
 WARMUP = 4  # steps before a capture, on its stream
 Launch = Callable[[], Any]  # gives the device one step's work
@@ -69,7 +69,7 @@ class Layer:
     def __call__(self) -> Any:
         """Both passes."""
         low = self.dtype != torch.float32
-        outputs = low_precision.read(self.layer, self.x, self.dtype) if low else self.layer(self.x)[0]
+        outputs = gpu_layer.read([self.layer], self.x, self.dtype) if low else self.layer(self.x)[0]
         return torch.autograd.grad(outputs, list(self.layer.parameters()), self.grad)
 
 
