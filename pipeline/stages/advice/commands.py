@@ -62,6 +62,7 @@ def doctor(
     overrides: Overrides = None,
     processes: Processes = None,
     launch: LaunchFile = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="CHECK", help="Make this check alone; may be given again.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +72,8 @@ def doctor(
 
     if number := launcher.number(launch, processes, lambda: 1):
         words = ["doctor", *["--quiet"] * quiet, *["--json"] * as_json, *(["--config", str(config)] if config else [])]
+        words += [word for name in only or () for word in ("--only", name)]
         sys.exit(launcher.launch(launch, number, [*words, *(overrides or ())]))
     from pipeline.stages.advice import doctor as stage
 
-    sys.exit(stage.doctor(settings, config, overrides or ()))
+    sys.exit(stage.doctor(settings, config, overrides or (), only or ()))

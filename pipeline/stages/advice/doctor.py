@@ -8,22 +8,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
+
 from pipeline import __version__, files
 from pipeline.config import Config
 from pipeline.distributed import process
+from pipeline.errors import UserError, quoted
 from pipeline.stages.advice.examination import checks, watched
 from pipeline.stages.advice.examination.results import Result, result
 from pipeline.stages.terminal import streams
 from pipeline.stages.terminal.answers import Examination, Examined
 
+ON_CPU = {"ACCELERATE_USE_CPU": "true"}.items()
 SHOWN = {"pass": "pass", "fail": "FAIL", "not here": "not here", "told": "", "error": "error"}
 
 
-def doctor(settings: Config | None, file: Path | None, overrides: Sequence[str]) -> int:
-    """Examine this machine, or as one of several processes all of theirs; 2 if a promise does not hold, else 0."""
+def doctor(settings: Config | None, file: Path | None, overrides: Sequence[str], only: Sequence[str]) -> int:
+    """Examine this machine, or as one of several processes all of theirs; 2 if a promise does not hold, else 0.
+
+    ``only``: the names of the checks to make; none: all. Raises UserError if one of them has no check.
+    """
+    refuse_unknown(only)
     began = time.monotonic()
     folder = files.path(settings.run.dir if settings and settings.run.dir else "runs").absolute()
-    request = watched.Request("alone", folder, file, tuple(overrides))
+    request = watched.Request("alone", folder, file, tuple(overrides), tuple(only))
     launched = process.launched()
     speaks = not launched or os.environ["RANK"] == "0"
     found = list[Result]()
@@ -34,7 +42,14 @@ def doctor(settings: Config | None, file: Path | None, overrides: Sequence[str])
     failed = [one for one in found if one.status == "fail"]
     if speaks:
         conclude(found, time.monotonic() - began)
-    return 2 if failed else 0
+    return 2 if failed and speaks else 0  # a launcher ends all when the first one fails, and the main process has more to say
+
+
+def refuse_unknown(only: Sequence[str]) -> None:
+    """Raise UserError for a name that no check has."""
+    known = {check.name: None for check in (*checks.ALONE, *checks.LAUNCHED)}
+    if other := [name for name in only if name not in known]:
+        raise UserError(f"--only {quoted(other[0])}: no such check; there are {', '.join(known)}")
 
 
 def on_its_own(request: watched.Request) -> Iterator[Result]:
@@ -43,15 +58,15 @@ def on_its_own(request: watched.Request) -> Iterator[Result]:
     for one in watched.answered(request, checks.ALONE, watched.alone()):
         known[one.name] = one
         yield one
-    gpus = len(known["gpus"].values.get("gpus", ())) if "gpus" in known else 0
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() and not os.environ.items() >= ON_CPU else 0
     several = replace(request, which="several")
     for number in [2, 4, 8]:
-        if number > max(gpus, 1 if gpus else 2):
+        if number > (gpus or 2):
             break
         for one in watched.answered(several, checks.SEVERAL, watched.several(number, on_cpu=not gpus)):
             named = replace(one, name=f"{one.name}_{number}", title=f"{one.title}, {number} processes")
-            yield compared(named, known["exact_1"]) if one.name == checks.OF_EXACT else named
-    if gpus == 1:
+            yield compared(named, known.get("exact_1")) if one.name == checks.OF_EXACT else named
+    if gpus == 1 and (not request.only or checks.OF_EXACT in request.only):
         exact = next(check for check in checks.SEVERAL if check.name == checks.OF_EXACT)
         yield result(replace(exact, name="exact_2", title="exact mode, 2 processes"), "not here", "there is one GPU")
 
@@ -70,13 +85,13 @@ def as_one_of_several(request: watched.Request, speaks: bool) -> Iterator[Result
     single = None
     if speaks and exact.status == "pass":
         names = [check for check in checks.ALONE if check.name == "exact_1"]
-        single = next(watched.answered(request, names, watched.alone()), None)
-    yield compared(exact, single) if single else exact
+        single = next(watched.answered(replace(request, only=()), names, watched.alone()), None)
+    yield compared(exact, single)
 
 
-def compared(one: Result, single: Result) -> Result:
+def compared(one: Result, single: Result | None) -> Result:
     """The result of exact mode on several processes, held against that of one."""
-    own, alone = one.values.get("sha256"), single.values.get("sha256")
+    own, alone = one.values.get("sha256"), single.values.get("sha256") if single else None
     if one.status != "pass" or not alone:
         return one
     if own == alone:

@@ -16,7 +16,8 @@ from torch import distributed as dist
 from pipeline import __version__
 from pipeline.data.prepared import open_prepared
 from pipeline.distributed import collectives
-from pipeline.stages.advice.examination import disk, speeds, task
+from pipeline.errors import DataError
+from pipeline.stages.advice.examination import disk, hardware, speeds, task
 from pipeline.stages.advice.examination.promises import STEPS
 from pipeline.stages.advice.examination.results import Found, NotHere, Place
 
@@ -62,10 +63,11 @@ def hosts(place: Place) -> Found:
         "version of torch": torch.__version__,
         "version of accelerate": version("accelerate"),
         "version of numpy": version("numpy"),
+        "prepared data": _prepared(place),
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "driver": hardware.driver() or "none" if torch.cuda.is_available() else "none",
     }
-    prepared = open_prepared(place.settings.data, verify=()).digest if place.settings else ""
-    everyone = collectives.gather({"host": socket.gethostname(), "facts": facts | {"prepared data": prepared}})
+    everyone = collectives.gather({"host": socket.gethostname(), "facts": facts})
     named = [f"process {number} (host {other['host']})" for number, other in enumerate(everyone)]
     wrong, strange = list[str](), list[str]()
     for name in everyone[0]["facts"]:
@@ -73,8 +75,8 @@ def hosts(place: Place) -> Found:
         usual = max(column, key=column.count)
         for who, value in zip(named, column, strict=True):
             if value != usual:
-                said = f"{who} has another {name}: {value or 'none'}, most have {usual or 'none'}"
-                (strange if name == "GPU" else wrong).append(said)
+                said = f"{who} has another {name}: {value}, most have {usual}"
+                (strange if name in ("GPU", "driver") else wrong).append(said)
     clocks = clock_differences()
     late = [f"the clock of {who} differs by {by:.1f} s" for who, by in zip(named, clocks, strict=True) if abs(by) > LATE]
     names = sorted({other["host"] for other in everyone})
@@ -83,6 +85,16 @@ def hosts(place: Place) -> Found:
     do = "install the same versions on all hosts, and give all the same prepared data" if wrong else ""
     strange += [f"{line}; records of a run and requeued jobs go by it" for line in late]
     return Found("; ".join(wrong) or same, values, not wrong, do, tuple(strange))
+
+
+def _prepared(place: Place) -> str:
+    """The digest of the prepared data of the configuration that was named."""
+    if not place.settings:
+        return "not looked at"
+    try:
+        return open_prepared(place.settings.data, verify=()).digest
+    except DataError:
+        return "not there"
 
 
 def clock_differences() -> list[float]:

@@ -46,7 +46,7 @@ def gpus(place: Place) -> Found:
         free = torch.cuda.mem_get_info(number)[0]
         more = {"capability": f"{one.major}.{one.minor}", "multiprocessors": one.multi_processor_count}
         found.append({"name": one.name, "memory": one.total_memory, "free": free} | more)
-    values: dict[str, Any] = {"gpus": found, "cuda": torch.version.cuda, "driver": _driver()}
+    values: dict[str, Any] = {"gpus": found, "cuda": torch.version.cuda, "driver": driver()}
     values |= {"cudnn": _cudnn(), "nccl": _nccl()}
     values["visible"] = os.environ.get("CUDA_VISIBLE_DEVICES")
     first = found[0]
@@ -76,14 +76,14 @@ def _processor() -> str:
     return os.uname().machine
 
 
-def _driver() -> str | None:
-    said = _smi("--query-gpu=driver_version", "--format=csv,noheader")
-    if said:
-        return said.splitlines()[0].strip()
-    with suppress(OSError, AttributeError):
+def driver() -> str | None:
+    """The version of NVIDIA's driver; None where it cannot be told."""
+    with suppress(OSError):
         found = re.search(r"Kernel Module\s+(?:for \S+\s+)?(\S+)", Path("/proc/driver/nvidia/version").read_text())
-        return found[1] if found else None
-    return None
+        if found:
+            return found[1]
+    said = _smi("--query-gpu=driver_version", "--format=csv,noheader")
+    return said.splitlines()[0].strip() if said else None
 
 
 def _cudnn() -> str | None:

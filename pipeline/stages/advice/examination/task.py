@@ -134,7 +134,8 @@ def _network(model: config.Model, part: Part) -> RecurrentClassifier:
 
 
 @cache
-def _untouched() -> str:
+def untouched() -> str:
+    """The SHA-256 of the weights that each training starts from."""
     return checkpoints.digest(_network(MODEL, data()[1]))
 
 
@@ -146,7 +147,7 @@ def options(**changes: Any) -> config.Train:
 def sha256(state: State) -> str:
     """Of all weights. Raises RuntimeError if they never moved: equal ones would then prove nothing."""
     digest = checkpoints.digest(state.model)
-    if digest == _untouched():
+    if digest == untouched():
         raise RuntimeError(f"the weights did not move in {state.step} steps")
     return digest
 

@@ -31,6 +31,7 @@ class Request:
     folder: Path
     file: Path | None = None
     overrides: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()  # the names of the checks to make; none: all
 
 
 @dataclass
@@ -70,7 +71,8 @@ class _Workers:
         os.close(self.answers)
         self.said.seek(0)
         lines = [line.strip() for line in self.said.read().decode(errors="replace").splitlines() if line.strip()]
-        code = next((process.returncode for process in self.processes if process.returncode), 0)
+        codes = [process.returncode for process in self.processes if process.returncode]
+        code = next((code for code in codes if code != -signal.SIGKILL), next(iter(codes), 0))  # others were killed for it
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         self.said.close()
         return f"{how}: {lines[-1][:300]}" if lines else how
@@ -82,7 +84,7 @@ def answered(request: Request, checks: Sequence[Check], environments: Sequence[M
     A check that kills them, or takes longer than it may, is said to be broken, and other workers go on with those after it;
     not so where this process is one of several itself, whose workers have met for one time only.
     """
-    left = list(checks)
+    left = [check for check in checks if not request.only or check.name in request.only]
     while left:
         workers = _started(request, [check.name for check in left], environments)
         current, problem = None, ""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.distributed import process
+from pipeline.errors import UserError
 from pipeline.stages.advice.examination import checks, task
 from pipeline.stages.advice.examination.results import Check, Found, NotHere, Place, Result, Status, broken, result
 
@@ -29,6 +30,8 @@ def made(check: Check, place: Place) -> Result:
         found: Found = check.run(place)
     except NotHere as why:
         return result(check, "not here", str(why), why.do)
+    except UserError as error:  # which says itself what to do
+        return broken(check, str(error), "")
     except Exception as error:
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return broken(check, said, "send the JSON of this command to the authors (README)")
