@@ -27,3 +27,10 @@ def test_ci_installs_as_the_readme_says_and_the_workflow_runs_it() -> None:
     steps = re.findall(r"^limited \S+ make (\w+)", script, re.MULTILINE)
     assert steps == ["setup", "lint", "faults", "test"]
     assert "bash .ci/run" in workflow
+
+
+def test_ci_installs_a_browser_and_has_the_tests_of_the_report_insist_on_it() -> None:
+    script = (ROOT / ".ci/run").read_text()
+    assert "chromium:chromium" in script
+    assert re.search(r"^    export REPORT_BROWSER=required", script, re.MULTILINE), "where it can be installed"
+    assert 'os.environ.get("REPORT_BROWSER")' in (ROOT / "tests/report/conftest.py").read_text()

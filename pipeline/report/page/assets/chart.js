@@ -1,5 +1,5 @@
 // Charts of lines that share one zoom; the bars of the headline; reliability.
-const SHAPE = { left: 46, right: 12, top: 8, bottom: 24 };
+const SHAPE = { left: 48, right: 12, top: 8, bottom: 24 };
 
 class Chart {
   // lines: [{name, className, steps, values, dots}]; options: title, x, format, range, mark, markText, height, onPick
@@ -44,7 +44,7 @@ class Chart {
       svg.append(sv("line", { class: "grid", x1: left, x2: this.width - right, y1: s.y(value), y2: s.y(value) }),
         sv("text", { class: "tick", x: left - 6, y: s.y(value) + 3.5, "text-anchor": "end" }, o.format ? o.format(value) : few(value)));
     }
-    for (const value of ticks(s.from, s.to, Math.max(2, this.width / 110)).filter(Number.isInteger)) {
+    for (const value of ticks(s.from, s.to, Math.max(2, this.width / 75)).filter(Number.isInteger)) {
       svg.append(sv("text", { class: "tick", x: s.x(value), y: s.height - 8, "text-anchor": "middle" }, value.toLocaleString("en")));
     }
     const clip = "clip-" + (Chart.count = (Chart.count || 0) + 1);
@@ -119,7 +119,7 @@ class Chart {
 
 function drawCurves() {
   const found = D.curves.lines, box = byId("charts"), group = [];
-  const panels = [["loss", ["train/loss", "valid/loss"], few], ["accuracy", ["train/accuracy", "valid/accuracy"], (x) => (100 * x).toFixed(1) + " %"], ["learning rate", ["train/lr"], few]];
+  const panels = [["loss", ["train/loss", "valid/loss"], few], ["accuracy", ["train/accuracy", "valid/accuracy"], (x) => `${+(100 * x).toFixed(1)} %`], ["learning rate", ["train/lr"], few]];
   const buttons = el("div", { class: "buttons", role: "group", "aria-label": "Zoom of the charts" });
   const by = (factor) => () => group.forEach((chart) => {
     const [low, high] = chart.whole, [from, to] = chart.range || [low, high];
@@ -164,7 +164,7 @@ function drawBars() {
 function drawReliability() {
   const box = byId("sure"), bins = D.reliability;
   onWidth(box, (full) => {
-    const width = Math.min(full, 560), high = 260, low = 70, left = 46, right = 12, top = 10, gap = 22;
+    const width = Math.min(full, 560), high = 260, low = 70, left = 62, right = 20, top = 10, gap = 22;
     const x = (share) => left + share * (width - left - right), y = (share) => top + (1 - share) * high;
     const most = Math.max(...bins.map((bin) => bin.count)), base = top + high + gap + low;
     const said = bins.map((bin) => `confidence ${percent(bin.confidence)}: accuracy ${percent(bin.accuracy)}, ${bin.count} examples`).join("; ");

@@ -13,7 +13,7 @@ class Pad {
     this.clear();
   }
 
-  clear() { this.strokes = []; const context = this.canvas.getContext("2d"); context.fillStyle = "#000"; context.fillRect(0, 0, 280, 280); }
+  clear() { this.strokes = []; const context = this.canvas.getContext("2d"); context.fillStyle = "#000"; context.fillRect(0, 0, 280, 280); context.fillStyle = "#9a9a9a"; context.font = "15px system-ui"; context.textAlign = "center"; context.fillText("draw here", 140, 145); }
 
   changed() {
     this.trace(this.canvas.getContext("2d"), 280, 280, (point) => point, 18);

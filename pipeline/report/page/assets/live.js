@@ -1,6 +1,6 @@
 // The model at work: one example, a slider through time, what it would say if it stopped there, and what is inside.
 let network = null, openInModel = () => {};
-const LINES = 8; // classes whose probabilities are drawn
+const LINES = 10; // classes whose probabilities are drawn
 
 class Lab {
   constructor(box) {
