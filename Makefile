@@ -3,6 +3,9 @@ CONFIG ?= configs/digits.yaml
 # Without RUN, the run folder is that of CONFIG with ARGS: runs/NAME, or runs/NAME-2 and so on where that holds another run.
 RUN ?=
 SEEDS ?=
+SWEEP ?= configs/sweep.yaml
+TRIALS ?=
+WORKERS ?=
 ARGS ?=
 DATA ?= data/MNIST/raw
 ADVISORIES ?= advisory-database
@@ -37,6 +40,8 @@ OF_RUN = $(if $(RUN),--run $(or $(lastword $(patsubst run.dir=%,%,$(filter run.d
 PREPARE = $(PIPELINE) prepare $(SETTINGS)
 TRAIN = $(PIPELINE) train $(SETTINGS) $(STARTED)
 REPEAT = $(PIPELINE) seeds --count $(or $(SEEDS),5) $(SETTINGS) $(STARTED)
+SWEEPING = --sweep $(SWEEP) $(if $(RUN),--run $(RUN)) $(if $(TRIALS),--trials $(TRIALS)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(if $(WORKERS),--workers $(WORKERS))
 EVALUATE = $(PIPELINE) evaluate $(OF_RUN)
 EXPORT = $(PIPELINE) export $(OF_RUN)
 REPORT = $(PIPELINE) report $(OF_RUN)
@@ -50,11 +55,11 @@ ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check doctor prep prepare tune train eval evaluate export report all seeds summary runs test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check doctor prep prepare tune train eval evaluate export report all seeds sweep summary runs test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  with CONFIG=configs/mnist.yaml  ARGS=\"section.key=value ...\"  RUN=runs/NAME  LAUNCH=launch/FILE.yaml  PROCESSES=N  SEEDS=N"
+	@echo "  with CONFIG=configs/mnist.yaml  ARGS=\"section.key=value ...\"  RUN=runs/NAME  LAUNCH=launch/FILE.yaml  PROCESSES=N  SEEDS=N  SWEEP=FILE"
 
 setup: .venv/installed ## create .venv with the locked dependencies
 
@@ -111,6 +116,9 @@ endif
 
 seeds: setup ## train and evaluate CONFIG with SEEDS seeds: mean and standard deviation
 	@$(REPEAT)
+
+sweep: setup ## try the values in SWEEP, or go on with it, WORKERS at a time; the best by the validation split  (TRIALS, SEEDS)
+	@$(PIPELINE) sweep --config $(CONFIG) $(SWEEPING) $(ARGS)
 
 test: setup ## the test suite; the slow faults are left to "make faults"
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -6,7 +6,8 @@ import sys
 
 from pipeline.distributed import signals
 
-if sys.argv[1:2] in (["train"], ["seeds"]):  # first of all: what is imported below takes time, in which a signal may come
+# first of all: what is imported below takes time, in which a signal may come
+if sys.argv[1:2] in (["train"], ["seeds"], ["sweep"]):
     signals.catch()
 
 from functools import partial

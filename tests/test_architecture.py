@@ -17,12 +17,21 @@ import pipeline
 ROOT = Path(pipeline.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 COMMANDS = ("prepare", "train", "evaluate", "export", "predict")  # a file each; others stand in the rooms of what they do
+SEVERAL = (  # stages that do what others do, many times or one after the other
+    "pipeline.stages.fit",
+    "pipeline.stages.repeats",
+    "pipeline.stages.advice.sweep_trial",
+)
 FACE = "pipeline.config"  # the one package that hands names on, as ``config.Optim`` stands everywhere
-HEAVY = ("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn", "onnx", "onnxruntime", "numpy", "polars")
+HEAVY = (
+    *("torch", "torchvision", "accelerate", "wandb", "matplotlib", "sklearn"),
+    *("onnx", "onnxruntime", "numpy", "polars", "optuna"),
+)
 WIDE = {  # functions of more than six parameters, each with its reason
     "pipeline.__main__.predict": "the options of a command",
     "pipeline.stages.advice.commands.doctor": "the options of a command",
     "pipeline.stages.views.commands.list_runs": "the options of a command",
+    "pipeline.stages.advice.commands.sweep": "the options of a command",
     "pipeline.model.classifier.__init__": "the hyperparameters of the model, as they stand in the configuration",
     "pipeline.data.batches.__init__": "one choice each of how an epoch is ordered, cut and changed",
     "pipeline.deploy.exporter.export": "what is exported, what is said of it, what it is compared on, and where it goes",
@@ -85,7 +94,7 @@ def test_a_module_imports_only_what_stands_above_it_at_each_level(name: str) -> 
         package = ".".join(mine[:depth])
         order = map_of(package)
         assert order.index(theirs[depth]) < order.index(mine[depth]), f"{where}, which stands below it in the map of {package}"
-        if package == "pipeline.stages" and name not in ("pipeline.stages.fit", "pipeline.stages.repeats"):
+        if package == "pipeline.stages" and name not in SEVERAL:
             assert theirs[depth] not in COMMANDS, f"{where}: a stage reads what another wrote, and not its code"
 
 

@@ -31,10 +31,13 @@ from pipeline.config.loading import reference as reference
 from pipeline.config.meanings import Meaning as Meaning
 from pipeline.config.meanings import meanings as meanings
 from pipeline.config.meanings import purposes as purposes
+from pipeline.config.messages import expected_of as expected_of
+from pipeline.config.messages import near_file as near_file
 from pipeline.config.messages import without_secret as without_secret
 from pipeline.config.names import homes as homes
 from pipeline.config.names import is_switch as is_switch
 from pipeline.config.names import nearest as nearest
+from pipeline.config.names import spelled as spelled
 from pipeline.config.sections import Config as Config
 from pipeline.config.sections import Export as Export
 from pipeline.config.sections import Model as Model

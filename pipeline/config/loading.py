@@ -88,7 +88,10 @@ def _override(text: str) -> tuple[strict_yaml.Key, Any]:
     place = f"command line: {without_secret(text)}"
     if not equals:
         raise ConfigError(f"{place}: expected section.key=value, such as optim.lr=0.001")
-    return names.spelled(name, place), strict_yaml.parse(value, place)[0]
+    key = names.spelled(name, place)
+    if value in ("True", "False") and names.is_switch(".".join(key)):  # as Python writes them, and so wandb's agent
+        value = value.lower()
+    return key, strict_yaml.parse(value, place)[0]
 
 
 def dump(config: Config) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from pipeline.config import names, strict_yaml
 
@@ -27,19 +28,19 @@ def faults(error: ValidationError, places: Mapping[strict_yaml.Key, str], path: 
                 expected.setdefault(tuple(name.split(".")), []).append(problem)
             continue
         key = tuple(str(part) for part in fault["loc"][:2])
-        if fault["type"] == "extra_forbidden":
-            problem = "unknown key" + _nearest(key)
-        else:
-            kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace(
-                "String should", "text that should"
-            )
-            given = "nothing" if fault["input"] is None else _short(without_secret(repr(fault["input"])))
-            problem = f"expected {kind.strip()}, got {given}"
+        problem = "unknown key" + _nearest(key) if fault["type"] == "extra_forbidden" else expected_of(fault)
         expected.setdefault(key, []).append(problem)
     order = {key: number for number, key in enumerate(places)}
     for key in sorted(expected, key=lambda key: order.get(key, len(order))):
         place = places.get(key) or places.get(key[:1]) or path
         yield f"{place}: {'.'.join(key)}: {' or '.join(dict.fromkeys(expected[key]))}"
+
+
+def expected_of(fault: ErrorDetails) -> str:
+    """What pydantic expected, and what it got, in the words of a message."""
+    kind = _KINDS.get(fault["type"]) or fault["msg"].replace("Input should be", "").replace("String should", "text that should")
+    given = "nothing" if fault["input"] is None else _short(without_secret(repr(fault["input"])))
+    return f"expected {kind.strip()}, got {given}"
 
 
 def near_file(path: Path) -> str:

@@ -8,5 +8,6 @@ In the order of their imports:
     batch_search  the largest and the fastest batch, threads
     range_test    the range of good learning rates
     gpu_kernels   sizes and number formats that are slow on a GPU
+    sweeps/       the trials of a sweep
     processes     how many processes train a model fastest
 """

@@ -55,7 +55,7 @@ def speed_if_it_fits(steps: Steps, batch: int) -> float:
     return 0.0
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether an allocation failed; torch has a class of errors for that on GPUs only."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 

@@ -6,5 +6,6 @@ In the order of their imports:
     series      examples of series
     data        examples of images, the report on a prepared folder
     training    curves, the range test
+    sweeps      the trials of a sweep, and its parameters
     evaluation  confusion, reliability
 """

@@ -7,5 +7,8 @@ In the order of their imports:
     tune   prepared/ -> tuning/NAME/
     examination/  the checks of the doctor
     doctor        what this machine can do, and which promises hold on it
+    sweep_trial   one trial: a run of its own, watched
+    sweep_result  what a sweep gave, and what to type next
+    sweep         prepared/ -> runs/NAME-sweep/
     commands      all of them, as they are typed
 """

@@ -11,6 +11,12 @@ import typer
 from pipeline.stages.terminal.commands import Command, Configured, OfMachine, loaded
 from pipeline.stages.terminal.options import AsJson, ConfigFile, LaunchFile, OptionalConfig, Overrides, Processes, Quiet
 
+SweepFile = Annotated[Path, typer.Option("--sweep", help="The sweep file, such as configs/sweep.yaml, in wandb's format.")]
+Folder = Annotated[Path | None, typer.Option("--run", help="The folder of the sweep; if not given, runs/NAME-sweep.")]
+Trials = Annotated[int | None, typer.Option(help="Trials in all; if not given, run_cap of the sweep file.", min=1)]
+Seeds = Annotated[int, typer.Option(help="Seeds of each trial, whose mean is compared.", min=1, max=1000)]
+Workers = Annotated[int, typer.Option(help="Trials at a time, each by a process of its own.", min=1, max=1000)]
+
 
 def add(app: typer.Typer) -> None:
     """Give ``app`` these commands."""
@@ -18,6 +24,7 @@ def add(app: typer.Typer) -> None:
     app.command(cls=Configured, epilog="Example: check configs/digits.yaml model.hidden=128")(check)
     app.command(cls=Configured, epilog="Example: tune configs/digits.yaml --budget 120")(tune)
     app.command(cls=OfMachine, epilog="Example: doctor --json > machine.json")(doctor)
+    app.command(cls=Configured, epilog="Example: sweep configs/digits.yaml --sweep configs/sweep.yaml --workers 2")(sweep)
 
 
 def init(
@@ -77,3 +84,21 @@ def doctor(
     from pipeline.stages.advice import doctor as stage
 
     sys.exit(stage.doctor(settings, config, overrides or (), only or ()))
+
+
+def sweep(
+    config: ConfigFile,
+    sweep: SweepFile,
+    overrides: Overrides = None,
+    run: Folder = None,
+    trials: Trials = None,
+    seeds: Seeds = 1,
+    workers: Workers = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Try many values of some keys, or go on with it: the best by the validation split."""
+    settings = loaded(config, overrides)
+    from pipeline.stages.advice.sweep import search
+    from pipeline.stages.advice.sweep_result import Asked
+
+    search(settings, Asked(str(config), overrides or (), sweep, run, trials, seeds, workers))
