@@ -20,6 +20,7 @@ from pipeline.tuning.sweeps.shape import Scalar, Sweep
 from pipeline.tuning.sweeps.table import Became, Row
 
 TRIES = 3  # workers that die of one trial without a checkpoint more, until it is given up
+TELLING = 4  # finished trials of different metrics, from which importances are told
 PATIENCE = 60  # seconds that a worker waits for another one to write
 
 
@@ -125,11 +126,10 @@ class Search:
         """The share of each parameter in what differs between the finished trials; empty where too few tell."""
         import optuna
 
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        try:
-            return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator))
-        except (ValueError, RuntimeError):  # of fewer than two trials, or of equal values
+        if len({trial.value for trial in self._in_state("COMPLETE")}) < TELLING:
             return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator))
 
     def _trial(self, number: int) -> Trial:
         """A trial that this process holds, with the draws that it has, or new ones. They follow from its number and from
