@@ -71,11 +71,10 @@ def test_two_agents_share_a_sweep_of_four_trials_over_two_processes_each(own: Pa
     agents = [wandb(server, own, "agent", "--entity", "me", "--project", "p", "sweep0") for _ in range(2)]
     said = [output(agent) for agent in agents]
     given = server.sweeps["sweep0"].given
-    assert len({agent for agent, _ in given}) == 2 and [run for _, run in given] == [
-        f"sweep0-run{number}" for number in range(4)
-    ]
+    names = [f"sweep0-run{number}" for number in range(4)]
+    assert len({agent for agent, _ in given}) == 2 and [run for _, run in given] == names
     folders = sorted((own / "runs/own-sweep-sweep0").iterdir())
-    assert [folder.name for folder in folders] == [f"sweep0-run{number}" for number in range(4)], said
+    assert [folder.name for folder in folders] == names, said
     for folder, trial in zip(folders, server.sweeps["sweep0"].trials, strict=True):
         begun: dict[str, Any] = json.loads((folder / "environment.json").read_text())
         assert begun["processes"] == 2 and begun["earlier"] == [] and begun["launch"]["WORLD_SIZE"] == "2"

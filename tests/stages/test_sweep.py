@@ -135,6 +135,7 @@ def test_two_workers_share_a_sweep_and_a_third_finishes_what_a_killed_one_left(o
     assert {row["state"] for row in trials(own)} == {"finished"}
 
 
+@pytest.mark.slow
 def test_workers_that_are_asked_for_are_started_and_stopped_together(own: Path) -> None:
     command = [sys.executable, "-m", "pipeline", *SWEEP, "--workers", "2", "train.epochs=20"]
     job = begin(command, own)
