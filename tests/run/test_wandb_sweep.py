@@ -65,6 +65,7 @@ def output(job: subprocess.Popen[str]) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_two_agents_share_a_sweep_of_four_trials_over_two_processes_each(own: Path, server: WandbServer) -> None:
     """Each trial has its folder, its values on all processes, and its run on the server, once."""
     output(wandb(server, own, "sweep", "--project", "p", "sweep.yaml"))
