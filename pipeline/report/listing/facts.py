@@ -130,6 +130,11 @@ def all_of(found: Sequence[Found]) -> list[Run]:
     return runs[::-1]
 
 
+def is_evaluated(folder: Path) -> bool:
+    """Whether a run was evaluated on the test split."""
+    return history.file(folder / "eval" / "metrics.json", Accuracy) is not None
+
+
 def _state(folder: Path, record: Record, saved: bool, inner: Sequence[Run]) -> tuple[State, str]:
     """As far as files say: only a process of this host is known to be alive."""
     holder = lock.holder(folder / LOCK)

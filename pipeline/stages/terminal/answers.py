@@ -163,6 +163,39 @@ class Examined(Answer):
     checks: list[Examination] = _key("each check, with `name`, `status`, `said`, `do`, `values` and so on")
 
 
+class ComparedGroup(Answer):
+    """A recipe in the answer of ``compare``."""
+
+    name: str
+    runs: list[str]
+    metrics: dict[str, float | None]
+
+
+class ComparedPair(Answer):
+    """Two recipes in the answer of ``compare``."""
+
+    first: str = _key("a name of `groups`; where there is one group, a run of it")
+    second: str = _key("another one")
+    verdict: str = _key("what is said of the two, in words")
+    better: str | None = _key("the one that is better; null without evidence")
+    test: str = _key("the test")
+    difference: float = _key("of the accuracies on the test split, first minus second")
+    interval: tuple[float, float] | None = _key("its 95 % interval; null where the test gives none")
+    p: float = _key("the p value of the test")
+    p_adjusted: float = _key("after Holm's correction for all pairs")
+
+
+class Compared(Answer):
+    """The answer of ``compare``."""
+
+    groups: list[ComparedGroup] = _key("runs that differ by their seed only, together: `name`, `runs`, mean `metrics`")
+    examples: int = _key("test examples, the same for all")
+    differences: dict[str, list[Any]] = _key("the keys that differ, each with the value in each group")
+    pairs: list[ComparedPair] = _key("what is said of each two groups")
+    notes: list[str] = _key("what must be known to read it right")
+    output: str = _key("the page")
+
+
 ANSWERS: dict[str, type[Answer]] = {
     "check": Checked,
     "doctor": Examined,
@@ -170,13 +203,14 @@ ANSWERS: dict[str, type[Answer]] = {
     "predict": Predicted,
     "summary": Summary,
     "runs": Listed,
+    "compare": Compared,
 }
 
 
 def reference() -> str:
     """The keys of each answer as Markdown. docs/commands.md holds it, and a test compares."""
     tables = []
-    parts: dict[str, type[Answer]] = {"work": Work, "checks": Examination, "runs": ListedRun}
+    parts: dict[str, type[Answer]] = {"work": Work, "checks": Examination, "runs": ListedRun, "pairs": ComparedPair}
     for title, answer in ({f"{name} --json": answer for name, answer in ANSWERS.items()} | parts).items():
         rows = [f"| {key} | {field.description} |" for key, field in answer.model_fields.items()]
         tables.append("\n".join([f"`{title}`:", "", "| key | what |", "|---|---|", *rows]))

@@ -49,8 +49,10 @@ class Command(TyperCommand):
 
         options = self.options()
         if "--json" in args and "--json" not in options:
+            from pipeline.stages.terminal.answers import ANSWERS
+
             raise UserError(
-                f"{ctx.info_name} has no --json; check, doctor, evaluate, predict, summary and runs have; "
+                f"{ctx.info_name} has no --json; those that have are {', '.join(sorted(ANSWERS))}; "
                 "the numbers of a training are in runs/NAME/metrics.jsonl"
             )
         return super().parse_args(ctx, self.understood(str(ctx.info_name), args, options))

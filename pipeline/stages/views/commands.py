@@ -19,6 +19,7 @@ Sort = Annotated[
 def add(app: typer.Typer) -> None:
     """Give ``app`` these commands."""
     app.command("runs", cls=Command, epilog="Example: runs --sort test")(list_runs)
+    app.command("compare", cls=Command, epilog="Example: compare runs/digits runs/gru --output gru.html")(compare_runs)
 
 
 def list_runs(
@@ -40,3 +41,15 @@ def list_runs(
         runs.prune(folder)
     else:
         runs.runs(folder, sort, everything)
+
+
+def compare_runs(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Run folders; of seeds the one above them.")],
+    output: Annotated[Path | None, typer.Option(help="The page; without it, compare.html beside the runs.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which of several runs is better, and whether that is more than chance."""
+    from pipeline.stages.views import compare
+
+    compare.compare(folders, output)

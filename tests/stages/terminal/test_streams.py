@@ -115,7 +115,8 @@ def test_an_error_is_the_document_with_the_exit_status_that_it_has_without(
 @pytest.mark.parametrize("command", ["train", "prepare", "tune", "seeds", "export"])
 def test_a_command_without_a_document_says_who_has_one(said: Any, command: str) -> None:
     out, _ = said(command, "run" if command == "export" else "own.yaml", "--json", status=2)
-    assert f"{command} has no --json; check, doctor, evaluate, predict, summary and runs have" in json.loads(out)["error"]
+    there = ", ".join(sorted(answers.ANSWERS))
+    assert f"{command} has no --json; those that have are {there}; " in json.loads(out)["error"]
 
 
 def test_a_defect_of_the_program_is_a_document_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
