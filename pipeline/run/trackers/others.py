@@ -35,8 +35,8 @@ class TensorBoard(View):
         self.tracker.log({"facts": f"    {json.dumps(facts, indent=2)}".replace("\n", "\n    ")}, step=0)
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
-        """As scalars."""
-        self.tracker.log(dict(values), step=step)
+        """Each number."""
+        self.tracker.log(dict(values), step=step)  # as scalars
 
     def log_evaluation(self, found: Evaluation) -> None:
         """Scalars and images, at the step of the checkpoint."""
@@ -106,8 +106,9 @@ class Trackio(View):
         super().__init__("trackio")
         from accelerate.tracking import TrackioTracker
 
-        name, group = track.name or subject.folder.name, track.group or None
-        self.tracker = TrackioTracker(track.project, name=name, group=group, config=dict(_flat(subject.config)), embed=False)
+        named = {"name": track.name or subject.folder.name, "group": track.group or None, "embed": False}
+        machine = dict.fromkeys(("auto_log_gpu", "auto_log_cpu"), track.system)
+        self.tracker = TrackioTracker(track.project, config=dict(_flat(subject.config)), **named, **machine)
 
     def open(self) -> None:
         """A run of its own."""
@@ -123,7 +124,9 @@ class Trackio(View):
 
     def log_evaluation(self, found: Evaluation) -> None:
         """Metrics, at the step of the checkpoint."""
-        self.tracker.log(_numbers(found.scores), step=found.scores.get("step"))
+        scores = _numbers(found.scores)
+        step = scores.pop("step", None)  # a word of its own there
+        self.tracker.log(scores, step=step)
 
     def close(self, exit_code: int) -> None:
         """Write what is left."""
