@@ -48,6 +48,15 @@ def test_two_hosts_with_bad_names_give_the_weights_of_one_process(
     assert weights(folder / name) == weights(folder / "alone")
 
 
+@pytest.mark.slow
+def test_the_doctor_looks_at_both_hosts(folder: Path, hosts: tuple[Host, Host]) -> None:
+    only = [word for name in ("hosts", "product", "disk", "exact", "all_reduce") for word in ("--only", name)]
+    job = launch_on(hosts, folder, "doctor", *SMOKE[1:3], *only, processes=2)
+    assert job.wait() == [0, 0], job.said()
+    assert "2 processes on 2 hosts: the same program and data" in job.said() and "3 promises hold, 0 FAIL" in job.said()
+    assert all(f"host {host.name}: " in job.said() for host in hosts), "the disk is seen from each"
+
+
 def alone_on(host: Host, folder: Path, ranks: range, **more: str) -> tuple[list[int], str, float]:
     """Some of four processes on a host, with no launcher, as SLURM starts them, and nobody elsewhere: exit statuses, what was
     printed, and how many seconds the last one took."""
