@@ -138,3 +138,16 @@ def test_a_job_that_comes_no_further_is_not_requeued_for_ever(slurm: Slurm, tmp_
     job = slurm.submit(script(), *SMOKE, PYTHON=str(python))
     assert job.wait_for() == "FAILED" and job.fact("Restarts") == "1", job.said()
     assert "two attempts in a row have saved nothing" in job.said()
+
+
+def test_hosts_that_differ_are_named_before_anything_is_trained(slurm: Slurm, folder: Path) -> None:
+    sound = slurm.submit(script(), *EXACT, "run.dir=examined", DOCTOR="1")
+    assert_as_if_left_alone(sound, folder, "examined")
+    assert "2 processes on 2 hosts: the same program and data" in sound.said()
+    (folder / "faults").mkdir()
+    other = "import importlib.metadata as m, os\nif os.environ.get('RANK') == '1': m.version = lambda name: '0.0.1'\n"
+    (folder / "faults/sitecustomize.py").write_text(other)
+    odd = slurm.submit(script(), *EXACT, "run.dir=odd", DOCTOR="1", PYTHONPATH=f"{folder}/faults:{ROOT}")
+    assert (odd.wait_for(), odd.fact("ExitCode")) == ("FAILED", "2:0"), odd.said()
+    assert f"process 1 (host {slurm.hosts[1].name}) has another version of numpy" in odd.said()
+    assert not (folder / "odd").exists()
