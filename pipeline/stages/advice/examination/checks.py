@@ -12,7 +12,7 @@ ALONE = (  # of one process
     Check("processors", "fact", "processors", hardware.processors),
     Check("gpus", "fact", "GPUs", hardware.gpus),
     Check("links", "fact", "links between GPUs", hardware.links),
-    Check("kernel", "fact", "CPU kernel", software.kernel, 90),  # it may have to be compiled
+    Check("kernel", "fact", "CPU kernel", software.kernel, 120),  # it may have to be compiled
     Check("wandb", "fact", "wandb", software.wandb),
     Check("disk", "speed", "disk", disk.writes),
     Check("locks", "promise", "locks on run folders", disk.locks),

@@ -62,7 +62,9 @@ def links(place: Place) -> Found:
     if number < 2:
         raise NotHere("fewer than two GPUs")
     pairs = {f"{a}-{b}": torch.cuda.can_device_access_peer(a, b) for a in range(number) for b in range(a + 1, number)}
-    lines = [line.split() for line in _smi("topo", "-m").splitlines() if re.match(r"GPU\d", line.strip())]
+    lines = [
+        line.split() for line in _smi("topo", "-m").splitlines() if re.match(r"GPU\d", line)
+    ]  # the head begins with a blank
     kinds = {f"{a}-{b}": lines[a][b + 1] for a in range(len(lines)) for b in range(a + 1, len(lines))}
     peers = f"{sum(pairs.values())} of {len(pairs)} pairs reach each other's memory"
     values = {"peers": pairs, "links": kinds}

@@ -83,8 +83,9 @@ def repeats(shards: int, place: Place) -> Found:
     said = f"{STEPS} steps, twice: {'the same bits' if same else 'other bits'}"
     if shards:
         return Found(said, {"sha256": made}, same, "" if same else f"{REPORT} run.deterministic=true")
-    do = "" if same else "a run that must repeat needs run.deterministic=true or train.gradient_shards"
-    return Found(said, {"sha256": made}, same, do)
+    if not same and torch.cuda.is_available():  # which is promised of CPUs alone
+        raise NotHere(f"{said}: GPUs may", "a run that must repeat needs run.deterministic=true or train.gradient_shards")
+    return Found(said, {"sha256": made}, same, "" if same else f"{REPORT} run.deterministic=true")
 
 
 def resumed(precision: str, shards: int, place: Place) -> Found:
@@ -100,6 +101,8 @@ def resumed(precision: str, shards: int, place: Place) -> Found:
         going_on = make()
         checkpoints.restore(found, going_on.state)
         ended = task.sha256(going_on.to(STEPS))
+        if whole != ended and not shards and task.sha256(make().to(STEPS)) != whole:
+            raise NotHere("kernels do not repeat here, with or without a stop", "see the line: a run repeats")
     holds = whole == ended
     said = f"{STEPS} steps, saved after {HALF} and gone on with: {'the same bits' if holds else 'other weights'}"
     do = "" if holds else f"{REPORT} run.deterministic=true"

@@ -48,7 +48,7 @@ class Check:
     kind: Kind
     title: str
     run: Callable[[Place], Found]
-    limit: float = 30
+    limit: float = 60
 
 
 @dataclass(frozen=True)

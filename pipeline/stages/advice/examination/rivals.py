@@ -82,7 +82,7 @@ def captured(step: Launch) -> Launch:
             step()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # NCCL's threads may go on
         kept = step()  # what it gives lies in the graph's memory
 
     def replay() -> Any:
