@@ -246,3 +246,26 @@ def test_the_table_and_its_tools_are_those_of_optuna(own: Path) -> None:
         {"optim.lr": 0.01, "model.cell": "gru"},
         {"optim.lr": 0.01, "model.cell": "rnn"},
     ]
+
+
+def test_a_launcher_is_refused(own: Path) -> None:
+    """The sweep starts processes itself, a trial each."""
+    statuses, output = Job(*SWEEP, cwd=own, processes=2).wait()
+    assert set(statuses) == {2} and "sweep starts its own processes" in output
+
+
+def test_a_trial_that_kills_each_worker_is_given_up_and_the_others_are_made(own: Path) -> None:
+    """As one that memory does not hold: no checkpoint is there, and three workers died of it."""
+    folder = own / FOLDER
+    for _ in range(3):
+        job = Job(*SWEEP, "--trials", "2", "train.epochs=500", "train.checkpoint_every=100000", cwd=own)
+        wait_until(lambda: len(records(folder / "trials/0")) > 0, "the first trial")
+        job.signal(signal.SIGKILL)
+        job.wait()
+        (folder / "trials/0/metrics.jsonl").unlink()
+    with_it = (*SWEEP, "--trials", "2", "train.epochs=500", "train.checkpoint_every=100000")
+    job = Job(*with_it, cwd=own)
+    wait_until(lambda: len(records(folder / "trials/1")) > 0, "the second trial")
+    job.signal(signal.SIGTERM)
+    output = job.wait()[1]
+    assert "trial 0: failed, 3 workers died of it" in output

@@ -19,6 +19,8 @@ from pipeline.tuning.sweeps import space, table
 from pipeline.tuning.sweeps.search import Search
 from pipeline.tuning.sweeps.table import Row
 
+OF_A_TRIAL = ("name", "group", "id")  # what tells trials apart in trackers
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -88,7 +90,7 @@ def as_yaml(plan: Plan, best: Row, number: int, asked: Asked) -> str:
     found = config.changed(settings)
     found["run"] = found.get("run", {}) | {"dir": str(plan.folder / "best")}
     for name in config.Config.model_fields:
-        section = {key: value for key, value in found.get(name, {}).items() if (name, key) != ("track", "name")}
+        section = {key: value for key, value in found.get(name, {}).items() if name != "track" or key not in OF_A_TRIAL}
         section |= {key: getattr(getattr(settings, name), key) for key in _keys(swept, name) if key not in section}
         lines += [f"{name}:"] if section else []
         for key, value in section.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +46,15 @@ class Plan:
         """The configuration of a run. Raises ConfigError if the values of the trial do not go together."""
         plain = config.load(self.folder / BASE, self.overrides)
         folder = self.folder_of(number, place)
-        name = "-".join(folder.relative_to(self.folder).parts[1:])
         own = {
             "run.dir": str(folder),
             "train.monitor": self.sweep.metric.name,
             "train.watch_test": 0,
-            "train.folds": 0,
-            "track.name": f"{plain.track.name or self.folder.name}-{name}",
+            "track.name": f"{plain.track.name or self.folder.name}-{number}",
+            "track.group": plain.track.group or self.folder.name,
         }
+        if base := plain.track.id or os.environ.get("WANDB_RUN_ID"):  # one id would make one run of all trials
+            own["track.id"] = f"{base}-{number}"
         made = config.load(self.folder / BASE, [*self.overrides, *overrides, *(f"{key}={json.dumps(own[key])}" for key in own)])
         return made.model_copy(update={"run": made.run.model_copy(update={"seed": made.run.seed + place})})
 

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from pipeline.report.plots.data import data_report, image_grid
 from pipeline.report.plots.evaluation import confusion, reliability
 from pipeline.report.plots.series import series_grid
+from pipeline.report.plots.sweeps import history, parameters
 from pipeline.report.plots.training import curves, rate_range
 
 Drawn = list[Figure]
@@ -84,6 +85,24 @@ def draw_confusion(path: Path, names: Sequence[str]) -> None:
     confusion(path, cells(len(names)), list(names), "test split: accuracy 85.00%, 360 examples")
 
 
+def draw_parameters(path: Path, names: Sequence[str]) -> None:
+    """Three parameters, of which one has the names as values; some trials were stopped early."""
+    random, number = np.random.default_rng(0), 3 * len(names)
+    measured = [(float(value), place % 3 > 0) for place, value in enumerate(random.random(number))]
+    values = {
+        "optim.lr": np.geomspace(0.001, 0.1, number).tolist(),
+        "model.cell": [*names] * 3,
+        "train.bucket": [True] * number,
+    }
+    parameters(path, values, measured, {"optim.lr": 0.25, "model.cell": 0.75}, "valid/accuracy")
+
+
+def draw_history(path: Path, names: Sequence[str]) -> None:
+    """Twenty trials, of which every third was stopped early."""
+    values = np.random.default_rng(0).random(20).tolist()
+    history(path, [(number, value, number % 3 > 0) for number, value in enumerate(values)], "valid/accuracy", True)
+
+
 @dataclass(frozen=True)
 class Picture:
     """How a picture is drawn with ``names`` in it, if it has any: ``draw(path, names)``."""
@@ -100,4 +119,6 @@ PICTURES = {
     "reliability": Picture(draw_reliability, names=False),
     "curves": Picture(lambda path, names: curves(path, records(300), 250), names=False),
     "confusion of 3": Picture(draw_confusion),
+    "parameters": Picture(draw_parameters),
+    "history": Picture(draw_history, names=False),
 }

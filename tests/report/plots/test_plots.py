@@ -37,6 +37,8 @@ SIZES = {  # inches
     "reliability": (4.8, 5.6),
     "curves": (7.5, 5.7),
     "confusion of 3": (5.86, 4.26),
+    "parameters": (10.0, 3.4),
+    "history": (7.5, 4.0),
 }
 CONFUSIONS = {2: (5.86, 4.26), 20: (11.84, 10.24), 62: (12.24, 8.24)}
 
