@@ -46,7 +46,7 @@ def _form(manifest: Manifest) -> str:
         height, width = manifest.image
         view = manifest.settings.get("view", "rows")
         return f"images of {height} × {width} pixels, read as {manifest.length} steps of {manifest.features} values ({view})"
-    return f"series of up to {manifest.length:,} steps of {manifest.features} values"
+    return f"series of up to {manifest.length:,} steps of {manifest.features} value{'s' * (manifest.features > 1)}"
 
 
 def lengths(parts: dict[Name, Part]) -> dict[str, Any] | None:

@@ -76,6 +76,7 @@ def report(folder: Path) -> None:
     page = _page(folder, settings) | {
         "headline": measured.headline(found) if found else None,
         "per_class": measured.per_class(found) if found else [],
+        "best": marked(folder / "checkpoints", "best"),
         "confusion": measured.confusion(rows, names) if rows else None,
         "classes": names,
         "dataset": dataset.dataset(prepared) if prepared else None,

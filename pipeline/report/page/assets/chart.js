@@ -2,7 +2,7 @@
 const SHAPE = { left: 48, right: 12, top: 8, bottom: 24 };
 
 class Chart {
-  // lines: [{name, className, steps, values, dots}]; options: title, x, format, range, mark, markText, height, onPick
+  // lines: [{name, className, steps, values, dots}]; options: title, x, format, range, mark, height, onPick
   constructor(box, lines, options) {
     this.box = box; this.lines = lines.filter((line) => line.steps.length); this.options = options;
     this.range = null; this.cursor = null;
@@ -113,7 +113,7 @@ class Chart {
       if (visible) i = line.steps.reduce((best, at, j) => (Math.abs(at - step) < Math.abs(line.steps[best] - step) ? j : best), 0);
       return el("span", { class: "key " + line.className }, el("i", { "aria-hidden": "true" }), el("bdi", null, line.name), " ", el("b", null, show(line.values[i])),
         this.options.group ? el("small", null, ` at ${line.steps[i].toLocaleString("en")}`) : null);
-    }), ...(this.options.markText ? [el("span", { class: "key best" }, el("i", { "aria-hidden": "true" }), this.options.markText)] : []));
+    }));
   }
 }
 
@@ -147,7 +147,7 @@ function drawCurves() {
     const place = el("div", { class: "chart" });
     inner.append(place);
     const best = D.curves.best;
-    group.push(new Chart(place, lines, { title, format, group, mark: best, markText: best === null || title === "learning rate" ? null : `best at step ${best.toLocaleString("en")}` }));
+    group.push(new Chart(place, lines, { title, format, group, mark: best }));
   }
 }
 

@@ -1,5 +1,6 @@
 // Examples: pictures of them, cards, the cells of the confusion matrix.
 const MANY = 12; // channels drawn together
+const ROWS = 20; // classes whose examples are shown at once
 
 // The channels that are drawn: those of the largest spread, in their order.
 function drawnChannels() {
@@ -114,8 +115,10 @@ function drawExamples() {
   const train = all.filter((name) => D.examples[name].split === "train");
   if (samples && train.length) {
     const labels = [...new Set(train.map((name) => D.examples[name].label))].sort((a, b) => a - b), across = longestOf(train);
-    samples.append(el("h3", null, "Examples of the train split"), el("div", { class: "rows " + D.form.kind }, labels.map((label) => el("div", { class: "row" }, el("span", { class: "class" }, named(label)),
-      el("div", { class: "cards " + D.form.kind }, train.filter((name) => D.examples[name].label === label).map((name) => card(name, across)))))), channelKey() || "");
+    const rows = (some) => el("div", { class: "rows " + D.form.kind }, some.map((label) => el("div", { class: "row" }, el("span", { class: "class" }, named(label)),
+      el("div", { class: "cards " + D.form.kind }, train.filter((name) => D.examples[name].label === label).map((name) => card(name, across))))));
+    samples.append(el("h3", null, "Examples of the train split"), rows(labels.slice(0, ROWS)), channelKey() || "");
+    if (labels.length > ROWS) samples.append(el("details", null, el("summary", null, `Examples of ${labels.length - ROWS} classes more`), rows(labels.slice(ROWS))));
   }
 }
 

@@ -5,7 +5,8 @@ class Pad {
   constructor(lab) {
     this.lab = lab; this.strokes = [];
     this.canvas = el("canvas", { class: "pad", width: 280, height: 280, id: "pad", role: "img", "aria-label": "Pad: draw with the mouse, a pen or a finger" });
-    lab.tools.append(el("h3", null, "Draw one yourself"), this.canvas, el("p", { class: "hint" }, "It is brought to the size, the place and the thickness of the train split’s images, and read as they are. "), el("button", { type: "button", onclick: () => this.clear() }, "clear"));
+    const said = "What you draw is brought to the size, the place and the thickness of the train split’s images.";
+    lab.tools.append(this.canvas, el("p", { class: "hint" }, said, " ", el("button", { type: "button", onclick: () => this.clear() }, "clear")));
     const place = (event) => { const box = this.canvas.getBoundingClientRect(); return [((event.clientX - box.left) / box.width) * 280, ((event.clientY - box.top) / box.height) * 280]; };
     this.canvas.addEventListener("pointerdown", (event) => { event.preventDefault(); this.canvas.setPointerCapture(event.pointerId); this.strokes.push([place(event)]); this.drawing = true; this.changed(); });
     this.canvas.addEventListener("pointermove", (event) => { if (this.drawing) { this.strokes[this.strokes.length - 1].push(place(event)); this.changed(); } });
@@ -13,7 +14,7 @@ class Pad {
     this.clear();
   }
 
-  clear() { this.strokes = []; const context = this.canvas.getContext("2d"); context.fillStyle = "#000"; context.fillRect(0, 0, 280, 280); context.fillStyle = "#9a9a9a"; context.font = "15px system-ui"; context.textAlign = "center"; context.fillText("draw here", 140, 145); }
+  clear() { this.strokes = []; const context = this.canvas.getContext("2d"); context.fillStyle = "#000"; context.fillRect(0, 0, 280, 280); context.fillStyle = "#9a9a9a"; context.font = "20px system-ui"; context.textAlign = "center"; context.fillText("draw one yourself", 140, 145); }
 
   changed() {
     this.trace(this.canvas.getContext("2d"), 280, 280, (point) => point, 18);

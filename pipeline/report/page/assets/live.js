@@ -16,9 +16,9 @@ class Lab {
     const choose = el("div", { class: "choose" }, el("label", { for: "example" }, "Example "), this.select, el("button", { type: "button", onclick: () => this.open(this.select.value) }, "reset"));
     const time = el("div", { class: "time" }, el("label", { for: "step" }, "Stop after step "), this.count, this.slider);
     this.tools = el("div", { class: "tools" });
-    const left = el("div", { class: "left" }, choose, this.picture, this.tools), right = el("div", { class: "right" }, time, this.told, this.bars, this.chartBox);
     this.inside = new Inside(this);
-    box.append(el("div", { class: "lab" }, left, right), this.inside.node);
+    const left = el("div", { class: "left" }, choose, el("div", { class: "views" + (this.image && D.form.ink ? " two" : "") }, this.picture, this.tools), this.inside.node), right = el("div", { class: "right" }, time, this.told, this.bars, this.chartBox);
+    box.append(el("div", { class: "lab" }, left, right));
     if (this.image) this.pad = D.form.ink ? new Pad(this) : null; else this.bend = new Bend(this);
   }
 
