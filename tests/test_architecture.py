@@ -31,6 +31,7 @@ WIDE = {  # functions of more than six parameters, each with its reason
     "pipeline.__main__.predict": "the options of a command",
     "pipeline.stages.advice.commands.doctor": "the options of a command",
     "pipeline.stages.views.commands.list_runs": "the options of a command",
+    "pipeline.stages.views.commands.explain_example": "the options of a command",
     "pipeline.stages.advice.commands.sweep": "the options of a command",
     "pipeline.model.classifier.__init__": "the hyperparameters of the model, as they stand in the configuration",
     "pipeline.data.batches.__init__": "one choice each of how an epoch is ordered, cut and changed",

@@ -5,5 +5,6 @@ In the order of their imports:
     plots/    every picture
     listing/  what runs there are, and what each says of itself
     compare/  several runs -> which is better, and whether that is more than chance
+    explain/  one example -> which of its steps made the model say what it says
     page/     report.html: one file that shows a run
 """

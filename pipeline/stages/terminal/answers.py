@@ -196,6 +196,27 @@ class Compared(Answer):
     output: str = _key("the page")
 
 
+class Explained(Answer):
+    """The answer of ``explain``."""
+
+    run: str = _key("the run folder")
+    split: str = _key("the split of the example")
+    index: int = _key("its index, as in `predictions.csv`")
+    label: str = _key("its class")
+    prediction: str = _key("what the model says")
+    explained: str = _key("the class that is explained")
+    probability: float = _key("its probability")
+    difference: float = _key("its logit, minus that of the baseline")
+    total: float = _key("the sum of all attributions")
+    complete: bool = _key("whether the two agree, as they must")
+    features: list[str] = _key("the names of the values of a step")
+    attribution: list[list[float]] = _key("per step, what each value adds to the logit")
+    relevance: list[float] = _key("per step, from 0 to 1, how much it matters")
+    areas: dict[str, float] = _key("under the deletion curves: `falling`, `random` (the mean), `rising`")
+    true: bool = _key("whether the attribution beats steps at random")
+    picture: str = _key("the picture")
+
+
 ANSWERS: dict[str, type[Answer]] = {
     "check": Checked,
     "doctor": Examined,
@@ -204,6 +225,7 @@ ANSWERS: dict[str, type[Answer]] = {
     "summary": Summary,
     "runs": Listed,
     "compare": Compared,
+    "explain": Explained,
 }
 
 

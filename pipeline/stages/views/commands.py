@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.stages.terminal.commands import Command
-from pipeline.stages.terminal.options import AsJson, Quiet
+from pipeline.stages.terminal.commands import Command, OfRun
+from pipeline.stages.terminal.options import AsJson, OfConfig, Overrides, Quiet, RunFolder
 
 Runs = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the runs.")]
 Sort = Annotated[
@@ -20,6 +20,7 @@ def add(app: typer.Typer) -> None:
     """Give ``app`` these commands."""
     app.command("runs", cls=Command, epilog="Example: runs --sort test")(list_runs)
     app.command("compare", cls=Command, epilog="Example: compare runs/digits runs/gru --output gru.html")(compare_runs)
+    app.command("explain", cls=OfRun, epilog="Example: explain runs/digits --index 7")(explain_example)
 
 
 def list_runs(
@@ -53,3 +54,21 @@ def compare_runs(
     from pipeline.stages.views import compare
 
     compare.compare(folders, output)
+
+
+def explain_example(
+    index: Annotated[int, typer.Option(help="The index of the example, as in eval/predictions.csv.")],
+    run: RunFolder = None,
+    config: OfConfig = None,
+    overrides: Overrides = None,
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    answer: Annotated[str, typer.Option("--class", help="The class to explain; without it, the predicted one.")] = "",
+    output: Annotated[Path | None, typer.Option(help="The picture; without it, eval/explain-INDEX.png of the run.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which steps of one example made the model say what it says."""
+    from pipeline.stages.job import run_folder
+    from pipeline.stages.views import explain
+
+    explain.explain(explain.Asked(run_folder(run, config, overrides or ()), split, index, answer), output)
