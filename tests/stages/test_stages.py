@@ -88,7 +88,8 @@ print(sum(names[guess] != row["prediction"] for guess, row in zip(logits.argmax(
 
 
 def test_offline_wandb_run_shows_the_final_metrics(folder: Path) -> None:
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", "runs/smoke/wandb"]
+    *_, evaluated, _ = sorted((folder / "runs/smoke/wandb").glob("offline-run-*"))  # train, evaluate, export
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(evaluated)]
     done = subprocess.run(command, cwd=folder, env=environment(HOME=str(folder)), capture_output=True, text=True, check=True)
     summary = json.loads(done.stdout)["summary"]
     measured = json.loads((folder / "runs/smoke/eval/metrics.json").read_text())

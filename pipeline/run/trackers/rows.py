@@ -98,6 +98,14 @@ def remove_empty(folder: Path, run: str) -> None:
             files.remove(path.parent)
 
 
+def mark_sent(folder: Path, run: str, evaluations: Sequence[int]) -> None:
+    """Have ``wandb sync`` leave out the offline attempts at a run whose lines were sent since; evaluations were not."""
+    own = {line + place for place, line in enumerate(sorted(evaluations))}
+    for path in folder.glob(f"offline-run-*-{run}/run-{run}.wandb"):
+        if _last(path) not in {-1, *own}:
+            path.with_suffix(".wandb.synced").touch()
+
+
 def _records_of(path: Path) -> Iterator[bytes]:
     """The records that begin in the first block of a transaction log."""
     with path.open("rb") as file:

@@ -21,7 +21,7 @@ MISTAKES = 200  # rows of the table for many classes: of a long one wandb drops 
 CHARTED = 100  # classes whose matrix wandb shows whole: its tables end after 10,000 rows
 # The command line, the environment, the code and the console can hold secrets: none of them is recorded.
 OFF = "disable_code", "label_disable", "x_disable_meta"
-SECONDS = {"x_service_wait": 10, "init_timeout": 20, "finish_timeout": 20, "x_transaction_log_flush_interval": 1}
+SECONDS = {"x_service_wait": 10, "init_timeout": 60, "finish_timeout": 20, "x_transaction_log_flush_interval": 1}
 
 
 class WandB(View):
@@ -65,19 +65,12 @@ class WandB(View):
         self.there = 0  # rows that wandb has
 
     def open(self) -> None:
-        """Begin the run, or go on with it; a server that does not answer leaves it offline."""
+        """Begin the run, or go on with it."""
         if self.mode != "disabled":  # before there is a run, which may be killed at once
             self.kept = self.kept.model_copy(update={"id": self.id})
             kept.save(self.folder, self.kept)
             rows.remove_empty(self.folder / "wandb", self.id)
-        try:
-            self.tracker.start()
-        except self.wandb.errors.CommError as error:
-            if self.mode != "online":
-                raise
-            say(f"wandb: {' '.join(str(error).split()) or type(error).__name__}; recorded offline")
-            self.mode = self.tracker.init_kwargs["mode"] = "offline"
-            self.tracker.start()
+        self.tracker.start()
         run = self.run_there
         run.define_metric("*", step_metric="step")
         for name, word in rows.BETTER.items():
@@ -91,6 +84,7 @@ class WandB(View):
             kept.save(self.folder, self.kept)
         self._follow()
         if self.mode == "online":
+            rows.mark_sent(self.folder / "wandb", self.id, self.kept.evaluations)
             say(f"wandb: {run.url}")
 
     @property

@@ -102,13 +102,15 @@ def test_a_run_that_was_offline_goes_on_online_with_all_its_lines(tmp_path: Path
         whole(server, tmp_path, "90", WANDB_MODE="offline")
         whole(server, tmp_path)
         only(server, tmp_path)
+        sync(server, tmp_path)  # sends nothing again
+        only(server, tmp_path)
 
 
 def test_errors_of_the_server_and_its_death_for_five_seconds_lose_nothing(tmp_path: Path) -> None:
     with WandbServer() as server:
         server.fail = 2
         attempt = begin(server, tmp_path, str(STEPS), "0.05")
-        while lines(tmp_path) < 20:
+        while not server.runs or lines(tmp_path) < 20:
             time.sleep(0.05)
         server.fail = 3
         server.stop()
