@@ -96,6 +96,11 @@ def phases(folder: Path, prepared: Path | None, rows: list[dict[str, Any]]) -> l
     return [{"name": name, "ended": _time(path), "took": how} for name, path, how in places if path and path.is_file()]
 
 
+def hangs(folder: Path) -> int:
+    """How many processes wrote down where they stood when the run hung."""
+    return len(list((folder / "stacks").glob("*.txt")))
+
+
 def exported(folder: Path) -> list[dict[str, Any]]:
     """The files of the export and how they were compared with the trained model: largest difference, other predictions."""
     card = folder / "export" / "README.md"

@@ -85,6 +85,7 @@ def report(folder: Path) -> None:
         "attempts": attempts,
         "environment": history.environment(tries),
         "phases": history.phases(folder, prepared.folder if prepared else None, attempts),
+        "hangs": history.hangs(folder),
         "exported": history.exported(folder),
         "notes": notes,
         "has": {key: bool(value) for key, value in data.items()},
