@@ -1,0 +1,58 @@
+"""How large the kernels' blocks are, and how many threads work on each, as measured on an H200.
+
+A choice follows from the sizes of the layer alone, never from what is measured while training: it decides the order of sums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+LARGEST = {torch.float32: 64, torch.bfloat16: 128, torch.float16: 128}  # hidden size, whose weights stay on the chip
+FUSED = 63  # features up to which the input's product is part of the forward kernel
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Of a kernel that goes from step to step: series a program, whether tiles are turned, warps a program, and whether
+    activations in 16 bits are rough."""
+
+    rows: int = 16
+    turned: bool = False
+    warps: int = 4
+    rough: bool = True
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Of the weights' gradients: rows, columns and places a tile, warps, tiles in flight, and programs in all."""
+
+    rows: int = 64
+    columns: int = 64
+    places: int = 32
+    warps: int = 4
+    stages: int = 3
+    programs: int = 264
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Of a layer. ``fused``: whether the input's product is part of the forward kernel."""
+
+    forward: Scan
+    backward: Scan
+    sums: Sums
+    fused: bool
+
+
+def padded(size: int) -> int:
+    """The power of two, at least 16, that a tile of ``size`` takes."""
+    return max(16, 1 << (size - 1).bit_length())
+
+
+def choice(batch: int, features: int, hidden: int, directions: int, dtype: torch.dtype) -> Choice:
+    """What is fastest for a layer of these sizes."""
+    wide = padded(hidden) > 64 or dtype == torch.float32
+    scan = Scan(16, False, 8 if wide else 4)
+    return Choice(scan, scan, Sums(), features <= FUSED and not (wide and features > 32))
