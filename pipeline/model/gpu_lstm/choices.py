@@ -54,5 +54,5 @@ def padded(size: int) -> int:
 def choice(batch: int, features: int, hidden: int, directions: int, dtype: torch.dtype) -> Choice:
     """What is fastest for a layer of these sizes."""
     wide = padded(hidden) > 64 or dtype == torch.float32
-    scan = Scan(16, False, 8 if wide else 4)
+    scan = Scan(8 if batch * directions <= 1056 else 16, True, 8 if wide else 4)
     return Choice(scan, scan, Sums(), features <= FUSED and not (wide and features > 32))

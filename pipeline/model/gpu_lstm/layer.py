@@ -79,16 +79,16 @@ class _Layer(torch.autograd.Function):
         choice = chosen(batch, features, hidden, directions, dtype)
         read = x if choice.fused else _input(x, weights, dtype)
         outputs = x.new_empty(steps, batch, directions * hidden, dtype=dtype)
-        gates = x.new_empty(steps, batch, directions, hidden, 4, dtype=dtype)
-        cells = x.new_empty(steps, batch, directions, hidden, dtype=dtype)
+        slopes = x.new_empty(steps, batch, directions, hidden, 4, dtype=dtype)
+        carried = x.new_empty(steps, batch, directions, hidden, 2, dtype=dtype)
         with _on(x):
             scan[(-(-batch // choice.forward.rows), directions)](
                 read, read.stride(0), read.stride(1), *weights[:4], *weights[-4:],
-                outputs, gates, cells, cells if lengths is None else lengths, batch, steps,
+                outputs, slopes, carried, slopes if lengths is None else lengths, batch, steps,
                 F=features, H=hidden, D=directions, FP=padded(features), HP=padded(hidden), FUSED=choice.fused,
-                **_how(choice.forward, lengths, dtype),
+                UNEQUAL=lengths is not None, ROUGH=choice.forward.rough and dtype != torch.float32, **_how(choice.forward, dtype),
             )  # fmt: skip
-        ctx.choice, ctx.lengths, ctx.kept = choice, lengths, (gates, cells)
+        ctx.choice, ctx.kept = choice, (slopes, carried)
         ctx.save_for_backward(x, outputs, *weights)
         return outputs
 
@@ -100,21 +100,20 @@ class _Layer(torch.autograd.Function):
         x, outputs, *weights = ctx.saved_tensors
         if ctx.kept is None:
             raise RuntimeError("the gradient of this layer may be taken once: the first time has used up what was kept for it")
-        (gates, cells), ctx.kept = ctx.kept, None
-        steps, batch, directions, hidden, _ = gates.shape
+        (slopes, carried), ctx.kept = ctx.kept, None
+        steps, batch, directions, hidden, _ = slopes.shape
         grad = grad if grad.stride(2) == 1 else grad.contiguous()
-        found = torch.empty_like(gates)
+        found = torch.empty_like(slopes)
         how = ctx.choice.backward
         with _on(x):
             unscan[(-(-batch // how.rows), directions)](
-                grad, grad.stride(1), grad.stride(0), weights[1], weights[-3], gates, cells, found,
-                cells if ctx.lengths is None else ctx.lengths, batch, steps,
-                H=hidden, D=directions, HP=padded(hidden), **_how(how, ctx.lengths, gates.dtype),
+                grad, grad.stride(1), grad.stride(0), weights[1], weights[-3], slopes, carried, found, batch, steps,
+                H=hidden, D=directions, HP=padded(hidden), **_how(how, slopes.dtype),
             )  # fmt: skip
             dx = None
             if ctx.needs_input_grad[2]:
                 matrix = torch.stack([one.view(4, hidden, -1) for one in weights[0::4]]).transpose(1, 2)  # (D, H, 4, F)
-                matrix = matrix.to(gates.dtype).reshape(-1, x.shape[2])
+                matrix = matrix.to(slopes.dtype).reshape(-1, x.shape[2])
                 dx = (found.view(steps * batch, -1) @ matrix).view(steps, batch, -1).transpose(0, 1).to(x.dtype)
             grads = _weights(x, outputs, found, ctx.choice.sums)
         return None, None, dx, *grads
@@ -124,13 +123,10 @@ def _on(x: Tensor) -> AbstractContextManager[Any]:
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
-def _how(scan: Scan, lengths: Tensor | None, dtype: torch.dtype) -> dict[str, Any]:
+def _how(scan: Scan, dtype: torch.dtype) -> dict[str, Any]:
     """What two kernels are compiled for."""
-    return {
-        "ROWS": scan.rows, "TURNED": scan.turned, "UNEQUAL": lengths is not None, "EXACT": _products(dtype),
-        "ROUGH": scan.rough and dtype != torch.float32,
-        "num_warps": scan.warps, "num_stages": 1,
-    }  # fmt: skip
+    blocks = {"ROWS": scan.rows, "TURNED": scan.turned, "EXACT": _products(dtype)}
+    return blocks | {"num_warps": scan.warps, "num_stages": 1}
 
 
 def _products(dtype: torch.dtype) -> str:

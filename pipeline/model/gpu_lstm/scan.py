@@ -5,19 +5,23 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from pipeline.model.gpu_lstm.tiles import across, interleaved, sigmoid, tanh, times, weight
+from pipeline.model.gpu_lstm.tiles import across, four, sigmoid, tanh, times, two, weight
 
 
 @triton.jit(do_not_specialize=["B", "T"])
 def scan(  # type: ignore[no-untyped-def]
     x, x_series, x_step,
     w_ih0, w_hh0, b_ih0, b_hh0, w_ih1, w_hh1, b_ih1, b_hh1,
-    outputs, gates, cells, lengths, B, T,
+    outputs, slopes, carried, lengths, B, T,
     F: tl.constexpr, H: tl.constexpr, D: tl.constexpr, FP: tl.constexpr, HP: tl.constexpr, ROWS: tl.constexpr,
     FUSED: tl.constexpr, TURNED: tl.constexpr, UNEQUAL: tl.constexpr, EXACT: tl.constexpr, ROUGH: tl.constexpr,
 ):  # fmt: skip
-    """``x``: (B, T, F) with strides, if FUSED; else the products (B, T, D * 4 * H) with the biases. ``outputs`` (T, B, D * H),
-    ``gates`` (T, B, D, H, 4) after their activations and ``cells`` (T, B, D, H) are written."""
+    """``x``: (B, T, F) with strides, if FUSED; else the products (B, T, D * 4 * H) with the biases.
+
+    Written are ``outputs`` (T, B, D * H) and all that the backward pass needs: ``slopes`` (T, B, D, H, 4), the derivative of
+    the cell, and of the output for the last gate, by each gate before its activation; ``carried`` (T, B, D, H, 2), those of
+    the output by the cell and of the cell by the one before. They are zero after the end of a series.
+    """
     KIND: tl.constexpr = outputs.dtype.element_ty
     direction = tl.program_id(1)
     w_ih, w_hh, b_ih, b_hh = w_ih0, w_hh0, b_ih0, b_hh0
@@ -61,10 +65,13 @@ def scan(  # type: ignore[no-untyped-def]
         length = tl.load(lengths + b, b < B, 0)
     at = first.to(tl.int64) * B + b
     out = outputs + at * (D * H) + direction * H + u
-    cell = cells + at * (D * H) + direction * H + u
-    rows, columns = across(series, tl.arange(0, 4 * HP), TURNED)
-    four = (rows < B) & (columns < 4 * H)
-    gate = gates + (first.to(tl.int64) * B + rows) * (D * 4 * H) + direction * 4 * H + columns
+    place = first.to(tl.int64) * B
+    rows, pairs = across(series, tl.arange(0, 2 * HP), TURNED)
+    carry = carried + (place + rows) * (D * 2 * H) + direction * 2 * H + pairs
+    in_pairs = (rows < B) & (pairs < 2 * H)
+    rows, fours = across(series, tl.arange(0, 4 * HP), TURNED)
+    slope = slopes + (place + rows) * (D * 4 * H) + direction * 4 * H + fours
+    in_fours = (rows < B) & (fours < 4 * H)
     c = zero
     h = zero.to(KIND)
     for s in range(T):
@@ -87,17 +94,23 @@ def scan(  # type: ignore[no-untyped-def]
         f = sigmoid(times(h, wf, af, TURNED, EXACT), ROUGH)
         g = tanh(times(h, wg, ag, TURNED, EXACT), ROUGH)
         o = sigmoid(times(h, wo, ao, TURNED, EXACT), ROUGH)
+        before = c
         c = f * c + i * g
-        y = o * tanh(c, ROUGH)
+        t = tanh(c, ROUGH)
+        y = o * t
         if UNEQUAL:
             valid = first + s * step < length
             c = tl.where(valid, c, 0.0)
             y = tl.where(valid, y, 0.0)
         h = y.to(KIND)
         tl.store(out, h, inside)
-        tl.store(cell, c, inside)
-        tl.store(gate, interleaved(i, f, g, o, ROWS, HP, TURNED), four)
+        pair = two(o * (1.0 - t * t), f, ROWS, HP, TURNED)
+        gate = four(g * i * (1.0 - i), before * f * (1.0 - f), i * (1.0 - g * g), y * (1.0 - o), ROWS, HP, TURNED)
+        if UNEQUAL:
+            pair, gate = tl.where(valid, pair, 0.0), tl.where(valid, gate, 0.0)
+        tl.store(carry, pair.to(KIND), in_pairs)
+        tl.store(slope, gate.to(KIND), in_fours)
         along = (step * B).to(tl.int64)
         out += along * (D * H)
-        cell += along * (D * H)
-        gate += along * (D * 4 * H)
+        carry += along * (D * 2 * H)
+        slope += along * (D * 4 * H)

@@ -24,20 +24,25 @@ def across(rows, columns, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def interleaved(i, f, g, o, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
-    """One tile (ROWS, HP * 4) of four (ROWS, HP), or turned all."""
-    four = tl.join(tl.join(i, g), tl.join(f, o))
-    return tl.reshape(tl.permute(four, (0, 2, 3, 1)), (HP * 4, ROWS)) if TURNED else tl.reshape(four, (ROWS, HP * 4))
+def two(one, other, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """One tile (ROWS, HP * 2) of two (ROWS, HP), unit by unit; or turned all."""
+    pair = tl.join(one, other)
+    return tl.reshape(tl.permute(pair, (0, 2, 1)), (HP * 2, ROWS)) if TURNED else tl.reshape(pair, (ROWS, HP * 2))
 
 
 @triton.jit
-def apart(four, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The four tiles that were interleaved."""
-    four = tl.permute(tl.reshape(four, (HP, 2, 2, ROWS)), (0, 3, 1, 2)) if TURNED else tl.reshape(four, (ROWS, HP, 2, 2))
-    ig, fo = tl.split(four)
-    i, g = tl.split(ig)
-    f, o = tl.split(fo)
-    return i, f, g, o
+def four(i, f, g, o, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """One tile (ROWS, HP * 4) of four (ROWS, HP), unit by unit; or turned all."""
+    all_ = tl.join(tl.join(i, g), tl.join(f, o))
+    return tl.reshape(tl.permute(all_, (0, 2, 3, 1)), (HP * 4, ROWS)) if TURNED else tl.reshape(all_, (ROWS, HP * 4))
+
+
+@triton.jit
+def apart(pair, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The two tiles of ``two``."""
+    pair = tl.permute(tl.reshape(pair, (HP, 2, ROWS)), (0, 2, 1)) if TURNED else tl.reshape(pair, (ROWS, HP, 2))
+    one, other = tl.split(pair)
+    return one, other
 
 
 @triton.jit
@@ -48,6 +53,16 @@ def weight(w, gate, outs, ins, OUT: tl.constexpr, IN: tl.constexpr, FLIP: tl.con
     else:
         o, i = outs[None, :], ins[:, None]
     return tl.load(w + (gate * OUT + o) * IN + i, mask=(o < OUT) & (i < IN), other=0.0).to(KIND)
+
+
+@triton.jit
+def weights(w, units, gates, H: tl.constexpr, TURNED: tl.constexpr, KIND: tl.constexpr):  # type: ignore[no-untyped-def]
+    """All of the recurrent ``w`` (4 * H, H), gates in the order of ``four``: as (gates, units), or if TURNED as (units, gates)."""
+    if TURNED:
+        n, k = units[:, None], gates[None, :]
+    else:
+        n, k = units[None, :], gates[:, None]
+    return tl.load(w + (k % 4 * H + k // 4) * H + n, mask=(n < H) & (k < 4 * H), other=0.0).to(KIND)
 
 
 @triton.jit
