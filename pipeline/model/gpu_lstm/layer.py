@@ -86,7 +86,8 @@ class _Layer(torch.autograd.Function):
                 read, read.stride(0), read.stride(1), *weights[:4], *weights[-4:],
                 outputs, slopes, carried, slopes if lengths is None else lengths, batch, steps,
                 F=features, H=hidden, D=directions, FP=padded(features), HP=padded(hidden), FUSED=choice.fused,
-                UNEQUAL=lengths is not None, ROUGH=choice.forward.rough and dtype != torch.float32, **_how(choice.forward, dtype),
+                UNEQUAL=lengths is not None, ROUGH=choice.forward.rough and dtype != torch.float32,
+                **_how(choice.forward, dtype),
             )  # fmt: skip
         ctx.choice, ctx.kept = choice, (slopes, carried)
         ctx.save_for_backward(x, outputs, *weights)

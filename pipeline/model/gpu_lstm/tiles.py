@@ -57,7 +57,7 @@ def weight(w, gate, outs, ins, OUT: tl.constexpr, IN: tl.constexpr, FLIP: tl.con
 
 @triton.jit
 def weights(w, units, gates, H: tl.constexpr, TURNED: tl.constexpr, KIND: tl.constexpr):  # type: ignore[no-untyped-def]
-    """All of the recurrent ``w`` (4 * H, H), gates in the order of ``four``: as (gates, units), or if TURNED as (units, gates)."""
+    """All of the recurrent ``w`` (4 * H, H), gates in the order of ``four``: (gates, units), or if TURNED (units, gates)."""
     if TURNED:
         n, k = units[:, None], gates[None, :]
     else:

@@ -13,8 +13,10 @@ def unscan(  # type: ignore[no-untyped-def]
     grad, grad_series, grad_step, w_hh0, w_hh1, slopes, carried, found, B, T,
     H: tl.constexpr, D: tl.constexpr, HP: tl.constexpr, ROWS: tl.constexpr, TURNED: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
-    """``grad`` (B, T, D * H) with strides; ``slopes`` and ``carried`` of the forward pass. ``found`` (T, B, D, H, 4) is written:
-    the gradient of the gates before their activations, in the type of ``slopes``."""
+    """Write ``found`` (T, B, D, H, 4), the gradient of the gates before their activations, in the type of ``slopes``.
+
+    ``grad`` (B, T, D * H) with strides is that of the outputs; ``slopes`` and ``carried`` are of the forward pass.
+    """
     KIND: tl.constexpr = slopes.dtype.element_ty
     direction = tl.program_id(1)
     w_hh = w_hh0
