@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 LARGEST = {torch.float32: 64, torch.bfloat16: 128, torch.float16: 128}  # hidden size, whose weights stay on the chip
+TILES = 16 * 1024  # bytes of shared memory for what is no weight
 FUSED = 63  # features up to which the input's product is part of the forward kernel
 
 
@@ -51,8 +52,16 @@ def padded(size: int) -> int:
     return max(16, 1 << (size - 1).bit_length())
 
 
-def choice(batch: int, features: int, hidden: int, directions: int, dtype: torch.dtype) -> Choice:
-    """What is fastest for a layer of these sizes."""
+def fits(features: int, hidden: int, dtype: torch.dtype, shared: int) -> bool:
+    """Whether the weights of one direction, the input's for ``features`` or none, stay in ``shared`` bytes with some tiles."""
+    widths = padded(hidden) + (padded(features) if features else 0)
+    bytes_each = 8 if dtype == torch.float32 else 2  # single precision as two shorter numbers
+    return 4 * padded(hidden) * widths * bytes_each + TILES <= shared
+
+
+def choice(sizes: tuple[int, int, int, int], dtype: torch.dtype, shared: int) -> Choice:
+    """What is fastest for a layer; ``sizes``: B, F, H, D; ``shared``: the bytes on the chip that a program may have."""
+    batch, features, hidden, directions = sizes
     wide = padded(hidden) > 64 or dtype == torch.float32
     scan = Scan(8 if batch * directions <= 1056 else 16, True, 8 if wide else 4)
-    return Choice(scan, scan, Sums(), features <= FUSED and not (wide and features > 32))
+    return Choice(scan, scan, Sums(), features <= FUSED and fits(features, hidden, dtype, shared))

@@ -32,7 +32,10 @@ def problem(hidden: int, dtype: torch.dtype, device: torch.device) -> str:
         return f"there is none for {name}"
     if hidden > choices.LARGEST[dtype]:
         return f"a hidden size of {hidden} is larger than {choices.LARGEST[dtype]}, the largest in {name}"
-    return _missing(device)
+    missing = _missing(device)
+    if not missing and not choices.fits(0, hidden, dtype, _shared(device)):
+        return f"a hidden size of {hidden} in {name} takes more shared memory than this GPU has"
+    return missing
 
 
 @functools.cache
@@ -47,6 +50,14 @@ def _missing(device: torch.device) -> str:
     if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
         return "triton needs a C compiler (Debian: apt-get install gcc)"
     return ""
+
+
+@functools.cache
+def _shared(device: torch.device) -> int:
+    """Bytes of shared memory that a program may have; without a GPU, an H100's."""
+    if device.type != "cuda":
+        return 227 * 1024
+    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
 
 
 def lstm(x: Tensor, weights: Sequence[Tensor], dtype: torch.dtype, lengths: Tensor | None = None) -> Tensor:
@@ -76,7 +87,7 @@ class _Layer(torch.autograd.Function):
             raise ValueError(f"expected values and weights of {shapes}, got {[tuple(weight.shape) for weight in weights]}")
         assert all(weight.is_contiguous() and weight.dtype == torch.float32 for weight in weights)
         x = x if x.stride(2) == 1 else x.contiguous()
-        choice = chosen(batch, features, hidden, directions, dtype)
+        choice = chosen((batch, features, hidden, directions), dtype, _shared(x.device))
         read = x if choice.fused else _input(x, weights, dtype)
         outputs = x.new_empty(steps, batch, directions * hidden, dtype=dtype)
         slopes = x.new_empty(steps, batch, directions, hidden, 4, dtype=dtype)

@@ -22,43 +22,10 @@ from torch import Tensor, nn
 from pipeline.model.gpu_lstm import choices, layer
 from pipeline.model.gpu_lstm.choices import Choice, Scan, Sums
 from tests.benchmarks.on_gpu.by_hand import DTYPES, graph_of
+from tests.support.lstm_layer import exactly, example, shares
 
 SECONDS = 60.0  # of timing, after which nothing more is begun
 Run = Callable[[], object]
-
-
-def reference(x: Tensor, weights: list[Tensor], lengths: Tensor | None) -> Tensor:
-    """The outputs (B, T, D * H) of a layer, step by step in the type of ``x``; zero after the end of a series."""
-    halves = []
-    for one in range(len(weights) // 4):
-        w_ih, w_hh, b_ih, b_hh = weights[4 * one : 4 * one + 4]
-        h = c = x.new_zeros(x.shape[0], w_hh.shape[1])
-        found: list[Tensor] = []
-        for t in range(x.shape[1]) if not one else reversed(range(x.shape[1])):
-            i, f, g, o = (x[:, t] @ w_ih.t() + h @ w_hh.t() + b_ih + b_hh).chunk(4, 1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-            if lengths is not None:
-                valid = (t < lengths)[:, None]
-                c, h = torch.where(valid, c, 0.0), torch.where(valid, h, 0.0)
-            found.append(h)
-        halves.append(torch.stack(found if not one else found[::-1], 1))
-    return torch.cat(halves, 2)
-
-
-def example(sizes: tuple[int, ...], unequal: bool, seed: int = 0) -> tuple[Tensor, list[Tensor], Tensor | None, Tensor]:
-    """Values, weights, lengths and the gradient of the outputs; ``sizes``: B, T, F, H, D."""
-    batch, steps, features, hidden, directions = sizes
-    random = torch.Generator().manual_seed(seed)
-    shapes = [(4 * hidden, features), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,)] * directions
-    bound = hidden**-0.5
-    weights = [(torch.rand(shape, generator=random) * 2 - 1) * bound for shape in shapes]
-    x = torch.randn(batch, steps, features, generator=random)
-    grad = torch.randn(batch, steps, directions * hidden, generator=random)
-    lengths = torch.randint(1, steps + 1, (batch,), generator=random) if unequal else None
-    if lengths is not None:
-        grad *= (torch.arange(steps) < lengths[:, None])[:, :, None]
-    return x, weights, lengths, grad
 
 
 def cudnn(x: Tensor, weights: list[Tensor], dtype: torch.dtype) -> Tensor:
@@ -73,9 +40,6 @@ def cudnn(x: Tensor, weights: list[Tensor], dtype: torch.dtype) -> Tensor:
 def errors(way: str, sizes: tuple[int, ...], dtype: torch.dtype, unequal: bool) -> dict[str, Any]:
     """The largest error of outputs and of each gradient, as a share of the largest value."""
     x, weights, lengths, grad = example(sizes, unequal)
-    exact = [leaf.double().requires_grad_() for leaf in (x, *weights)]
-    truth = reference(exact[0], exact[1:], lengths)
-    wanted = [truth, *torch.autograd.grad(truth, exact, grad.double())]
     results = []
     for _ in range(2):
         mine = [leaf.cuda().requires_grad_() for leaf in (x, *weights)]
@@ -85,12 +49,9 @@ def errors(way: str, sizes: tuple[int, ...], dtype: torch.dtype, unequal: bool) 
             outputs = layer.lstm(mine[0], mine[1:], dtype, None if lengths is None else lengths.cuda())
         grads = torch.autograd.grad(outputs, mine, grad.cuda().to(dtype))
         results.append([value.detach().clone() for value in (outputs, *grads)])
-    shares = [
-        float((got.cpu().double() - want.detach()).abs().max() / want.detach().abs().max())
-        for got, want in zip(results[0], wanted, strict=True)
-    ]
+    found = shares(results[0], exactly(sizes, unequal))
     same = all(torch.equal(one, other) for one, other in zip(*results, strict=True))
-    return {"outputs": shares[0], "dx": shares[1], "weights": max(shares[2:]), "each": shares, "same bits": same}
+    return {"outputs": found[0], "dx": found[1], "weights": max(found[2:]), "each": found, "same bits": same}
 
 
 Task = tuple[str, tuple[int, ...], str, bool, Choice | None]  # way, sizes, dtype, unequal lengths, and what is chosen
@@ -229,7 +190,7 @@ def tasks(steps: int) -> Iterator[Task]:
         if sizes[3] > choices.LARGEST[dtype]:
             continue
         batch, _, features, hidden, directions = sizes
-        best = choices.choice(batch, features, hidden, directions, dtype)
+        best = choices.choice((batch, features, hidden, directions), dtype, 227 * 1024)
         yield "chosen", sizes, name, False, best
         if name != "bf16":
             yield from ((called, sizes, name, False, choice) for called, choice in variants(hidden, batch, dtype))
