@@ -9,7 +9,7 @@ from pipeline.model.gpu_lstm.tiles import across, four, sigmoid, tanh, times, tw
 
 
 @triton.jit(do_not_specialize=["B", "T"])
-def scan(  # type: ignore[no-untyped-def]
+def scan(
     x, x_series, x_step,
     w_ih0, w_hh0, b_ih0, b_hh0, w_ih1, w_hh1, b_ih1, b_hh1,
     outputs, slopes, carried, lengths, B, T,

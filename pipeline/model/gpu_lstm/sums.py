@@ -7,7 +7,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _product(  # type: ignore[no-untyped-def]
+def _product(
     found, source, source_series, source_step, shift, begin, end, B, T, rows, columns, known, one,
     WIDTH: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
@@ -29,7 +29,7 @@ def _product(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["B", "T", "each"])
-def pieces(  # type: ignore[no-untyped-def]
+def pieces(
     found, outputs, x, x_series, x_step, partial, B, T, each,
     F: tl.constexpr, H: tl.constexpr, D: tl.constexpr,
     M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, EXACT: tl.constexpr,
@@ -60,7 +60,7 @@ def pieces(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def together(  # type: ignore[no-untyped-def]
+def together(
     partial, grads,
     F: tl.constexpr, H: tl.constexpr, D: tl.constexpr, S: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip

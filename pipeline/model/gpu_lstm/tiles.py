@@ -14,7 +14,7 @@ NATIVE = tl.constexpr(os.environ.get("TRITON_INTERPRET", "0") != "1")  # the int
 
 
 @triton.jit
-def across(rows, columns, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
+def across(rows, columns, TURNED: tl.constexpr):
     """The two index vectors of a tile, ready to be broadcast: of series and of units."""
     if TURNED:
         one, other = rows[None, :], columns[:, None]
@@ -24,21 +24,21 @@ def across(rows, columns, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def two(one, other, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
+def two(one, other, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):
     """One tile (ROWS, HP * 2) of two (ROWS, HP), unit by unit; or turned all."""
     pair = tl.join(one, other)
     return tl.reshape(tl.permute(pair, (0, 2, 1)), (HP * 2, ROWS)) if TURNED else tl.reshape(pair, (ROWS, HP * 2))
 
 
 @triton.jit
-def four(i, f, g, o, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
+def four(i, f, g, o, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):
     """One tile (ROWS, HP * 4) of four (ROWS, HP), unit by unit; or turned all."""
     all_ = tl.join(tl.join(i, g), tl.join(f, o))
     return tl.reshape(tl.permute(all_, (0, 2, 3, 1)), (HP * 4, ROWS)) if TURNED else tl.reshape(all_, (ROWS, HP * 4))
 
 
 @triton.jit
-def apart(pair, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # type: ignore[no-untyped-def]
+def apart(pair, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):
     """The two tiles of ``two``."""
     pair = tl.permute(tl.reshape(pair, (HP, 2, ROWS)), (0, 2, 1)) if TURNED else tl.reshape(pair, (ROWS, HP, 2))
     one, other = tl.split(pair)
@@ -46,7 +46,7 @@ def apart(pair, ROWS: tl.constexpr, HP: tl.constexpr, TURNED: tl.constexpr):  # 
 
 
 @triton.jit
-def weight(w, gate, outs, ins, OUT: tl.constexpr, IN: tl.constexpr, FLIP: tl.constexpr, KIND: tl.constexpr):  # type: ignore[no-untyped-def]
+def weight(w, gate, outs, ins, OUT: tl.constexpr, IN: tl.constexpr, FLIP: tl.constexpr, KIND: tl.constexpr):
     """A gate's (OUT, IN) block of ``w`` (4 * OUT, IN): as (ins, outs), or if FLIP as (outs, ins), zero outside."""
     if FLIP:
         o, i = outs[:, None], ins[None, :]
@@ -56,7 +56,7 @@ def weight(w, gate, outs, ins, OUT: tl.constexpr, IN: tl.constexpr, FLIP: tl.con
 
 
 @triton.jit
-def weights(w, units, gates, H: tl.constexpr, TURNED: tl.constexpr, KIND: tl.constexpr):  # type: ignore[no-untyped-def]
+def weights(w, units, gates, H: tl.constexpr, TURNED: tl.constexpr, KIND: tl.constexpr):
     """All of the recurrent ``w`` (4 * H, H), gates in the order of ``four``: (gates, units), or if TURNED (units, gates)."""
     if TURNED:
         n, k = units[:, None], gates[None, :]
@@ -66,13 +66,13 @@ def weights(w, units, gates, H: tl.constexpr, TURNED: tl.constexpr, KIND: tl.con
 
 
 @triton.jit
-def times(a, w, total, TURNED: tl.constexpr, EXACT: tl.constexpr):  # type: ignore[no-untyped-def]
+def times(a, w, total, TURNED: tl.constexpr, EXACT: tl.constexpr):
     """``total`` + a tile times weights."""
     return tl.dot(w, a, total, input_precision=EXACT) if TURNED else tl.dot(a, w, total, input_precision=EXACT)
 
 
 @triton.jit
-def _logistic(x):  # type: ignore[no-untyped-def]
+def _logistic(x):
     """1 / (1 + 2 ** x), to 3 units in the last place, without the care for numbers that are rounded to 0 or 1 anyway."""
     if NATIVE:
         power = tl.inline_asm_elementwise("ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], tl.float32, True, 1)
@@ -83,13 +83,13 @@ def _logistic(x):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def sigmoid(x, ROUGH: tl.constexpr):  # type: ignore[no-untyped-def]
+def sigmoid(x, ROUGH: tl.constexpr):
     """ROUGH: to 11 bits, by one instruction."""
     return 0.5 + 0.5 * tanh(0.5 * x, ROUGH) if ROUGH and NATIVE else _logistic(x * -1.4426950408889634)
 
 
 @triton.jit
-def tanh(x, ROUGH: tl.constexpr):  # type: ignore[no-untyped-def]
+def tanh(x, ROUGH: tl.constexpr):
     """ROUGH: to 11 bits, by one instruction."""
     if ROUGH and NATIVE:
         result = tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], tl.float32, True, 1)

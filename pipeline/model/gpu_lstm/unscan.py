@@ -9,7 +9,7 @@ from pipeline.model.gpu_lstm.tiles import across, apart, four, times, weights
 
 
 @triton.jit(do_not_specialize=["B", "T"])
-def unscan(  # type: ignore[no-untyped-def]
+def unscan(
     grad, grad_series, grad_step, w_hh0, w_hh1, slopes, carried, found, B, T,
     H: tl.constexpr, D: tl.constexpr, HP: tl.constexpr, ROWS: tl.constexpr, TURNED: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip

@@ -151,7 +151,8 @@ def variants(hidden: int, batch: int, dtype: torch.dtype) -> Iterator[tuple[str,
     """The choices worth a try, by name."""
     fused = (True, False)
     for rows, turned, warps in SCANS:
-        if (rows > 16 and batch < 512) or (rows == 8 and batch > 2048) or (rows == 64 and (hidden > 64 or dtype == torch.float32)):
+        heavy = rows == 64 and (hidden > 64 or dtype == torch.float32)
+        if heavy or (rows > 16 and batch < 512) or (rows == 8 and batch > 2048):
             continue
         for one in fused if (rows, turned, warps) == SCANS[1] else (True,):
             scan = Scan(rows, turned, warps)
