@@ -151,3 +151,18 @@ def test_the_page_is_printed_with_all_its_parts(digits: Path, opened: Callable[.
     page.emulate_media(media="print")
     assert page.locator(".matrix").is_visible() and not page.locator("nav").is_visible()
     assert len(page.pdf(format="A4")) > 20_000
+
+
+@pytest.mark.parametrize("run", ["digits", "series"])
+def test_an_example_says_why_and_one_without_an_attribution_says_how_to_get_it(
+    run: str, request: pytest.FixtureRequest, opened: Callable[..., Opened]
+) -> None:
+    page = opened().open(Path(request.getfixturevalue(run)) / "report.html")
+    page.wait_for_selector(".reasons .reason")
+    explained = page.evaluate("() => Object.keys(D.explain)")
+    others = page.evaluate("() => Object.keys(D.examples).filter((name) => !(name in D.explain))")
+    page.select_option("#example", explained[1])
+    assert "What speaks for" in page.inner_text(".reasons") and "They add up to" in page.inner_text(".reasons")
+    assert page.locator(".reasons path.line").count() == 3
+    page.select_option("#example", others[0])
+    assert "pipeline explain --run" in page.inner_text(".reasons") and not page.locator(".reasons .reason").is_visible()

@@ -18,12 +18,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.data.manifest import Manifest
+
 Model = Callable[[Tensor], Tensor]  # values (B, T, F) -> logits (B, C)
 POINTS = 64, 256, 1024  # of the path, more where those before were too few
 FEWER = 16  # points of the path for one window
 WINDOWS = 32  # stretches of steps whose removal is tried, at most
 TOLERANCE = 0.01  # of the difference of logits, or absolute if that is below 1
 TOGETHER = 2**16  # time steps that are computed at once
+
+
+def baseline_of(manifest: Manifest, values: Tensor) -> Tensor:
+    """(T, F) what says nothing: the mean of each feature over the train split, and that no value was missing."""
+    mean = torch.tensor(manifest.mean, dtype=values.dtype)
+    if manifest.series and manifest.series.masked:
+        mean[len(manifest.series.channels) :] = 0
+    return mean.expand_as(values).clone()
 
 
 @dataclass(frozen=True)

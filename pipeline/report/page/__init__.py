@@ -9,6 +9,7 @@ In the order of their imports:
     dataset    a prepared folder -> what the data is like
     choice     which examples are shown
     examples   rows of a split -> what the page draws and computes with
+    reasons  examples -> what made the model say what it says
     ink        images -> how thick, large and where a drawn one must be
     weights    a model -> numbers that the page computes with
     writing    all of it -> one file

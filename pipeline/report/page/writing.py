@@ -17,7 +17,16 @@ from pipeline import files
 from pipeline.report.page.shown import json_text, number, percent, plain, span
 
 ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("base.js", "chart.js", "network.js", "examples.js", "interaction.js", "live.js", "main.js")  # in this order
+SCRIPTS = (
+    "base.js",
+    "chart.js",
+    "network.js",
+    "examples.js",
+    "interaction.js",
+    "reasons.js",
+    "live.js",
+    "main.js",
+)  # in this order
 FORBIDDEN = "</script", "</style", "<!--"
 
 

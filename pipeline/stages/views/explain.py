@@ -46,7 +46,7 @@ def explain(asked: Asked, output: Path | None) -> None:
     with torch.no_grad():
         chances = model(values[None]).softmax(1)[0]
     target = _class(names, asked.answer) if asked.answer else int(chances.argmax())
-    baseline = baseline_of(prepared.manifest, values)
+    baseline = gradients.baseline_of(prepared.manifest, values)
     found = gradients.attribute(model, values, baseline, target)
     deleted = deletion.delete(model, values, baseline, target, found.rescaled.sum(1))
     label, guess = names[int(part.labels[row])], names[int(chances.argmax())]
@@ -99,14 +99,6 @@ def _class(names: list[str], answer: str) -> int:
     if answer not in names:
         raise UserError(f"--class {short(answer)}: no class of the model; it has {some(names)}")
     return names.index(answer)
-
-
-def baseline_of(manifest: Manifest, values: Tensor) -> Tensor:
-    """(T, F) what says nothing: the mean of each feature over the train split, and that no value was missing."""
-    mean = torch.tensor(manifest.mean, dtype=values.dtype)
-    if manifest.series and manifest.series.masked:
-        mean[len(manifest.series.channels) :] = 0
-    return mean.expand_as(values).clone()
 
 
 def _features(manifest: Manifest) -> list[str]:

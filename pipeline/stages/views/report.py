@@ -18,7 +18,7 @@ from pipeline.data.store import Store
 from pipeline.deploy import bundle
 from pipeline.errors import UserError
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.report.page import choice, curves, dataset, examples, history, ink, measured, shown, weights, writing
+from pipeline.report.page import choice, curves, dataset, examples, history, ink, measured, reasons, shown, weights, writing
 from pipeline.run.folder import settings_of
 from pipeline.run.marks import marked
 from pipeline.stages.assembly import best_of
@@ -63,7 +63,7 @@ def report(folder: Path) -> None:
         "lengths": None,
         "examples": {},
         "model": None,
-        "explain": None,  # attributions of examples, by their names: room for ``explain``
+        "explain": None,  # of some examples, by their names
     }
     reason = "its weights and its data are not both there"
     if prepared:
@@ -72,6 +72,7 @@ def report(folder: Path) -> None:
         reason = weights.refused(model)
         if not reason:
             data["model"] = notes.attempt(_computed, folder, model, prepared, data["examples"], best[1].step if best else 0)
+            data["explain"] = notes.attempt(reasons.of, model, prepared.manifest, data["examples"])
     attempts = notes.attempt(history.trained, folder, tries) or []
     page = _page(folder, settings) | {
         "headline": measured.headline(found) if found else None,

@@ -17,7 +17,8 @@ class Lab {
     const time = el("div", { class: "time" }, el("label", { for: "step" }, "Stop after step "), this.count, this.slider);
     this.tools = el("div", { class: "tools" });
     this.inside = new Inside(this);
-    const left = el("div", { class: "left" }, choose, el("div", { class: "views" + (this.image && D.form.ink ? " two" : "") }, this.picture, this.tools), this.inside.node), right = el("div", { class: "right" }, time, this.told, this.bars, this.chartBox);
+    this.reasons = new Reasons();
+    const left = el("div", { class: "left" }, choose, el("div", { class: "views" + (this.image && D.form.ink ? " two" : "") }, this.picture, this.tools), this.inside.node), right = el("div", { class: "right" }, time, this.told, this.bars, this.chartBox, this.reasons.node);
     box.append(el("div", { class: "lab" }, left, right));
     if (this.image) this.pad = D.form.ink ? new Pad(this) : null; else this.bend = new Bend(this);
   }
@@ -35,7 +36,7 @@ class Lab {
   open(name) {
     const item = D.examples[name];
     this.select.value = name;
-    this.show(valuesOf(item), item.steps, { label: item.label });
+    this.show(valuesOf(item), item.steps, { label: item.label, name });
     this.to(item.steps);
   }
 
@@ -49,6 +50,7 @@ class Lab {
     this.step = clamp(this.step, 1, steps);
     this.drawLines();
     this.inside.draw();
+    this.reasons.show(what.name);
     this.to(this.step);
   }
 
