@@ -10,4 +10,5 @@ In the order of their imports:
     gpu_kernels   sizes and number formats that are slow on a GPU
     sweeps/       the trials of a sweep
     processes     how many processes train a model fastest
+    scaling       how long a step takes on more processes than there are here
 """

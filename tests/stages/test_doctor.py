@@ -16,7 +16,7 @@ import torch
 from pipeline.stages.advice.examination import checks, watched
 from pipeline.stages.advice.examination.results import Place
 from pipeline.stages.advice.examination.worker import made
-from pipeline.stages.terminal import answers
+from pipeline.stages.terminal import machine_answers
 from tests.support.launching import ROOT, run
 
 CHEAP = ("versions", "processors", "wandb", "disk", "locks", "repeats", "resumed", "exact_1", "exact")
@@ -34,7 +34,7 @@ def examined(
     status, output = run("doctor", "--json", *only, *settings, cwd=cwd, processes=processes, **more)
     document = output[output.index("{\n") :]
     found = json.loads(document[: document.rindex("\n}") + 2])
-    assert list(found) == list(answers.Examined.model_fields)
+    assert list(found) == list(machine_answers.Examined.model_fields)
     return status, {one["name"]: one for one in found["checks"]}, output
 
 

@@ -172,3 +172,31 @@ def rate_range(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="lower left")
     save(figure, path)
+
+
+def scaling_curve(
+    path: Path, predicted: Sequence[tuple[int, float, float]], measured: Sequence[tuple[int, float]], caption: str
+) -> None:
+    """Steps by the number of processes: ``predicted`` (processes, seconds of a step, of them for the exchange) and ``measured``
+    (processes, seconds)."""
+    figure = new_figure(6.4, 4.2)
+    axes = figure.subplots()
+    numbers = [number for number, _, _ in predicted]
+    axes.plot(numbers, [1e3 * step for _, step, _ in predicted], "o-", color=BLUE, label="a step, predicted")
+    axes.plot(
+        numbers, [1e3 * predicted[0][1] / number for number in numbers], "--", color=GREY, label="if all of it could be cut"
+    )
+    several = [(number, 1e3 * exchange) for number, _, exchange in predicted if exchange]
+    if several:
+        axes.plot(*zip(*several, strict=True), "s-", color=ORANGE, label="of it the exchange of gradients")
+    if measured:
+        places, seconds = zip(*measured, strict=True)
+        axes.plot(places, [1e3 * took for took in seconds], "*", color=GREEN, markersize=12, label="measured here")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(numbers, [f"{number:,}" for number in numbers])
+    axes.set_xlabel("processes")
+    axes.set_ylabel("milliseconds per step")
+    axes.set_title(caption, fontsize=9)
+    axes.legend(frameon=False)
+    save(figure, path)

@@ -10,5 +10,6 @@ In the order of their imports:
     sweep_trial   one trial: a run of its own, watched
     sweep_result  what a sweep gave, and what to type next
     sweep         prepared/ -> runs/NAME-sweep/
+    plan          a configuration and numbers of processes -> hours
     commands      all of them, as they are typed
 """

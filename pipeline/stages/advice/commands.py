@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ def add(app: typer.Typer) -> None:
     app.command(cls=Command, epilog="Example: init wards.csv --output wards.yaml")(init)
     app.command(cls=Configured, epilog="Example: check configs/digits.yaml model.hidden=128")(check)
     app.command(cls=Configured, epilog="Example: tune configs/digits.yaml --budget 120")(tune)
+    app.command(cls=Configured, epilog="Example: plan configs/digits.yaml --processes 1,2,4,8 --link 25Gb")(plan)
     app.command(cls=OfMachine, epilog="Example: doctor --json > machine.json")(doctor)
     app.command(cls=Configured, epilog="Example: sweep configs/digits.yaml --sweep configs/sweep.yaml --workers 2")(sweep)
 
@@ -102,3 +103,22 @@ def sweep(
     from pipeline.stages.advice.sweep_result import Asked
 
     search(settings, Asked(str(config), overrides or (), sweep, run, trials, seeds, workers))
+
+
+def plan(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    processes: Annotated[str, typer.Option(metavar="N,...", help="Numbers of processes, such as 1,8,64.")] = "1,2,4,8",
+    link: Annotated[
+        Literal["here", "25Gb", "400Gb", "nvlink"], typer.Option(help="What connects them; here: as measured on this machine.")
+    ] = "here",
+    picture: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw steps for up to 1,024 processes.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict steps, hours and memory on more processes than there are here, and where more stop paying."""
+    settings = loaded(config, overrides)
+    from pipeline.stages.advice import plan as stage
+
+    wanted = stage.Wanted(stage.numbers(processes), link, picture)
+    stage.plan(settings, config, overrides or (), wanted)

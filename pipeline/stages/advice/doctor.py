@@ -17,7 +17,7 @@ from pipeline.errors import UserError, quoted
 from pipeline.stages.advice.examination import checks, watched
 from pipeline.stages.advice.examination.results import Result, result
 from pipeline.stages.terminal import streams
-from pipeline.stages.terminal.answers import Examination, Examined
+from pipeline.stages.terminal.machine_answers import Examination, Examined
 
 ON_CPU = {"ACCELERATE_USE_CPU": "true"}.items()
 SHOWN = {"pass": "pass", "fail": "FAIL", "not here": "not here", "told": "", "error": "error"}

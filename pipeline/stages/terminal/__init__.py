@@ -3,6 +3,8 @@
 In the order of their imports:
 
     typed       words of a command line, in the forms that people type -> those that a command takes
+    answer      what all answers as JSON are made of
+    machine_answers  what is answered of machines
     answers     what a command answers, as JSON
     streams     what goes to the standard output, with --quiet and with --json
     commands    commands that take such words; their help

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
-
-def _key(what: str) -> Any:
-    return Field(description=what)
-
-
-class Answer(BaseModel):
-    """One JSON document. A number that is not finite is null."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from pipeline.stages.terminal.answer import Answer
+from pipeline.stages.terminal.answer import key as _key
+from pipeline.stages.terminal.machine_answers import Examination, Examined, Planned, Planning
 
 
 class Memory(Answer):
@@ -139,30 +131,6 @@ class Listed(Answer):
     others: list[Other] = _key("what is no run: `folder` and `problem`")
 
 
-class Examination(Answer):
-    """One check of ``doctor``."""
-
-    name: str = _key("what programs know it by")
-    kind: str = _key("`fact`, `promise` or `speed`")
-    title: str = _key("its name in the table")
-    status: str = _key("`pass`, `fail` or `not here` of a promise; `told`, `not here` or `error` of others")
-    said: str = _key("what was found, as a sentence")
-    do: str = _key("what to do about it; empty: nothing")
-    seconds: float = _key("what it took")
-    values: dict[str, Any] = _key("what was found, as numbers and words")
-    warnings: list[str] = _key("what is strange, with the name of the host")
-
-
-class Examined(Answer):
-    """The answer of ``doctor``."""
-
-    version: str = _key("the version of this program")
-    time: str = _key("when it was made, UTC")
-    seconds: float = _key("what all of it took")
-    failed: list[str] = _key("the names of the promises that do not hold")
-    checks: list[Examination] = _key("each check, with `name`, `status`, `said`, `do`, `values` and so on")
-
-
 class ComparedGroup(Answer):
     """A recipe in the answer of ``compare``."""
 
@@ -221,6 +189,7 @@ ANSWERS: dict[str, type[Answer]] = {
     "check": Checked,
     "doctor": Examined,
     "evaluate": Evaluated,
+    "plan": Planned,
     "predict": Predicted,
     "summary": Summary,
     "runs": Listed,
@@ -232,7 +201,13 @@ ANSWERS: dict[str, type[Answer]] = {
 def reference() -> str:
     """The keys of each answer as Markdown. docs/commands.md holds it, and a test compares."""
     tables = []
-    parts: dict[str, type[Answer]] = {"work": Work, "checks": Examination, "runs": ListedRun, "pairs": ComparedPair}
+    parts: dict[str, type[Answer]] = {
+        "work": Work,
+        "checks": Examination,
+        "runs": ListedRun,
+        "pairs": ComparedPair,
+    }
+    parts |= {"processes": Planning}
     for title, answer in ({f"{name} --json": answer for name, answer in ANSWERS.items()} | parts).items():
         rows = [f"| {key} | {field.description} |" for key, field in answer.model_fields.items()]
         tables.append("\n".join([f"`{title}`:", "", "| key | what |", "|---|---|", *rows]))

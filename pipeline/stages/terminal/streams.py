@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import Printable, UserError
 
 if TYPE_CHECKING:
-    from pipeline.stages.terminal.answers import Answer  # pydantic takes a while
+    from pipeline.stages.terminal.answer import Answer  # pydantic takes a while
 
 NOT_PLAIN = re.compile("[^ -~\n]+")  # what a terminal may act on, or an encoding lack; in JSON all of it has an escape
 

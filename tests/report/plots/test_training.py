@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.report.plots.training import FEW, curves
+from pipeline.report.plots.training import FEW, curves, scaling_curve
 from tests.report.plots.drawing import Drawn, records, texts
 
 
@@ -46,3 +46,12 @@ def test_the_accuracy_of_the_training_batches_stands_beside_that_of_the_validati
     curves(tmp_path / "x.png", [record | {"train/accuracy": 0.5} for record in records(30)])
     axes = drawn[0].axes[1]
     assert axes.get_ylabel() == "accuracy" and np.array_equal(axes.lines[0].get_ydata(), np.full(30, 0.5))
+
+
+def test_steps_by_processes_stand_beside_what_could_be_had_and_what_was_measured(tmp_path: Path, drawn: Drawn) -> None:
+    scaling_curve(tmp_path / "x.png", [(1, 0.008, 0.0), (2, 0.005, 0.001), (4, 0.004, 0.002)], [(2, 0.006)], "link: here")
+    (axes,) = drawn[0].axes
+    lines = {line.get_label(): [round(value, 6) for value in line.get_ydata()] for line in axes.lines}
+    assert lines["a step, predicted"] == [8, 5, 4] and lines["if all of it could be cut"] == [8, 4, 2]
+    assert lines["of it the exchange of gradients"] == [1, 2] and lines["measured here"] == [6]
+    assert "link: here" in texts(drawn[0])

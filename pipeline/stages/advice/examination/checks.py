@@ -38,6 +38,12 @@ SEVERAL = (  # of several on this machine, beside ALONE
     Check(OF_EXACT, "promise", "exact mode", group.exact, 60),
     Check("all_reduce", "speed", "all-reduce", group.all_reduce, 60),
 )
+SHARES, STEP = "shares", "configured"
+PLANNED = (  # of a configuration, for a plan: of one process, and of several
+    Check(SHARES, "speed", "a step by examples", speeds.of_shares, 300),
+    Check("all_reduce", "speed", "all-reduce", group.all_reduce, 60),
+    Check(STEP, "speed", "a step", speeds.of_configuration, 60),
+)
 LAUNCHED = (  # of those that a launcher started
     Check("versions", "fact", "versions", software.versions),
     Check("processors", "fact", "processors", hardware.processors),

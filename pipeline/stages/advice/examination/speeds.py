@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -11,10 +12,18 @@ from typing import Any
 import torch
 
 from pipeline import config
-from pipeline.distributed import collectives
+from pipeline.config import Config
+from pipeline.data.prepared import Prepared, open_prepared
+from pipeline.data.store import Store
+from pipeline.distributed import collectives, world
 from pipeline.stages.advice.examination import rivals, task
 from pipeline.stages.advice.examination.results import Found, NotHere, Place
+from pipeline.stages.advice.tune import training
+from pipeline.stages.assembly import fitted, make_batches, make_state, slices_of
+from pipeline.training import loop
 from pipeline.training.graphs.graphed_step import WARMUP
+from pipeline.tuning import scaling
+from pipeline.tuning.measure import speed_of
 
 # seconds that each is timed in a turn, about; turns, whose median is taken, if they end within so many seconds
 SECONDS, TURNS, ENOUGH = 0.2, 5, 3.0
@@ -66,6 +75,47 @@ def of_layer(steps: int, features: int, batch: int, place: Place) -> Found:
             values[f"{name}_{hidden}_us"] = 1e6 * in_turns({"layer": way}, 0.05, 3)["layer"]
     said = ", ".join(f"{name.removesuffix('_us').replace('_', ' ')}: {took:,.0f}" for name, took in values.items())
     return Found(f"us for {batch} x {steps} x {features}: {said}", values)
+
+
+def of_shares(place: Place) -> Found:
+    """Seconds of a step of the user's configuration on one process, by the examples in it."""
+    settings, prepared = _configured(place)
+    with world.world(settings.run, settings.train.precision) as accelerator:
+        store = Store(prepared.part("train"), accelerator.device, settings.data.resident_limit_mb)
+        steps = partial(training, settings, prepared, store, accelerator)
+        sizes = [share for share in scaling.shares(settings.train.batch) if share % _pieces(settings) == 0]
+        values = {str(share): share / speed_of(steps, share) for share in sizes}
+        parameters = [one for one in make_state(settings, prepared, accelerator).model.parameters() if one.requires_grad]
+        size = sum(one.nbytes for one in parameters)
+    said = ", ".join(f"{share}: {1e6 * took:,.0f} us" for share, took in values.items())
+    return Found(f"a step by examples: {said}", {"seconds": values, "gradient_bytes": size})
+
+
+def of_configuration(place: Place) -> Found:
+    """Seconds of a step of the user's configuration on all processes of this launch together."""
+    settings, prepared = _configured(place)
+    number = collectives.world_size()
+    slices, mine = slices_of(settings.train, collectives.rank(), number)
+    train = settings.train.model_copy(update={"epochs": 10**9, "log_every": 10**9})
+    with task.met() as accelerator:
+        store = Store(prepared.part("train"), accelerator.device, settings.data.resident_limit_mb)
+        state = make_state(settings, prepared, accelerator)
+        batches = make_batches(settings, prepared, store, slices, mine)
+        reports = loop.train(state, batches, train, settings.optim, settings.run.seed, lambda step: 0.0)
+        took = in_turns({"step": lambda: next(reports)}, 0.4, 3)["step"]
+        reports.close()  # type: ignore[attr-defined]  # it is a generator
+    return Found(f"{number} processes: {1e6 * took:,.0f} us a step", {"seconds": took, "processes": number})
+
+
+def _configured(place: Place) -> tuple[Config, Prepared]:
+    """The user's configuration, fitted to its data, and that data."""
+    assert place.settings
+    prepared = open_prepared(place.settings.data, verify=())
+    return fitted(place.settings, prepared, collectives.world_size()), prepared
+
+
+def _pieces(settings: Config) -> int:
+    return settings.train.gradient_shards or settings.train.accumulate
 
 
 @contextmanager

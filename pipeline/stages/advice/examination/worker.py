@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 from pipeline.stages.advice.examination import checks, task
 from pipeline.stages.advice.examination.results import Check, Found, NotHere, Place, Result, Status, broken, result
 
-SETS = {"alone": checks.ALONE, "several": checks.SEVERAL, "launched": checks.LAUNCHED}
+SETS = {"alone": checks.ALONE, "several": checks.SEVERAL, "launched": checks.LAUNCHED, "planned": checks.PLANNED}
 
 
 def made(check: Check, place: Place) -> Result:
