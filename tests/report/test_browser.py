@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def test_a_report_opens_without_a_word_and_its_logits_are_those_of_the_export(
     assert float(page.get_attribute("#check", "data-difference") or "nan") <= 1e-4
     assert not page.get_by_text("could not be drawn").count()
     assert report.stat().st_size < 1_000_000
+
+
+def test_a_page_that_computes_other_logits_says_so_and_shows_no_model(
+    digits: Path, opened: Callable[..., Opened], tmp_path: Path
+) -> None:
+    text = (digits / "report.html").read_text()
+    (tmp_path / "report.html").write_text(re.sub(r'"logits":\[\[[-\d.]+', '"logits":[[99', text, count=1))
+    tab = opened()
+    tab.page.goto((tmp_path / "report.html").as_uri())
+    tab.page.get_by_text("This page computes other logits than model.onnx").wait_for()
+    assert not tab.page.locator("#lab *").count()
 
 
 def test_the_slider_moves_the_probabilities_and_says_so(report: Path, opened: Callable[..., Opened]) -> None:

@@ -49,6 +49,15 @@ function ticks(low, high, about) {
   return found;
 }
 
+// Powers of ten between low and high; of a few, three times as much too.
+function powers(low, high) {
+  const found = [], few = Math.log10(high / low) < 3;
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+    for (const digit of few ? [1, 3] : [1]) if (digit * 10 ** power >= low && digit * 10 ** power <= high) found.push(Number((digit * 10 ** power).toPrecision(3)));
+  }
+  return found;
+}
+
 // Draw now, and again whenever the width of the box changes.
 function onWidth(box, draw) {
   let last = 0;

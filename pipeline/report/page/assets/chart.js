@@ -26,13 +26,15 @@ class Chart {
       if (line.steps[i] >= from && line.steps[i] <= to) { low = Math.min(low, value); high = Math.max(high, value); }
     });
     if (!(low < high)) { const middle = Number.isFinite(low) ? low : 0; low = middle - Math.abs(middle) * 0.1 - 1e-9; high = middle + Math.abs(middle) * 0.1 + 1e-9; }
-    const room = this.options.range ? 0 : 0.05 * (high - low);
-    low -= room; high += room;
+    // a loss that falls by orders of magnitude is drawn on a logarithmic scale
+    const log = this.options.log && low > 0 && high / low > 30, bent = log ? Math.log10 : (value) => value;
+    const [least, most] = [bent(low), bent(high)], room = this.options.range ? 0 : 0.05 * (most - least);
+    if (!log) { low -= room; high += room; }
     const height = this.options.height || 170, { left, right, top, bottom } = SHAPE;
     const x = (step) => left + ((step - from) / (to - from)) * (this.width - left - right);
-    const y = (value) => height - bottom - ((value - low) / (high - low)) * (height - top - bottom);
+    const y = (value) => height - bottom - ((bent(value) - least + room) / (most - least + 2 * room)) * (height - top - bottom);
     const step = (px) => from + ((px - left) / (this.width - left - right)) * (to - from);
-    return { from, to, low, high, height, x, y, step };
+    return { from, to, low, high, log, height, x, y, step };
   }
 
   draw() {
@@ -40,7 +42,7 @@ class Chart {
     const s = this.scales(), { left, right, top, bottom } = SHAPE, o = this.options;
     const label = `${o.title}: ` + this.lines.map((line) => `${line.name} from ${few(line.values[0])} to ${few(line.values[line.values.length - 1])}`).join("; ");
     const svg = sv("svg", { viewBox: `0 0 ${this.width} ${s.height}`, width: this.width, height: s.height, role: "img", "aria-label": label });
-    for (const value of ticks(s.low, s.high, 4)) {
+    for (const value of s.log ? powers(s.low, s.high) : ticks(s.low, s.high, 4)) {
       svg.append(sv("line", { class: "grid", x1: left, x2: this.width - right, y1: s.y(value), y2: s.y(value) }),
         sv("text", { class: "tick", x: left - 6, y: s.y(value) + 3.5, "text-anchor": "end" }, o.format ? o.format(value) : few(value)));
     }
@@ -147,7 +149,7 @@ function drawCurves() {
     const place = el("div", { class: "chart" });
     inner.append(place);
     const best = D.curves.best;
-    group.push(new Chart(place, lines, { title, format, group, mark: best }));
+    group.push(new Chart(place, lines, { title, format, group, mark: best, log: title === "loss" }));
   }
 }
 
