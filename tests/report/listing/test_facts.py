@@ -172,3 +172,17 @@ def test_links_are_not_counted_and_not_followed_by_the_size(tmp_path: Path) -> N
     (folder / "link").symlink_to(tmp_path / "large")
     (folder / "around").symlink_to(tmp_path)
     assert facts.usage(folder)[0] - before < 2**14
+
+
+def test_trials_of_a_sweep_and_runs_of_earlier_versions_are_listed(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        make(tmp_path / f"x-sweep/trials/{number}")
+    (tmp_path / "x-sweep/study.db").touch()
+    folder = make(tmp_path / "old")
+    lines = (folder / "config.yaml").read_text().splitlines()
+    (folder / "config.yaml").write_text("\n".join(line for line in lines if "cuda_graph" not in line) + "\n")
+    (folder / "checkpoints/finished.json").unlink()
+    (folder / "checkpoints/finished").symlink_to("step_00000030")
+    runs = seen(tmp_path)
+    assert list(runs) == ["old", "x-sweep/trials/1", "x-sweep/trials/2", "x-sweep/trials/10"]
+    assert {run.state for run in runs.values()} == {"done"} and {run.above for run in runs.values()} == {None}
