@@ -9,7 +9,7 @@ Each package imports only from those above it; the map of its modules stands in 
     distributed/  this process among the others
     data/         raw data -> prepared/ -> batches
     training/     the loop and what it needs
-    tuning/       measured advice on batch, threads and learning rate
+    tuning/       measured advice on batch, threads and learning rate; the search of a sweep
     run/          runs/NAME/ and what is said of it
     deploy/       checkpoint -> export -> predictions
     export        ``load`` under the name that the model cards of older exports import

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +162,15 @@ def test_a_bad_trial_is_stopped_early_and_not_taken_for_the_best(own: Path) -> N
     assert evaluations == [12, 2] and "best: trial 0" in output
 
 
+def test_a_trial_at_its_last_evaluation_is_finished_and_not_stopped(own: Path) -> None:
+    (own / "space.yaml").write_text(
+        "method: grid\nmetric: {name: valid/loss}\nparameters:\n  optim.lr: {values: [0.05, 0.0000001]}\n"
+        "early_terminate: {type: hyperband, min_iter: 2}\n"
+    )
+    succeed(*SWEEP, "train.epochs=2", cwd=own)
+    assert [row["state"] for row in trials(own)] == ["finished", "finished"]
+
+
 def test_a_trial_is_the_mean_over_its_seeds(own: Path) -> None:
     succeed(*SWEEP, "--seeds", "2", "--trials", "1", cwd=own)
     (row,) = trials(own)
@@ -269,3 +280,39 @@ def test_a_trial_that_kills_each_worker_is_given_up_and_the_others_are_made(own:
     job.signal(signal.SIGTERM)
     output = job.wait()[1]
     assert "trial 0: failed, 3 workers died of it" in output
+
+
+def test_a_damaged_study_is_one_message_and_without_it_the_runs_are_found_again(own: Path) -> None:
+    succeed(*SWEEP, "--trials", "2", cwd=own)
+    before = trials(own)
+    (own / FOLDER / "study.db").write_bytes(b"no database " * 1000)
+    status, output = run(*SWEEP, "--trials", "2", cwd=own)
+    assert status == 2 and "study.db: the trials cannot be read or written" in output and "Traceback" not in output
+    (own / FOLDER / "study.db").unlink()
+    succeed(*SWEEP, "--trials", "2", cwd=own)
+    assert [row["valid/accuracy"] for row in trials(own)] == [row["valid/accuracy"] for row in before]
+    assert all("nothing to do" in (own / FOLDER / f"logs/{number}.log").read_text() for number in (0, 1))
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_was_left_alone(own: Path) -> None:
+    """At any moment: while trials are asked for, trained, saved or told of."""
+    space = SPACE.replace("method: grid", "method: random\nrun_cap: 5") + "  model.head_dropout: {min: 0.0, max: 0.4}\n"
+    (own / "space.yaml").write_text(space)
+    succeed(*SWEEP, "--run", "runs/alone", cwd=own)
+    chance = random.Random(0)
+    for _ in range(8):
+        job = Job(*SWEEP, cwd=own)
+        wait_until(
+            lambda job=job: (own / FOLDER / "study.db").exists() or job.processes[0].exitcode is not None, "its beginning"
+        )
+        time.sleep(chance.uniform(0.2, 4.0))
+        job.signal(signal.SIGKILL) if job.processes[0].exitcode is None else None
+        job.wait()
+    succeed(*SWEEP, cwd=own)
+    killed = trials(own)
+    (own / FOLDER).rename(own / "runs/killed")
+    (own / "runs/alone").rename(own / FOLDER)
+    alone = trials(own)
+    same = ("trial", "state", "valid/accuracy", "optim.lr", "model.cell", "model.head_dropout")
+    assert len(alone) == 5 and [[row[key] for key in same] for row in killed] == [[row[key] for key in same] for row in alone]

@@ -21,8 +21,9 @@ from pipeline.stages.advice.sweep_result import Asked, tell
 from pipeline.stages.advice.sweep_trial import BASE, Plan, attempt
 from pipeline.stages.job import ready
 from pipeline.tuning.sweeps import space, sweep_file
-from pipeline.tuning.sweeps.search import Search
+from pipeline.tuning.sweeps.search import Search, stored
 from pipeline.tuning.sweeps.shape import Sweep
+from pipeline.tuning.sweeps.table import shown
 
 WORKER = "SEQUENCE_PIPELINE_SWEEP_WORKER"  # set where another process of this command says what all gave
 SAME = ("method", "metric", "parameters", "early_terminate")  # what a sweep keeps; it may become longer
@@ -130,9 +131,11 @@ def work(plan: Plan, search: Search) -> None:
             trial = search.take(stack)
             if trial is None:
                 return
-            print(f"trial {trial.number} of {search.total}: {' '.join(trial.overrides)}", flush=True)
-            outcome, seconds = attempt(plan, trial)
-            trial.end(outcome.became, outcome.metric, seconds, each=outcome.each, reason=outcome.reason)
+            values = " ".join(f"{key}={shown(value)}" for key, value in trial.values.items())
+            print(f"trial {trial.number} of {search.total}: {values}", flush=True)
+            with stored(plan.folder / "study.db"):
+                outcome, seconds = attempt(plan, trial)
+                trial.end(outcome.became, outcome.metric, seconds, each=outcome.each, reason=outcome.reason)
             print(f"trial {trial.number}: {_became(outcome.became, outcome.metric, outcome.reason, plan)}", flush=True)
 
 

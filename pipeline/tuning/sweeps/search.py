@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline import files
 from pipeline.distributed import lock
-from pipeline.errors import needs
+from pipeline.errors import UserError, needs
 from pipeline.tuning.sweeps import space
 from pipeline.tuning.sweeps.shape import Scalar, Sweep
 from pipeline.tuning.sweeps.table import Became, Row
@@ -22,6 +22,22 @@ from pipeline.tuning.sweeps.table import Became, Row
 TRIES = 3  # workers that die of one trial without a checkpoint more, until it is given up
 TELLING = 4  # finished trials of different metrics, from which importances are told
 PATIENCE = 60  # seconds that a worker waits for another one to write
+
+
+@contextmanager
+def stored(path: Path) -> Iterator[None]:
+    """Raise UserError if the file of the trials cannot be read or written in this block."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
+        raise UserError(
+            f"{path}: the trials cannot be read or written ({cause}); free some space there, or if the file is damaged, "
+            "delete it: the runs in trials/ are found again by the same command"
+        ) from None
 
 
 class Trial:
@@ -82,7 +98,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder, self.sweep, self.total = folder, sweep, total
         files.make_folder(folder / "locks")
-        with self._alone():
+        with self._alone(), stored(folder / "study.db"):
             url = f"sqlite:///{(folder / 'study.db').absolute()}"
             storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": PATIENCE}})
             self._study = optuna.create_study(
@@ -95,7 +111,7 @@ class Search:
 
     def take(self, stack: ExitStack) -> Trial | None:
         """The next trial, held until ``stack`` is closed: one whose worker died, or else a new one. None if there is none."""
-        with self._alone():
+        with self._alone(), stored(self.folder / "study.db"):
             for trial in self._in_state("RUNNING"):
                 if self._hold(trial.number, stack):
                     return self._trial(trial.number)
