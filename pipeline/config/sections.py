@@ -90,6 +90,10 @@ class Train(Section):
     cpu_lstm: Literal["auto", "torch"] = field(
         "auto", "LSTM kernel on CPUs; `auto`: in fp32 our own, compiled at the first start, where it can be; `torch`: PyTorch's"
     )
+    gpu_lstm: Literal["auto", "torch"] = field(
+        "auto",
+        "LSTM kernel on GPUs; `auto`: our own, compiled at the first start, for sizes where it is faster; `torch`: cuDNN's",
+    )
     data_parallel: Literal["auto", "ddp", "flat"] = field(
         "auto",
         "how processes sum gradients; `ddp`: by torch's DDP, during the backward pass; `flat`: all at once after it; `auto`: "

@@ -36,9 +36,9 @@ class RecurrentClassifier(nn.Module):
 
     ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section (``cell``: of CELLS).
     ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``by_kernel``: whether they are
-    trained by the kernel of ``cpu_lstm`` where it computes the same; False until it is set. ``two_streams``: whether the two
-    directions of a layer are trained side by side on a GPU. ``trained_in``: None, or the
-    dtype that the recurrent layers are trained in by ``gpu_layer``; then projection and convolutions are under
+    trained by the kernel of ``cpu_lstm`` or ``gpu_lstm`` where it computes the same; False until it is set.
+    ``two_streams``: whether the two directions of a layer are trained side by side on a GPU. ``trained_in``: None, or the
+    dtype that the recurrent layers are trained in on a GPU; then projection and convolutions are under
     autocast to it if it has 16 bits, pooling and head are in single precision, and no autocast may be around the model.
     """
 
@@ -182,41 +182,50 @@ class RecurrentClassifier(nn.Module):
         return real[:, None, None] if valid is None else valid & real[:, None, None]
 
     def _layer(self, index: int, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """The outputs (B, T, D*H) of the layer whose modules begin at ``index``."""
+        """The outputs (B, T, D*H) of the layer whose modules begin at ``index``, normalised if that is asked for."""
+        both = self._at_once(index, x, lengths)
+        if both is not None:
+            return self._normalised(index, both)
         if self.directions == 1:
-            return self._read(index, x)
-        if lengths is None and self.norms is None:
-            if self._takes(x):
-                return cpu_lstm.lstm(x, _weights(*self.recurrent[index : index + 2]), 2)
-            if self.trained_in is not None and self.training:
-                both: list[Any] = list(self.recurrent[index : index + 2])
-                return gpu_layer.read(both, x, self.trained_in)
+            return self._normalised(index, self.recur(index, x))
 
         def backwards() -> Tensor:
-            return masked.reverse(self._read(index + 1, masked.reverse(x, lengths)), lengths)
+            return masked.reverse(self.recur(index + 1, masked.reverse(x, lengths)), lengths)
 
         if self.two_streams and self.training:
             read = [x] if lengths is None else [x, lengths]
-            backward, forward = streams.side_by_side(backwards, lambda: self._read(index, x), read)
+            backward, forward = streams.side_by_side(backwards, lambda: self.recur(index, x), read)
         else:
-            backward, forward = backwards(), self._read(index, x)
-        return torch.cat([forward, backward], 2)
+            backward, forward = backwards(), self.recur(index, x)
+        return self._normalised(index, torch.cat([forward, backward], 2))
 
-    def _read(self, index: int, x: Tensor) -> Tensor:
-        """The outputs (B, T, H) of one recurrent module, normalised if that is asked for."""
-        outputs = self.recur(index, x)
-        return outputs if self.norms is None else self.norms[index](outputs if self.trained_in is None else outputs.float())
+    def _at_once(self, index: int, x: Tensor, lengths: Tensor | None) -> Tensor | None:
+        """The outputs (B, T, D*H) of a layer that is trained by one call for all its directions; None if it is not."""
+        modules: list[Any] = list(self.recurrent[index : index + self.directions])
+        if lengths is None and self.directions == 2 and self.norms is None and self._takes(x):
+            return cpu_lstm.lstm(x, _weights(*modules), 2)
+        if not self.training or self.trained_in is None or not (self.by_kernel or lengths is None):
+            return None
+        return gpu_layer.read(modules, x, self.trained_in, self.by_kernel, lengths)
+
+    def _normalised(self, index: int, outputs: Tensor) -> Tensor:
+        """The outputs (B, T, D*H) of a layer, those of each direction normalised by its own norm."""
+        if self.norms is None:
+            return outputs
+        parts = torch.split(outputs if self.trained_in is None else outputs.float(), self.hidden, 2)
+        normalised = [self.norms[index + number](part) for number, part in enumerate(parts)]
+        return normalised[0] if len(normalised) == 1 else torch.cat(normalised, 2)
 
     def recur(self, index: int, x: Tensor) -> Tensor:
         """The outputs (B, T, H) of the recurrent module ``index``, whose inputs are ``x`` (B, T, width)."""
         module: Any = self.recurrent[index]
         if self.trained_in is not None and self.training:
-            return gpu_layer.read([module], x, self.trained_in)
+            return gpu_layer.read([module], x, self.trained_in, self.by_kernel)
         outputs: Tensor = cpu_lstm.lstm(x, _weights(module)) if self._takes(x) else module(x)[0]
         return outputs
 
     def _takes(self, x: Tensor) -> bool:
-        return self.by_kernel and self.training and cpu_lstm.takes(x)
+        return self.by_kernel and self.training and self.trained_in is None and cpu_lstm.takes(x)
 
     def _pool(self, x: Tensor, lengths: Tensor | None, valid: Tensor | None) -> Tensor:
         """(B, T, D*H) -> (B, D*H)."""

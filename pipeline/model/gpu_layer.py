@@ -1,4 +1,4 @@
-"""A recurrent layer as it is trained on a GPU: one call of cuDNN for all its directions, in the dtype that was asked for.
+"""A recurrent layer as it is trained on a GPU: one call for all its directions, in the dtype that was asked for.
 
 Autocast runs cuDNN's recurrent layers in fp16 whatever it is asked for, so that the gradients of bf16 would underflow.
 Shapes: B batch, T time steps, F features, H hidden size, D directions.
@@ -12,18 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.model.gpu_lstm import layer
 from pipeline.model.torch_private import copy_all
 
 LAYERS: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh}
 
 
-def read(modules: Sequence[nn.RNNBase], x: Tensor, dtype: torch.dtype) -> Tensor:
+def read(
+    modules: Sequence[nn.RNNBase], x: Tensor, dtype: torch.dtype, by_kernel: bool = False, lengths: Tensor | None = None
+) -> Tensor:
     """The outputs (B, T, D*H) in ``dtype`` of ``modules``, one a direction, the backward one last, which start at zero.
 
+    ``by_kernel``: by our own kernel, for LSTMs, which alone takes ``lengths`` (B); else by cuDNN.
     ``x`` (B, T, F) of any dtype; the gradients of the weights are of the weights' own. Nothing is cast but by this
     function: autocast must be off around it. The memory of the outputs is that of (T, B, D*H), as cuDNN writes it.
     """
     weights = [weight for module in modules for weight in module.all_weights[0]]
+    if by_kernel:
+        return layer.lstm(x, weights, dtype, lengths)
+    assert lengths is None
     if len(modules) > 1 or dtype != weights[0].dtype:
         weights = list(_Cast.apply(dtype, *weights))
     steps = x.to(dtype).transpose(0, 1)

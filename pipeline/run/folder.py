@@ -31,6 +31,7 @@ FREE = (
     "run.timeout",
     "run.join_timeout",
     "train.cpu_lstm",
+    "train.gpu_lstm",
     "train.compare_every",
     "train.folds",
     "train.keep_last",

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from pipeline import config
 from pipeline.data.batches import Batches, Slice
-from pipeline.distributed.collectives import gather, reduce_sum, together
+from pipeline.distributed.collectives import gather, reduce_sum, together, world_size
 from pipeline.errors import NonFiniteError, UserError
 from pipeline.model import cpu_lstm
 from pipeline.model.classifier import RecurrentClassifier
+from pipeline.model.gpu_lstm import choices, layer
 from pipeline.model.torch_private import leave_out_of_ddp
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def make_state(
 ) -> State:
     """Ready ``model``, which is on the device already, for training: DDP and mixed precision by Accelerate."""
     exact = bool(train.gradient_shards)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+    if accelerator.device.type == "cuda":
+        model.trained_in, dtype = dtype or torch.float32, None
     layers, lanes = _choose_kernel(model, train, accelerator)
     ema = deepcopy(model).flatten_parameters() if train.ema else None
     # buffers are the same everywhere: DDP would send them to all at every step
@@ -56,9 +60,6 @@ def make_state(
     whole = exact or sums_at_once(model, train, accelerator.device)
     forward = accelerator.prepare_model(model, evaluation_mode=whole)  # without DDP where gradients are summed here
     accelerator.unwrap_model(forward, keep_fp32_wrapper=False)  # autocast is entered in training only, by slice_loss
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
-    if accelerator.device.type == "cuda":
-        model.trained_in, dtype = dtype or torch.float32, None
     autocast = torch.autocast(accelerator.device.type, dtype) if dtype else nullcontext()
     nonfinite = torch.zeros((), device=accelerator.device)
     right = torch.zeros((), dtype=torch.float64, device=accelerator.device)
@@ -76,12 +77,18 @@ def sums_at_once(model: nn.Module, train: config.Train, device: torch.device) ->
 
 
 def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator: Accelerator) -> tuple[str, int]:
-    """Let ``model`` train by ``cpu_lstm`` where all processes can and it is faster; what trains it, in words, and the lanes."""
-    single = accelerator.mixed_precision == "no" and accelerator.device.type == "cpu"
-    if train.cpu_lstm == "torch" or model.cell != "lstm" or not single:
+    """Let ``model`` train by a kernel of our own where all processes can and it is faster; what trains it, in words, and
+    the lanes of the kernel, 1 on a GPU."""
+    on_gpu = accelerator.device.type == "cuda"
+    single = accelerator.mixed_precision == "no" and not on_gpu
+    if (train.gpu_lstm if on_gpu else train.cpu_lstm) == "torch" or model.cell != "lstm" or not (single or on_gpu):
         return "by torch", 0
-    problem, lanes = "", 0
-    if model.hidden % cpu_lstm.MULTIPLE or model.hidden > cpu_lstm.LARGEST:
+    problem, lanes = "", 1
+    if on_gpu:
+        problem, faster = _on_gpu(model, train, accelerator.device)
+        if not faster:
+            return "by torch", 0
+    elif model.hidden % cpu_lstm.MULTIPLE or model.hidden > cpu_lstm.LARGEST:
         problem = f"model.hidden = {model.hidden} is no multiple of {cpu_lstm.MULTIPLE} up to {cpu_lstm.LARGEST}"
     else:
         try:
@@ -91,6 +98,19 @@ def _choose_kernel(model: RecurrentClassifier, train: config.Train, accelerator:
     problem = next((found for found in gather(problem) if found), "")
     model.by_kernel = not problem
     return (f"by torch, not by our own kernel: {problem}", 0) if problem else ("by our own kernel", lanes)
+
+
+def _on_gpu(model: RecurrentClassifier, train: config.Train, device: torch.device) -> tuple[str, bool]:
+    """Why our own kernel cannot train ``model`` on a GPU, in words, and whether it would be faster."""
+    dtype, size = model.trained_in, train.batch // (train.gradient_shards or world_size() * train.accumulate)
+    assert dtype is not None
+    if not choices.faster(size * model.directions, model.hidden, dtype):
+        return "", False
+    problem = layer.problem(model.hidden, dtype, device)
+    widths = {module.input_size for module in model.recurrent if isinstance(module, torch.nn.RNNBase)}
+    for width in sorted(widths) if not problem else ():
+        problem = problem or layer.unfit((size, width, model.hidden, model.directions), dtype, device)
+    return problem, True
 
 
 def recurrent_dtype(state: State) -> torch.dtype:

@@ -20,6 +20,8 @@ from torch.autograd.function import once_differentiable
 from pipeline.model.gpu_lstm import choices
 from pipeline.model.gpu_lstm.choices import Choice, Scan, Sums, padded
 
+NEAR = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of the largest value, rounding with room
+TRIED = 4096  # series that the kernels are tried on, at most
 ADDRESSABLE = 2**31  # elements that an index of 32 bits reaches
 
 chosen: Callable[..., Choice] = choices.choice  # what a measurement puts its own in place of
@@ -36,6 +38,33 @@ def problem(hidden: int, dtype: torch.dtype, device: torch.device) -> str:
     if not missing and not choices.fits(0, hidden, dtype, _shared(device)):
         return f"a hidden size of {hidden} in {name} takes more shared memory than this GPU has"
     return missing
+
+
+@functools.cache
+def unfit(sizes: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> str:
+    """Why the kernels do not work here for a layer of ``sizes`` (B, F, H, D); empty if they do.
+
+    They are compiled, which takes seconds once on a machine, and held against torch's layer on a CPU: a compiler or a GPU
+    that computes something else is found before it trains.
+    """
+    batch, features, hidden, directions = sizes
+    random = torch.Generator().manual_seed(0)
+    shapes = [(4 * hidden, features), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,)] * directions
+    weights = [(torch.rand(shape, generator=random) - 0.5).div_(hidden**0.5).requires_grad_() for shape in shapes]
+    x = torch.rand(min(batch, TRIED), 3, features, generator=random)
+    zero = x.new_zeros(directions, len(x), hidden)
+    expected = torch.lstm(x, (zero, zero), weights, True, 1, 0.0, True, directions == 2, True)[0]
+    grad = torch.rand(expected.shape, generator=random)
+    try:
+        own = [weight.detach().to(device).requires_grad_() for weight in weights]
+        found = lstm(x.to(device), own, dtype)
+        results = [found, *torch.autograd.grad(found, own, grad.to(device, dtype))]
+        results = [result.detach().cpu().float() for result in results]
+    except Exception as error:  # of Triton, of its compilers, of the driver: whatever it is, cuDNN trains
+        return f"Triton cannot run it here ({' '.join(str(error).split())[:200] or type(error).__name__})"
+    wanted = [expected.detach(), *torch.autograd.grad(expected, weights, grad)]
+    worst = max(float((one - other).abs().max() / other.abs().max()) for one, other in zip(results, wanted, strict=True))
+    return "" if worst <= NEAR[dtype] else f"what it computes here is {worst:.1g} off"
 
 
 @functools.cache

@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--looks", type=int, default=20)
     parser.add_argument("--top", type=int, default=12)
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     gpu = torch.cuda.get_device_name()
     print(f"{gpu}, torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}, {platform.machine()}", flush=True)
     found = {"steps": steps, "runs": runs, "kernels": profiles}[asked.what](asked)

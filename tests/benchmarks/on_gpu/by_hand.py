@@ -42,8 +42,13 @@ def graph_of(step: Step) -> Step:
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+        kept = step, step()  # what it reads, and what it gives: the graph has their addresses alone
+
+    def replay() -> object:
+        graph.replay()
+        return kept[1]
+
+    return replay
 
 
 def by_hand(case: Case, store: Store) -> Step:

@@ -112,6 +112,7 @@ def run(settings: config.Config, looks: int) -> dict[str, Any]:
                 rows = evaluation.evaluate(state.best_model, test)
                 state.forward.train()
                 curve.append([report.step, spent, float((rows.predictions == rows.labels).mean())])
+                print(f"    step {report.step}: {curve[-1][2]:.4f} after {spent:.3f} s", flush=True)
                 torch.cuda.synchronize()
                 start = time.perf_counter()
     return {"curve": curve, "seconds": spent, "accuracy": curve[-1][2]}

@@ -83,10 +83,10 @@ def captured(step: Launch) -> Launch:
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):  # NCCL's threads may go on
-        kept = step()  # what it gives lies in the graph's memory
+        kept = step, step()  # what it reads, and what it gives: the graph has their addresses alone
 
     def replay() -> Any:
         graph.replay()
-        return kept
+        return kept[1]
 
     return replay
