@@ -17,6 +17,7 @@ from pipeline.run.trackers import names
 from tests.support.wandb_server import KEY, Request, WandbServer
 
 ROOT = Path(__file__).parents[3]
+TRAIN = ("-m", "pipeline", "train", "--config", str(ROOT / "configs/smoke.yaml"))
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "canary-aws-5f0c2d", "HF_TOKEN": "canary-hf-77aa31", "DATABASE_URL": "canary-db-90e1b4"}
 HOSTILE = ("<script>alert(1)</script>", 'a "quoted" \\ name', "\u202eright to left\u202c", "🙂 é", "$x_{", "n" * 1000)
 
@@ -44,9 +45,8 @@ def holds(request: Request, word: str) -> bool:
 
 def test_a_run_is_one_run_with_its_artifacts_and_holds_nothing_of_the_environment(tmp_path: Path) -> None:
     keys = ("run.dir=runs/a", "train.epochs=1", "track.backends=[wandb]", "track.notes=tried <b>", "data.root=data")
-    config = str(ROOT / "configs/smoke.yaml")
     with WandbServer() as server:
-        run(server, tmp_path, "-m", "pipeline", "train", "--config", config, *keys, **SECRETS)
+        run(server, tmp_path, *TRAIN, *keys, **SECRETS)
         for stage in ("evaluate", "export"):
             run(server, tmp_path, "-m", "pipeline", stage, "--run", "runs/a", **SECRETS)
         ((name, found),) = server.runs.items()
@@ -74,12 +74,62 @@ def test_a_run_is_one_run_with_its_artifacts_and_holds_nothing_of_the_environmen
 
         secrets = [*SECRETS.values(), KEY]
         assert not [word for word in secrets for request in server.requests if holds(request, word)]
+        assert "wandb-events.jsonl" not in found.files and "output.log" not in found.files
         assert found.said["program"] == "pipeline" and not found.said.get("host") and not found.said.get("commit")
         assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
-SHOWN = """
+def test_a_fault_ends_the_run_with_an_alert(tmp_path: Path) -> None:
+    keys = ("run.dir=runs/a", "train.epochs=1", "track.backends=[wandb]", "data.root=data", "optim.lr=1e38", "optim.clip=0")
+    with WandbServer() as server:
+        said = run(server, tmp_path, *TRAIN, *keys, status=3)
+        (found,) = server.runs.values()
+        (alert,) = found.alerts
+        assert alert["title"] == "a: stopped by NonFiniteError" and alert["text"] in said
+        assert found.exit_code == 1 and len(found.history) > 0
+
+
+STAGE = """
 import sys
+from pathlib import Path
+from pipeline.config import make
+from pipeline.run.trackers import tracker
+from pipeline.run.trackers.products import Product
+folder = Path("a")
+folder.mkdir(exist_ok=True)
+(folder / "weights").write_bytes(b"abc" * 1000)
+checkpoint = Product("model", "checkpoint", {"weights": folder / "weights"}, {"step": 3}, ("latest", "best"))
+views = tracker.start(make({"run": {"dir": "a"}}), folder)
+if sys.argv[1] == "train":
+    views.use(Product("dataset", "data-1", {"manifest.json": "{}"}, shared=True))
+    views.produce(checkpoint)
+else:
+    views.use(checkpoint)
+    views.produce(Product("model", "export", {"weights": folder / "weights"}))
+views.finish()
+"""
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_offline_and_online_give_the_same_artifacts_and_lineage(mode: str, tmp_path: Path) -> None:
+    with WandbServer() as server:
+        for stage in ("train", "export"):
+            run(server, tmp_path, "-c", STAGE, stage, WANDB_MODE=mode)
+        (tmp_path / "a/weights").unlink()
+        if mode == "offline":
+            run(server, tmp_path, "-m", "wandb", "sync", "a/wandb")
+        (found,) = server.runs.values()
+        named = {artifact.id: artifact.name for artifact in server.artifacts.values()}
+        assert [named[id] for id in found.used] == ["data-1", "a-checkpoint"]
+        assert [named[id] for id in found.logged] == ["a-checkpoint", "a-export"]
+        content = {artifact.name: server.content(artifact) for artifact in server.artifacts.values()}
+        weights = {"weights": b"abc" * 1000}
+        assert content == {"data-1": {"manifest.json": b"{}"}, "a-checkpoint": weights, "a-export": weights}
+        assert server.unknown == []
+
+
+SHOWN = """
+import sys, time
 from pathlib import Path
 import numpy as np
 from pipeline.config import make
@@ -98,6 +148,7 @@ cells = np.array([[0, 1, 1], [2, 2, 4]])
 views.log_evaluation(Evaluation({"step": 3, "test/accuracy": 0.8}, cells, names, {}, examples))
 views.alert(NonFiniteError("the loss is not finite"))
 views.alert(RuntimeError("canary-runtime"))
+time.sleep(1)
 views.finish(3)
 """
 
@@ -117,6 +168,7 @@ def test_hostile_words_arrive_as_they_are_and_faults_as_alerts(tmp_path: Path) -
         }
         assert tables["predictions"] == [[1, HOSTILE[0], HOSTILE[1], 0.5, False, None]]
         assert {row[0] for row in tables["confusion_matrix_table"]} == set(HOSTILE)
+        assert any("system.cpu" in line for line in found.files["wandb-events.jsonl"])
         assert found.exit_code == 3 and found.said["commit"] == "0123abc" and found.said["host"]
         assert [alert["text"] for alert in found.alerts] == ["the loss is not finite", "see the screen of the run"]
         assert [alert["severity"] for alert in found.alerts] == ["ERROR"] * 2
