@@ -32,6 +32,8 @@ EXAMPLES = 20_000
 
 def of_step(steps: int, features: int, hidden: int, batch: int, place: Place) -> Found:
     """Samples/s of a training step of one LSTM, and of what it is held against."""
+    if batch % collectives.world_size():
+        raise NotHere(f"a batch of {batch} cannot be cut for {collectives.world_size()} processes")
     part = task.noise(EXAMPLES, steps, features)
     model = config.Model(hidden=hidden)
     with task.met() as accelerator:
