@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pipeline import config
+from pipeline.stages.advice.sweep import gpus
 from tests.support.launching import Job, begin, end, numbers, records, run, succeed, wait_until, weights
 
 SWEEP = ("sweep", "--config", "own.yaml", "--sweep", "space.yaml")
@@ -316,3 +317,17 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_was_left_alone(
     alone = trials(own)
     same = ("trial", "state", "valid/accuracy", "optim.lr", "model.cell", "model.head_dropout")
     assert len(alone) == 5 and [[row[key] for key in same] for row in killed] == [[row[key] for key in same] for row in alone]
+
+
+@pytest.mark.parametrize(("there", "visible", "named"), [(0, "", []), (1, "", []), (2, "", ["0", "1"]), (2, "3,5", ["3", "5"])])
+def test_each_worker_has_a_gpu_where_there_are_several(
+    monkeypatch: pytest.MonkeyPatch, there: int, visible: str, named: list[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: there)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus() == named
+
+
+def test_a_quiet_sweep_says_the_best_and_nothing_else(own: Path) -> None:
+    output = succeed(*SWEEP, "--trials", "1", "--quiet", cwd=own)
+    assert output == f"best: trial 0, valid/accuracy {best_of(own, 0):.4f}: optim.lr=0.01 model.cell=gru\n"

@@ -20,6 +20,7 @@ from pipeline.run.folder import FREE
 from pipeline.stages.advice.sweep_result import Asked, tell
 from pipeline.stages.advice.sweep_trial import BASE, Plan, attempt
 from pipeline.stages.job import ready
+from pipeline.stages.terminal import streams
 from pipeline.tuning.sweeps import space, sweep_file
 from pipeline.tuning.sweeps.search import Search, stored
 from pipeline.tuning.sweeps.shape import Sweep
@@ -150,6 +151,7 @@ def started(asked: Asked, folder: Path) -> None:
     failed, if they left trials."""
     words = ["sweep", "--config", asked.config, "--sweep", str(asked.sweep), "--run", str(folder), "--seeds", str(asked.seeds)]
     words += ["--trials", str(asked.trials)] if asked.trials else []
+    words += ["--quiet"] if streams.aside() else []
     command = [sys.executable, "-m", "pipeline", *words, *asked.overrides]
     devices, running = gpus(), []
     try:
