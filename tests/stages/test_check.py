@@ -84,5 +84,5 @@ def test_no_step_keeps_less_than_is_counted(choices: tuple[str, ...]) -> None:
 
 def test_what_is_slow_on_a_gpu_is_said_where_one_is_asked_for(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for precision, named in (("fp16", True), ("fp32", torch.cuda.is_available())):
-        check.check(config.load(own, ["model.hidden=160", f"train.precision={precision}"]))
+        check.check(config.load(own, ["model.hidden=160", "model.cell=gru", f"train.precision={precision}"]))
         assert ("warning: model.hidden = 160: " in capsys.readouterr().out) == named
