@@ -10,6 +10,7 @@ from pipeline.report.compare.evaluated import Point
 
 WIDTH, HEIGHT = 640, 260  # of the drawing, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 34  # around the axes
+SAME = 1e-9  # of two values, relative: they are drawn as one
 MOST = 400  # points of a line: more than a screen shows
 
 
@@ -58,9 +59,13 @@ Scale = tuple[float, float, float, float]  # from, to; there, there
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Scale:
-    """From values to places; of a value alone in the middle."""
-    half = (high - low) * 0.04 or abs(low) * 0.1 or 0.5
-    return (low, high if high > low else high + half, start, end) if start < end else (low - half, high + half, start, end)
+    """From values to places, with some room on the axis that goes up; values that are as good as one get room around them."""
+    largest = max(abs(low), abs(high))
+    if high - low <= SAME * max(largest, SAME):
+        half = 0.1 * largest if largest > SAME else 0.5
+        return (low, high + half, start, end) if start < end else (low - half, high + half, start, end)
+    room = 0.04 * (high - low) if start > end else 0.0
+    return low - room, high + room, start, end
 
 
 def _at(scale: Scale, value: float) -> float:

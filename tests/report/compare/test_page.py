@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.report.compare import chart, groups, page, verdicts
@@ -91,6 +91,8 @@ def test_runs_without_a_record_have_no_drawing(tmp_path: Path) -> None:
 NUMBERS = st.floats(-1e12, 1e12)
 
 
+@example([[(0.0, 0.0), (5e-324, 5e-324)]])
+@example([[(1.0, 0.5)], [(1.0, 0.5000000000000001)]])
 @given(st.lists(st.lists(st.tuples(st.floats(0, 1e6), NUMBERS), min_size=1, max_size=20), min_size=1, max_size=3))
 def test_each_curve_lies_within_the_axes(curves: list[list[tuple[float, float]]]) -> None:
     drawn = chart.chart("x", [(number, "n", points) for number, points in enumerate(curves)])
