@@ -60,6 +60,7 @@ class WandB(View):
             reinit="create_new",
             settings=settings,
         )
+        self.place = Path(os.environ.get("WANDB_DIR") or self.folder) / "wandb"  # of its own files
         self.lines = rows.Lines(self.folder / "metrics.jsonl")
         self.best = rows.Best(subject.monitor)
         self.there = 0  # rows that wandb has
@@ -69,14 +70,14 @@ class WandB(View):
         if self.mode != "disabled":  # before there is a run, which may be killed at once
             self.kept = self.kept.model_copy(update={"id": self.id})
             kept.save(self.folder, self.kept)
-            rows.remove_empty(self.folder / "wandb", self.id)
+            rows.remove_empty(self.place, self.id)
         self.tracker.start()
         run = self.run_there
         run.define_metric("*", step_metric="step")
         for name, word in rows.BETTER.items():
             run.define_metric(name, step_metric="step", summary=f"{word},last")
         if self.mode == "offline":
-            self.there = rows.recorded(Path(run.dir).parents[1], self.id)
+            self.there = rows.recorded(self.place, self.id)
         else:
             self.there = run.starting_step
         self.kept = self.kept.model_copy(update={"project": run.project or "", "entity": run.entity or ""})
@@ -84,7 +85,7 @@ class WandB(View):
             kept.save(self.folder, self.kept)
         self._follow()
         if self.mode == "online":
-            rows.mark_sent(self.folder / "wandb", self.id, self.kept.evaluations)
+            rows.mark_sent(self.place, self.id, self.kept.evaluations)
             say(f"wandb: {run.url}")
 
     @property

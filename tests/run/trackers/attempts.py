@@ -2,7 +2,7 @@
 
     python -m tests.run.trackers.attempts FOLDER STEPS [SECONDS A STEP]
 
-A step is a line, every 10th an evaluation too, every 7th a checkpoint.
+Of 0 steps it is an evaluation of what is there. A step is a line, every 10th an evaluation too, every 7th a checkpoint.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from pipeline import files
 from pipeline.config import make
 from pipeline.run.record import Record
 from pipeline.run.trackers import tracker
+from pipeline.run.trackers.view import Evaluation
 
 
 def loss(step: int) -> float:
@@ -30,8 +33,13 @@ def main() -> None:
     saved = folder / "saved"
     done = int(saved.read_text()) if saved.exists() else 0
     record = Record(folder / "metrics.jsonl")
-    record.resume(done)
+    if steps:
+        record.resume(done)
     views = tracker.start(make({"run": {"dir": str(folder)}}), folder)
+    if steps == 0:  # an evaluation
+        views.log_evaluation(Evaluation({"step": done, "test/accuracy": 0.5}, np.array([[0, 1, 3]]), ["a", "b"], {}))
+        views.finish()
+        return
     views.describe({"parameters": 5})
     for step in range(done, steps + 1):
         rows = [{"train/loss": math.nan if step == 3 else loss(step), "train/lr": 0.1}] if step > done else []

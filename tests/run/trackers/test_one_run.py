@@ -106,6 +106,20 @@ def test_a_run_that_was_offline_goes_on_online_with_all_its_lines(tmp_path: Path
         only(server, tmp_path)
 
 
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_evaluations_on_the_way_take_no_line_away(mode: str, tmp_path: Path) -> None:
+    with WandbServer() as server:
+        for steps in ("90", "0", "0", str(STEPS)):  # the last goes on at step 84, which the first one saved
+            whole(server, tmp_path, steps, WANDB_MODE=mode)
+        if mode == "offline":
+            sync(server, tmp_path)
+        (run,) = server.runs.values()
+        recorded = read(tmp_path / "run/metrics.jsonl")
+        shown = [row for row in run.history if "confusion_matrix_table" not in row]
+        assert len(run.history) - len(shown) == 2 and len(shown) == len(recorded)
+        assert all(same(row, line) for row, line in zip(shown, recorded, strict=True))
+
+
 def test_errors_of_the_server_and_its_death_for_five_seconds_lose_nothing(tmp_path: Path) -> None:
     with WandbServer() as server:
         server.fail = 2
