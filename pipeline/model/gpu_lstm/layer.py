@@ -196,18 +196,20 @@ def _weights(x: Tensor, outputs: Tensor, found: Tensor, how: Sums) -> list[Tenso
 
     steps, batch, directions, hidden, _ = found.shape
     features, rows = x.shape[2], 4 * hidden
-    columns = -(-hidden // how.columns) + -(-(features + 1) // how.columns)
     tiles = directions * -(-rows // how.rows)
-    wanted = max(1, min(how.programs // (columns * tiles), steps * batch // (2 * how.places)))
+    wanted = max(1, min(how.programs // tiles, steps * batch // how.places))
     count = 1 << (wanted.bit_length() - 1)
     each = -(-(steps * batch) // count)
     partial = x.new_empty(count, directions, rows, hidden + features + 1, dtype=torch.float32)
     grads = x.new_empty(directions, rows * (features + hidden + 2), dtype=torch.float32)
-    pieces[(columns, tiles, count)](
-        found, outputs, x, x.stride(0), x.stride(1), partial, batch, steps, each,
-        F=features, H=hidden, D=directions, M=how.rows, N=how.columns, K=how.places, EXACT=_products(found.dtype),
-        num_warps=how.warps, num_stages=how.stages,
-    )  # fmt: skip
+    width = min(padded(features), how.columns)
+    at_once = features <= how.columns  # in one launch; else the input's weights have one of their own
+    for own, given in [(True, True)] if at_once else [(True, False), (False, True)]:
+        pieces[(-(-features // width) if given else 1, tiles, count)](
+            found, outputs, x, x.stride(0), x.stride(1), partial, batch, steps, each,
+            F=features, H=hidden, D=directions, OWN=own, INPUT=given, M=how.rows, NH=padded(hidden), NX=width, K=how.places,
+            EXACT=_products(found.dtype), num_warps=how.warps, num_stages=how.stages,
+        )  # fmt: skip
     block = 128
     together[(-(-partial[0].numel() // block),)](
         partial, grads, F=features, H=hidden, D=directions, S=count, N=block, num_warps=4
