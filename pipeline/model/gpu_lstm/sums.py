@@ -7,7 +7,7 @@ import triton.language as tl
 
 
 @triton.jit(do_not_specialize=["B", "T", "each"])
-def pieces(  # type: ignore[no-untyped-def]
+def pieces(
     found, outputs, x, x_series, x_step, partial, B, T, each,
     F: tl.constexpr, H: tl.constexpr, D: tl.constexpr, OWN: tl.constexpr, INPUT: tl.constexpr,
     M: tl.constexpr, NH: tl.constexpr, NX: tl.constexpr, K: tl.constexpr, EXACT: tl.constexpr,
