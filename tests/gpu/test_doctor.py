@@ -19,7 +19,8 @@ def test_each_check_of_a_gpu_comes_to_its_end() -> None:
     assert {name for name, status in statuses.items() if status == "not here"} == {"links"}
     graph = said["checks"]["graph_fp32"]["values"]
     assert graph["captured"] and said["checks"]["gpus"]["values"]["gpus"][0]["name"] == "Stub H100"
-    assert {"graph_us", "eager_us", "hand_us", "hand_graph_us", "floor_us"} <= said["checks"]["step_64"]["values"].keys()
+    step = said["checks"]["step_64"]["values"]
+    assert {"graph_us", "eager_us", "cudnn_us", "layers", "hand_us", "hand_graph_us", "floor_us"} <= step.keys()
 
 
 def test_two_processes_with_a_gpu_each_compare_themselves_over_nccl() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from statistics import median
 from time import perf_counter
@@ -40,24 +40,32 @@ def of_step(steps: int, features: int, hidden: int, batch: int, place: Place) ->
         device = accelerator.device
         on_gpu = device.type == "cuda"
         ways: dict[str, Callable[[], Any]] = {}
-        with taking(accelerator, model, part, batch, "auto") as take, taking(accelerator, model, part, batch, "off") as eager:
-            ways["graph" if on_gpu else "step"] = take
-            ways |= {"eager": eager} if on_gpu else {}
-            ways["hand"] = hand = rivals.Loop(part, hidden, batch, device)
+        layers = dict[str, str]()
+        usual: dict[str, Any] = {"batch": batch, "epochs": 10**6}
+        wanted = {"graph": {}, "eager": {"cuda_graph": "off"}, "cudnn": {"gpu_lstm": "torch"}} if on_gpu else {"step": {}}
+        with ExitStack() as stack:
+            for name, changes in wanted.items():
+                training = task.made(accelerator, task.options(**usual | changes), model, part)
+                ways[name] = stack.enter_context(taking(training))
+                layers.setdefault("layers", training.state.layers)  # of the first, as one trains by default
+            ways["hand"] = rivals.Loop(part, hidden, batch, device)
             if on_gpu:
                 ways["hand_graph"] = rivals.captured(rivals.Loop(part, hidden, batch, device))
                 ways["floor"] = rivals.captured(rivals.Layer((batch, steps, features), hidden))
             times = in_turns(ways)
-            del hand
     speeds = {f"{name}_samples_per_second": batch / seconds for name, seconds in times.items()}
     values = {f"{name}_us": 1e6 * seconds for name, seconds in times.items()} | speeds
-    return Found(_said(times, batch), values | {"batch": batch, "steps": steps, "features": features, "hidden": hidden})
+    return Found(
+        _said(times, batch, layers["layers"]),
+        values | layers | {"batch": batch, "steps": steps, "features": features, "hidden": hidden},
+    )
 
 
-def _said(times: dict[str, float], batch: int) -> str:
+def _said(times: dict[str, float], batch: int, layers: str) -> str:
     own = times.get("graph", times.get("step", 0.0))
-    said = f"{1e6 * own:,.0f} us a step, {batch / own:,.0f} samples/s"
+    said = f"{1e6 * own:,.0f} us a step, {batch / own:,.0f} samples/s, layers {layers}"
     words = {
+        "cudnn": "layers by cuDNN",
         "eager": "kernel by kernel",
         "hand": "a hand-written loop",
         "hand_graph": "a hand-written graph",
@@ -121,10 +129,9 @@ def _pieces(settings: Config) -> int:
 
 
 @contextmanager
-def taking(accelerator: Any, model: config.Model, part: Any, batch: int, graph: str) -> Iterator[Callable[[], Any]]:
-    """A function that takes the next step of a training of its own."""
-    train = task.options(batch=batch, epochs=10**6, cuda_graph=graph)
-    reports = task.made(accelerator, train, model, part).reports()
+def taking(training: task.Training) -> Iterator[Callable[[], Any]]:
+    """A function that takes the next step of a training."""
+    reports = training.reports()
     try:
         yield lambda: next(reports)
     finally:
