@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 MOST = 2**31 - 1  # of whatever is counted: what torch, NumPy and file formats can count too
 ShareOrCount = Annotated[int, Field(ge=0, le=MOST)] | Annotated[float, Field(ge=0, lt=1)]
+
+CountOrAuto = Annotated[int, Field(ge=0, le=MOST)] | Literal["auto"]
 
 
 class Section(BaseModel):

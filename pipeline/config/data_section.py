@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import model_validator
 
-from pipeline.config.base import Section, ShareOrCount, field
+from pipeline.config.base import CountOrAuto, Section, ShareOrCount, field
 from pipeline.config.columns import Columns
 
 
@@ -97,7 +97,11 @@ class Data(Policies, Columns, Origin):
         "one of each per feature; `auto`: `global` for images, `feature` for series",
     )
     stage: str = field("", "a folder on a disk of each host, to which the prepared data is copied, once a host; empty: none")
-    resident_limit_mb: int = field(4096, "maximum size, in MB, of a prepared split that is held on the device", ge=0)
+    resident_limit_mb: CountOrAuto = field(
+        "auto",
+        "maximum size, in MB, of a prepared split that is held on the device; `auto`: 4096 on a CPU; on a GPU half of the "
+        "memory that is free at the start, for all splits together",
+    )
     shift: int = field(0, "augmentation: maximum shift of a training image, in pixels each way", ge=0, le=32)
     rotate: float = field(0.0, "augmentation: maximum rotation of a training image, in degrees each way", ge=0, le=180)
     zoom: float = field(0.0, "augmentation: maximum share by which a training image grows or shrinks", ge=0, lt=1)

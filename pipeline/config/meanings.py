@@ -80,6 +80,8 @@ def _takes(schema: dict[str, Any]) -> str:
     """The values that a key takes, in words."""
     if "anyOf" in schema:
         return ", or ".join(_takes(one) for one in schema["anyOf"])
+    if "const" in schema:
+        return str(schema["const"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     kind = schema.get("type")

@@ -164,6 +164,14 @@ class Batches:
         longest = self.store.lengths[self._with_last(order)].reshape(-1, self.size).amax(1)
         return 1 - float(self.store.lengths[order].sum()) / (float(longest.sum()) * self.size)
 
+    def remarks(self) -> Iterator[str]:
+        """What costs time in how a model is fed, a sentence each."""
+        if not self.store.resident:
+            yield f"the training split is read batch by batch: {self.store.excess}"
+        if self.store.lengths is not None:
+            other = f", {self.padding(False):.0%} without buckets" if self.bucket else "; train.bucket=true lessens it"
+            yield f"padding: {self.padding(self.bucket):.0%} of the steps{other}"
+
     def _begin(self, step: int) -> int:
         """The place of ``step`` in its epoch, whose order is made when it begins."""
         epoch, place = divmod(step, self.steps_per_epoch)

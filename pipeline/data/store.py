@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from pipeline.data.manifest import Name
 from pipeline.data.prepared import Part
+from pipeline.distributed.collectives import gather
+
+ON_CPU = 4096  # MB of a split that ``auto`` holds in memory there
+SHARE = 2  # on a GPU it leaves the rest of what is free to the model
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """``tensor``, which lies on the host, on ``device``: through pinned memory, so that the host need not wait."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def resident_limit(setting: int | Literal["auto"], device: torch.device) -> int:
+    """``data.resident_limit_mb`` as a number of MB, the same in all processes. Collective."""
+    if setting != "auto":
+        return setting
+    if device.type != "cuda":
+        return ON_CPU
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(min(gather(free))) // SHARE // 2**20
+
+
+def stores(
+    parts: Mapping[Name, Part], device: torch.device, setting: int | Literal["auto"], limit_mb: int
+) -> dict[Name, Store]:
+    """A store of each part. Those of ``auto`` on a GPU share ``limit_mb``, the first ones first; else each may be as large."""
+    found: dict[Name, Store] = {}
+    for name, part in parts.items():
+        found[name] = Store(part, device, limit_mb)
+        if setting == "auto" and device.type == "cuda" and found[name].resident:
+            limit_mb -= -(-part.nbytes // 2**20)
+    return found
 
 
 class Store:
@@ -20,7 +50,7 @@ class Store:
     """
 
     def __init__(self, part: Part, device: torch.device, limit_mb: int) -> None:
-        self.device, self.count = device, len(part.labels)
+        self.device, self.count, self.nbytes, self.limit_mb = device, len(part.labels), part.nbytes, limit_mb
         self.resident = part.nbytes <= limit_mb * 2**20
         there = device if self.resident else torch.device("cpu")
         shards = [part.values, *part.rest]
@@ -38,6 +68,11 @@ class Store:
         self._ends = sizes.cumsum(0)
         self._starts, self._firsts = starts, (self._ends - sizes).tolist()
         self._near: tuple[Tensor, ...] | None = None
+
+    @property
+    def excess(self) -> str:
+        """Why the values are not held on the device, as a clause; of a store that is not resident."""
+        return f"it has {-(-self.nbytes // 2**20):,} MB, and data.resident_limit_mb is {self.limit_mb:,} here"
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Values (b, T, F), labels (b) and lengths (b) of ``rows`` (b), which lie at ``home``, on the device.

@@ -18,7 +18,7 @@ from pipeline import files
 from pipeline.data.manifest import Name
 from pipeline.data.prepared import Part, Prepared
 from pipeline.data.sources import progress
-from pipeline.data.store import Store
+from pipeline.data.store import Store, resident_limit
 from pipeline.distributed import collectives, world
 from pipeline.errors import DataError, RunError, short
 from pipeline.report.plots import canvas
@@ -58,7 +58,8 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
         verified = [part_name] if accelerator.is_local_main_process else []
         collectives.patiently(lambda: prepared.verify(verified))
         part = prepared.part(part_name)
-        store = Store(part, accelerator.device, settings.data.resident_limit_mb)
+        limit = resident_limit(settings.data.resident_limit_mb, accelerator.device)
+        store = Store(part, accelerator.device, limit)
         with progress.Bar("evaluating", store.count, " examples") as bar:
             rows = evaluation.evaluate(model.to(accelerator.device), store, progressed=bar.add)
         if not accelerator.is_main_process:

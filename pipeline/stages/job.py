@@ -18,7 +18,7 @@ from pipeline.data.manifest import NAMES, Name
 from pipeline.data.preparation import staging
 from pipeline.data.preparation.folder import prepare, refuse_changed
 from pipeline.data.prepared import Prepared, folder_of, open_prepared
-from pipeline.data.store import Store
+from pipeline.data.store import Store, resident_limit, stores
 from pipeline.distributed import collectives, world
 from pipeline.errors import DataError, RunError, UserError
 from pipeline.model.torch_private import cpu_has_bf16
@@ -84,8 +84,9 @@ def begin(settings: Config, accelerator: Accelerator, stack: ExitStack) -> Job:
     selection = go_on(found, state, made_by) if found and not finished else Selection()
     collectives.on_main(lambda: keep_free(folder, settings))
     parts = [part for part in prepared.manifest.parts if part != "test" or settings.train.watch_test]
-    limit = settings.data.resident_limit_mb
-    store = collectives.together(lambda: {part: Store(prepared.part(part), accelerator.device, limit) for part in parts})
+    setting, device = settings.data.resident_limit_mb, accelerator.device
+    limit = resident_limit(setting, device)
+    store = collectives.together(lambda: stores({part: prepared.part(part) for part in parts}, device, setting, limit))
     batches = make_batches(settings, prepared, store["train"], slices, mine)
     return Job(settings, folder, prepared, store, batches, state, found, finished, made_by, selection)
 
@@ -200,9 +201,8 @@ def describe(job: Job, progress: Progress) -> None:
         progress.say("this processor has no instructions for bf16; train.precision=fp32 is likely to be faster")
     if device == "cuda":
         progress.say(launching(state, batches, options))
-    if batches.store.lengths is not None:
-        other = f", {batches.padding(False):.0%} without buckets" if batches.bucket else "; train.bucket=true lessens it"
-        progress.say(f"padding: {batches.padding(batches.bucket):.0%} of the steps{other}")
+    for remark in batches.remarks():
+        progress.say(remark)
 
 
 def run_folder(run: Path | None, file: Path | None, overrides: Sequence[str]) -> Path:

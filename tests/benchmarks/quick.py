@@ -32,7 +32,7 @@ from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.data.manifest import Manifest
 from pipeline.data.prepared import Part, Prepared
-from pipeline.data.store import Store
+from pipeline.data.store import ON_CPU, Store
 from pipeline.distributed import world
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.stages.assembly import slices_of
@@ -130,7 +130,7 @@ def pipeline(
     model = RecurrentClassifier(part.values.shape[2], CLASSES, hidden=HIDDEN)
     model.set_normalization(torch.zeros(part.values.shape[2]), torch.full((part.values.shape[2],), 1 / 255))
     slices, mine = slices_of(settings, 0, 1)
-    batches = Batches(Store(part, torch.device("cpu"), config.Data().resident_limit_mb), BATCH, slices, mine, SEED)
+    batches = Batches(Store(part, torch.device("cpu"), ON_CPU), BATCH, slices, mine, SEED)
     state: list[State] = []
 
     def steps(accelerator: Accelerator) -> Iterator[Report]:

@@ -19,7 +19,7 @@ from pipeline.data.batches import Batches, Slice, mix
 from pipeline.data.preparation import image_parts
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Store, resident_limit, stores
 from pipeline.training.evaluation import block
 
 CPU = torch.device("cpu")
@@ -193,6 +193,18 @@ def test_a_store_that_is_not_resident_gives_the_same_batches(tmp_path: Path, shi
     stores = [Store(prepared.part("train"), CPU, limit) for limit in (4096, 0)]
     assert [store.resident for store in stores] == [True, False]
     _same(stores, prepared.manifest, shift)
+
+
+def test_on_a_cpu_each_split_of_up_to_4096_mb_is_held_by_default_and_else_what_was_asked_for(part: MakePart) -> None:
+    assert resident_limit("auto", CPU) == 4096 and resident_limit(17, CPU) == 17
+    parts: Any = {"train": part(40), "valid": part(40)}
+    assert [store.resident for store in stores(parts, CPU, "auto", 1).values()] == [True, True]
+
+
+def test_a_split_that_is_not_held_is_said_with_its_size_and_the_limit(part: MakePart) -> None:
+    held, far = (list(Batches(Store(part(40), CPU, limit), 8, 1, range(1), 4).remarks()) for limit in (1, 0))
+    assert held == []
+    assert far == ["the training split is read batch by batch: it has 1 MB, and data.resident_limit_mb is 0 here"]
 
 
 def ragged(count: int = 130, channels: int = 2, shards: int = 1) -> tuple[Part, list[Tensor]]:

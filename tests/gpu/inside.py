@@ -24,7 +24,7 @@ from torch import nn
 from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import Store
+from pipeline.data.store import Store, resident_limit, stores
 from pipeline.distributed import collectives, meeting, world
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.model.gpu_lstm import layer
@@ -66,7 +66,8 @@ class Rehearsal:
             prepared = job.ready(settings.data)
             slices, mine = assembly.slices_of(settings.train, RANK, WORLD)
             state = assembly.make_state(settings, prepared, accelerator)
-            store = Store(prepared.part("train"), accelerator.device, settings.data.resident_limit_mb)
+            limit = resident_limit(settings.data.resident_limit_mb, accelerator.device)
+            store = Store(prepared.part("train"), accelerator.device, limit)
             yield prepared, state, assembly.make_batches(settings, prepared, store, slices, mine), accelerator
 
     def steps(self) -> dict[str, Any]:
@@ -143,6 +144,15 @@ class Rehearsal:
             collectives.gather({"text": "a word"})
             collectives.together(lambda: None)
             return self.counting.report()
+
+    def limits(self) -> dict[str, Any]:
+        """What ``data.resident_limit_mb`` comes to, and which splits are held on the device by it."""
+        with job.meet(self.settings) as accelerator:
+            setting, device, prepared = self.settings.data.resident_limit_mb, accelerator.device, job.ready(self.settings.data)
+            limit = resident_limit(setting, device)
+            made = stores({name: prepared.part(name) for name in prepared.manifest.parts}, device, setting, limit)
+            held = {name: [store.resident, store.nbytes] for name, store in made.items()}
+            return {"limits": collectives.gather(limit), "held": held}
 
     def repeats(self) -> list[Any]:
         """What cuBLAS and cuDNN are told of repeating: by default, in exact mode, and in deterministic runs."""

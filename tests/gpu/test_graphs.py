@@ -42,6 +42,19 @@ def test_data_beyond_the_limit_is_copied_from_pinned_memory() -> None:
     assert set(step["copies"]) == {"memcpy H2D pinned async"}
 
 
+def test_by_default_half_of_what_the_fullest_gpu_has_free_holds_data() -> None:
+    said = rehearsed("limits", processes=2, STUB_FREE_MB="1000")
+    assert said["limits"] == [500, 500]
+    assert {name: resident for name, (resident, _) in said["held"].items()} == {"train": True, "valid": True, "test": True}
+    assert rehearsed("limits", "data.resident_limit_mb=7", STUB_FREE_MB="1000")["limits"] == [7]
+
+
+def test_by_default_the_splits_share_that_half_the_training_split_first() -> None:
+    said = rehearsed("limits", STUB_FREE_MB="2")  # 1 MB, into which each of the splits fits
+    assert said["limits"] == [1] and max(size for _, size in said["held"].values()) < 2**20
+    assert {name: resident for name, (resident, _) in said["held"].items()} == {"train": True, "valid": False, "test": False}
+
+
 def test_series_of_unequal_lengths_take_a_graph_a_length(tmp_path: Path) -> None:
     path = series(tmp_path / "series.csv")
     data = ("data.source=csv", f"data.path={path}", f"data.prepared={tmp_path}/prepared", "train.batch=16")

@@ -179,6 +179,7 @@ def test_only_places_and_what_computes_the_same_may_change_within_a_run() -> Non
         "run.timeout",
         "run.join_timeout",
         "train.cpu_lstm",
+        "train.gpu_lstm",
         "train.compare_every",
         "train.keep_last",
         "data.resident_limit_mb",

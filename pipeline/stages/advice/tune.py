@@ -18,7 +18,7 @@ from pipeline import files
 from pipeline.config import Config
 from pipeline.data.prepared import Prepared, open_prepared
 from pipeline.data.sources import progress
-from pipeline.data.store import Store
+from pipeline.data.store import Store, resident_limit
 from pipeline.distributed import world
 from pipeline.errors import UserError
 from pipeline.report.plots import canvas
@@ -58,7 +58,8 @@ def tune(settings: Config, file: str, budget: float) -> None:
         said = slow(settings.model, settings.train.precision, prepared.manifest.features)
         if said and device.type == "cuda":
             print(f"warning: {said}")
-        store = Store(prepared.part("train"), device, settings.data.resident_limit_mb)
+        limit = resident_limit(settings.data.resident_limit_mb, device)
+        store = Store(prepared.part("train"), device, limit)
         steps = partial(training, settings, prepared, store, accelerator)
         floor = memory.peak(device)
         trials = list(tried(settings, steps, store, floor, began + BATCH_SHARE * budget))

@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState, GradientState
 
 from pipeline import config
 from pipeline.data.prepared import Prepared
-from pipeline.data.store import Store
+from pipeline.data.store import Store, resident_limit
 from pipeline.stages import assembly, job
 from pipeline.training import evaluation, loop
 from pipeline.training.state import State, recurrent_dtype
@@ -41,7 +41,8 @@ def training(settings: config.Config) -> Iterator[tuple[Prepared, State, Iterato
         prepared = job.ready(settings.data)
         slices, mine = assembly.slices_of(settings.train, 0, 1)
         state = assembly.make_state(settings, prepared, accelerator)
-        store = Store(prepared.part("train"), accelerator.device, settings.data.resident_limit_mb)
+        limit = resident_limit(settings.data.resident_limit_mb, accelerator.device)
+        store = Store(prepared.part("train"), accelerator.device, limit)
         batches = assembly.make_batches(settings, prepared, store, slices, mine)
         reports = loop.train(state, batches, settings.train, settings.optim, settings.run.seed)
         yield prepared, state, reports
@@ -74,7 +75,8 @@ def step_of(case: Case, folder: Path) -> Iterator[tuple[Step, str]]:
             yield lambda: next(reports), str(recurrent_dtype(state)).removeprefix("torch.")
         return
     with job.meet(settings) as accelerator:
-        store = Store(job.ready(settings.data).part("train"), accelerator.device, settings.data.resident_limit_mb)
+        limit = resident_limit(settings.data.resident_limit_mb, accelerator.device)
+        store = Store(job.ready(settings.data).part("train"), accelerator.device, limit)
         yield (cudnn_alone if case.way == "cuDNN alone" else by_hand)(case, store), ""
 
 

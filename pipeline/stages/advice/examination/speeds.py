@@ -14,7 +14,7 @@ import torch
 from pipeline import config
 from pipeline.config import Config
 from pipeline.data.prepared import Prepared, open_prepared
-from pipeline.data.store import Store
+from pipeline.data.store import Store, resident_limit
 from pipeline.distributed import collectives, world
 from pipeline.stages.advice.examination import rivals, task
 from pipeline.stages.advice.examination.results import Found, NotHere, Place
@@ -91,7 +91,8 @@ def of_shares(place: Place) -> Found:
     """Seconds of a step of the user's configuration on one process, by the examples in it."""
     settings, prepared = _configured(place)
     with world.world(settings.run, settings.train.precision) as accelerator:
-        store = Store(prepared.part("train"), accelerator.device, settings.data.resident_limit_mb)
+        limit = resident_limit(settings.data.resident_limit_mb, accelerator.device)
+        store = Store(prepared.part("train"), accelerator.device, limit)
         steps = partial(training, settings, prepared, store, accelerator)
         sizes = [share for share in scaling.shares(settings.train.batch) if share % _pieces(settings) == 0]
         values = {str(share): share / speed_of(steps, share) for share in sizes}
@@ -108,7 +109,8 @@ def of_configuration(place: Place) -> Found:
     slices, mine = slices_of(settings.train, collectives.rank(), number)
     train = settings.train.model_copy(update={"epochs": 10**9, "log_every": 10**9})
     with task.met() as accelerator:
-        store = Store(prepared.part("train"), accelerator.device, settings.data.resident_limit_mb)
+        limit = resident_limit(settings.data.resident_limit_mb, accelerator.device)
+        store = Store(prepared.part("train"), accelerator.device, limit)
         state = make_state(settings, prepared, accelerator)
         batches = make_batches(settings, prepared, store, slices, mine)
         reports = loop.train(state, batches, train, settings.optim, settings.run.seed, lambda step: 0.0)
