@@ -71,6 +71,6 @@ def choice(sizes: tuple[int, int, int, int], dtype: torch.dtype, shared: int) ->
     """What is fastest for a layer; ``sizes``: B, F, H, D; ``shared``: the bytes on the chip that a program may have."""
     batch, features, hidden, directions = sizes
     wide, many = padded(hidden) > 64 or dtype == torch.float32, batch * directions > MANY
-    scan = Scan(16, False, 8 if wide else 4) if many else Scan(8, True, 4)
+    scan = Scan(16, False, 8 if wide else 4) if many else Scan(8, True, 8 if padded(hidden) > 64 else 4)
     sums = Sums(places=32 if dtype == torch.float32 else 64)
     return Choice(scan, scan, sums, features <= FUSED and fits(features, hidden, dtype, shared))

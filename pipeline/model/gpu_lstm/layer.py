@@ -22,7 +22,6 @@ from pipeline.model.gpu_lstm.choices import Choice, Scan, Sums, padded
 
 NEAR = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of the largest value, rounding with room
 TRIED = 4096  # series that the kernels are tried on, at most
-ADDRESSABLE = 2**31  # elements that an index of 32 bits reaches
 
 chosen: Callable[..., Choice] = choices.choice  # what a measurement puts its own in place of
 
