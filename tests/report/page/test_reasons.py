@@ -28,7 +28,17 @@ def items(count: int, steps: int = 5) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_mistakes_and_right_answers_of_the_test_split_are_explained_in_turn(model: Callable[..., Any]) -> None:
+def test_no_other_example_is_begun_once_the_time_is_over(model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasons, "SECONDS", 0.0)
+    made = model().eval()
+    assert len(reasons.of(made, MANIFEST, items(40))) == 1
+    assert all(weight.requires_grad for weight in made.parameters()), "the model is left as it was"
+
+
+def test_mistakes_and_right_answers_of_the_test_split_are_explained_in_turn(
+    model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reasons, "SECONDS", 1000.0)
     found = reasons.of(model().eval(), MANIFEST, items(40))
     assert list(found)[:4] == ["test-0", "test-1", "test-3", "test-2"] and len(found) == reasons.MOST
     for name, reason in found.items():
@@ -39,6 +49,9 @@ def test_mistakes_and_right_answers_of_the_test_split_are_explained_in_turn(mode
         assert {len(reason[key]) for key in ("falling", "random", "rising")} == {6}
 
 
-def test_long_examples_are_explained_as_long_as_there_is_time(model: Callable[..., Any]) -> None:
+def test_long_examples_are_explained_as_long_as_there_is_room(
+    model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reasons, "SECONDS", 1000.0)
     assert len(reasons.of(model().eval(), MANIFEST, items(5, steps=reasons.WORK // reasons.EACH // 2))) == 2
     assert reasons.of(model().eval(), MANIFEST, items(5, steps=reasons.WORK // reasons.EACH + 1)) == {}
