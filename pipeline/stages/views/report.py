@@ -45,6 +45,7 @@ class Notes(list[str]):
 def report(folder: Path) -> None:
     """Write report.html into a run folder: all that is known of the run by now, in one file that needs no other."""
     settings, notes = settings_of(folder), Notes()
+    torch.set_num_threads(settings.run.threads)  # many small computations: more threads would only wait for each other
     found = notes.attempt(measured.evaluation, folder)
     rows = notes.attempt(measured.guesses, folder, found) if found else None
     tries = notes.attempt(history.attempts, folder) or []
