@@ -57,12 +57,12 @@ def test_the_gradient_is_taken_once_and_what_does_not_fit_is_refused() -> None:
         layer.lstm(x, weights[:2] + weights[:2], torch.float32)
 
 
-def resources(source: Any, capability: int, warps: int, stages: int) -> tuple[int, int]:
+def resources(source: Any, capability: int, warps: int) -> tuple[int, int]:
     """Bytes of shared memory, and of registers that are kept in memory, of a compiled kernel."""
     import triton
     from triton.backends.compiler import GPUTarget
 
-    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps, "num_stages": stages})
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps, "num_stages": 1})
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
@@ -79,33 +79,21 @@ def test_what_is_chosen_fits_on_the_chip(capability: int, dtype: str, hidden: in
     from triton.compiler import ASTSource
 
     from pipeline.model.gpu_lstm.scan import scan
-    from pipeline.model.gpu_lstm.sums import pieces
     from pipeline.model.gpu_lstm.unscan import unscan
 
     choice = choices.choice((64, 28, hidden, 1), DTYPES[dtype], SHARED[capability])
     known: dict[str, Any] = {"F": 28, "H": hidden, "D": 1, "FP": 32, "HP": hidden, "ROWS": choice.forward.rows,
                              "FUSED": choice.fused, "TURNED": choice.forward.turned, "UNEQUAL": True,
                              "EXACT": "tf32x3" if dtype == "fp32" else "tf32", "ROUGH": dtype != "fp32"}  # fmt: skip
-    kinds = dict.fromkeys(("outputs", "slopes", "carried", "found", "grad"), f"*{dtype}") | {
-        "lengths": "*i64",
-        "partial": "*fp32",
-    }
+    kinds = dict.fromkeys(("outputs", "slopes", "carried", "found", "grad"), f"*{dtype}") | {"lengths": "*i64"}
     kinds |= {} if choice.fused else {"x": f"*{dtype}"}
     kinds = dict.fromkeys(["x", *(f"{one}{d}" for one in ("w_ih", "w_hh", "b_ih", "b_hh") for d in "01")], "*fp32") | kinds
-    sums = choice.sums
-    for kernel, warps, stages in (
-        (scan, choice.forward.warps, 1),
-        (unscan, choice.backward.warps, 1),
-        (pieces, sums.warps, sums.stages),
-    ):
-        if kernel is pieces:
-            known |= {"OWN": True, "INPUT": True, "M": sums.rows, "NH": hidden, "NX": 32, "K": sums.places}
-            kinds |= {"x": "*fp32"}
+    for kernel, part in ((scan, choice.forward), (unscan, choice.backward)):
         names = kernel.arg_names
         signature = {name: "constexpr" if name in known else kinds.get(name, "i32") for name in names}
         constants = {(place,): known[name] for place, name in enumerate(names) if name in known}
         aligned = {(place,): [["tt.divisibility", 16]] for place, name in enumerate(names) if name in kinds}
-        shared, stack = resources(ASTSource(kernel, signature, constants, aligned), capability, warps, stages)
+        shared, stack = resources(ASTSource(kernel, signature, constants, aligned), capability, part.warps)
         assert shared <= SHARED[capability]
         assert stack <= (512 if dtype == "fp32" else 64)  # twice the warps spill less, and were slower on an H200
 

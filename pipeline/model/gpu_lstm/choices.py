@@ -33,8 +33,8 @@ class Sums:
 
     rows: int = 128
     columns: int = 64
-    places: int = 64
-    warps: int = 8
+    places: int = 32
+    warps: int = 4
     stages: int = 3
     programs: int = 264
 
@@ -72,5 +72,4 @@ def choice(sizes: tuple[int, int, int, int], dtype: torch.dtype, shared: int) ->
     batch, features, hidden, directions = sizes
     wide, many = padded(hidden) > 64 or dtype == torch.float32, batch * directions > MANY
     scan = Scan(16, False, 8 if wide else 4) if many else Scan(8, True, 8 if padded(hidden) > 64 else 4)
-    sums = Sums(places=32 if dtype == torch.float32 else 64)
-    return Choice(scan, scan, sums, features <= FUSED and fits(features, hidden, dtype, shared))
+    return Choice(scan, scan, Sums(), features <= FUSED and fits(features, hidden, dtype, shared))

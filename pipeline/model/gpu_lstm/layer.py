@@ -22,6 +22,7 @@ from pipeline.model.gpu_lstm.choices import Choice, Scan, Sums, padded
 
 NEAR = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of the largest value, rounding with room
 TRIED = 4096  # series that the kernels are tried on, at most
+ADDRESSABLE = 2**31  # elements that an index of 32 bits reaches
 
 chosen: Callable[..., Choice] = choices.choice  # what a measurement puts its own in place of
 
@@ -195,20 +196,18 @@ def _weights(x: Tensor, outputs: Tensor, found: Tensor, how: Sums) -> list[Tenso
 
     steps, batch, directions, hidden, _ = found.shape
     features, rows = x.shape[2], 4 * hidden
+    columns = -(-hidden // how.columns) + -(-(features + 1) // how.columns)
     tiles = directions * -(-rows // how.rows)
-    wanted = max(1, min(how.programs // tiles, steps * batch // how.places))
+    wanted = max(1, min(how.programs // (columns * tiles), steps * batch // (2 * how.places)))
     count = 1 << (wanted.bit_length() - 1)
     each = -(-(steps * batch) // count)
     partial = x.new_empty(count, directions, rows, hidden + features + 1, dtype=torch.float32)
     grads = x.new_empty(directions, rows * (features + hidden + 2), dtype=torch.float32)
-    width = min(padded(features), how.columns)
-    at_once = features <= how.columns  # in one launch; else the input's weights have one of their own
-    for own, given in [(True, True)] if at_once else [(True, False), (False, True)]:
-        pieces[(-(-features // width) if given else 1, tiles, count)](
-            found, outputs, x, x.stride(0), x.stride(1), partial, batch, steps, each,
-            F=features, H=hidden, D=directions, OWN=own, INPUT=given, M=how.rows, NH=padded(hidden), NX=width, K=how.places,
-            EXACT=_products(found.dtype), num_warps=how.warps, num_stages=how.stages,
-        )  # fmt: skip
+    pieces[(columns, tiles, count)](
+        found, outputs, x, x.stride(0), x.stride(1), partial, batch, steps, each,
+        F=features, H=hidden, D=directions, M=how.rows, N=how.columns, K=how.places, EXACT=_products(found.dtype),
+        num_warps=how.warps, num_stages=how.stages,
+    )  # fmt: skip
     block = 128
     together[(-(-partial[0].numel() // block),)](
         partial, grads, F=features, H=hidden, D=directions, S=count, N=block, num_warps=4

@@ -6,51 +6,57 @@ import triton
 import triton.language as tl
 
 
+@triton.jit
+def _product(
+    found, source, source_series, source_step, shift, begin, end, B, T, rows, columns, known, one,
+    WIDTH: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    """(M, N): the sum over the places ``begin`` to ``end`` of rows of ``found`` times columns of ``source``, which is read
+    ``shift`` steps away; column ``one`` is 1."""
+    KIND: tl.constexpr = found.dtype.element_ty
+    total = tl.zeros((M, N), tl.float32)
+    for start in range(begin, end, K):
+        place = start + tl.arange(0, K)
+        t = place // B + shift
+        b = place % B
+        there = place < end
+        g = tl.load(found + place[None, :].to(tl.int64) * WIDTH + rows[:, None], there[None, :] & (rows >= 0)[:, None], 0.0)
+        from_ = source + t.to(tl.int64)[:, None] * source_step + b.to(tl.int64)[:, None] * source_series + columns[None, :]
+        v = tl.load(from_, (there & (t >= 0) & (t < T))[:, None] & known[None, :], 0.0).to(KIND)
+        v = tl.where((columns == one)[None, :], 1.0, v).to(KIND)
+        total = tl.dot(g, v, total, input_precision=EXACT)
+    return total
+
+
 @triton.jit(do_not_specialize=["B", "T", "each"])
 def pieces(
     found, outputs, x, x_series, x_step, partial, B, T, each,
-    F: tl.constexpr, H: tl.constexpr, D: tl.constexpr, OWN: tl.constexpr, INPUT: tl.constexpr,
-    M: tl.constexpr, NH: tl.constexpr, NX: tl.constexpr, K: tl.constexpr, EXACT: tl.constexpr,
+    F: tl.constexpr, H: tl.constexpr, D: tl.constexpr,
+    M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, EXACT: tl.constexpr,
 ):  # fmt: skip
     """Write ``partial`` (S, D, H * 4, H + F + 1), the sums over the S pieces of ``each`` places: the gradients of the recurrent
-    weights, of the input's, and of the bias. Programs: columns of the input, rows of all directions, S. OWN: the recurrent
-    weights and the bias are among them; INPUT: the input's are."""
-    KIND: tl.constexpr = found.dtype.element_ty
+    weights, of the input's, and of the bias. Programs: columns, rows of all directions, S."""
     WIDTH: tl.constexpr = D * 4 * H
     COLUMNS: tl.constexpr = H + F + 1
     TILES: tl.constexpr = (4 * H + M - 1) // M
+    OWN: tl.constexpr = (H + N - 1) // N
     direction = tl.program_id(1) // TILES
     row = (tl.program_id(1) % TILES) * M + tl.arange(0, M)
-    begin, last = tl.program_id(2) * each, B * T
-    end = tl.minimum(begin + each, last)
-    unit, feature = tl.arange(0, NH), tl.program_id(0) * NX + tl.arange(0, NX)
-    before = (direction * 2 - 1) * B  # places from a step to the one that was read before it
-    total, inputs, bias = tl.zeros((M, NH), tl.float32), tl.zeros((M, NX), tl.float32), tl.zeros((M, 16), tl.float32)
-    ones = tl.full((K, 16), 1.0, KIND)
-    for start in range(begin, end, K):
-        place = start + tl.arange(0, K)
-        there = (place < end)[:, None]
-        own = found + place[:, None].to(tl.int64) * WIDTH + (direction * 4 * H + row)[None, :]
-        g = tl.load(own, there & (row < 4 * H)[None, :], 0.0)
-        turned = tl.trans(g)
-        if OWN:
-            read = place + before
-            known = there & ((read >= 0) & (read < last))[:, None] & (unit < H)[None, :]
-            h = tl.load(outputs + read[:, None].to(tl.int64) * (D * H) + (direction * H + unit)[None, :], known, 0.0)
-            total = tl.dot(turned, h, total, input_precision=EXACT)
-            bias = tl.dot(turned, ones, bias, input_precision=EXACT)
-        if INPUT:
-            from_ = x + (place // B).to(tl.int64)[:, None] * x_step + (place % B).to(tl.int64)[:, None] * x_series
-            v = tl.load(from_ + feature[None, :], there & (feature < F)[None, :], 0.0)
-            inputs = tl.dot(turned, v.to(KIND), inputs, input_precision=EXACT)
+    rows = tl.where(row < 4 * H, row + direction * 4 * H, -1)
+    begin = tl.program_id(2) * each
+    end = tl.minimum(begin + each, B * T)
     to = partial + ((tl.program_id(2) * D + direction).to(tl.int64) * (4 * H) + row[:, None]) * COLUMNS
-    mine = (row < 4 * H)[:, None]
-    if OWN:
-        tl.store(to + unit[None, :], total, mine & (unit < H)[None, :])
-        column = tl.arange(0, 16)
-        tl.store(to + H + F + column[None, :], bias, mine & (column < 1)[None, :])
-    if INPUT:
-        tl.store(to + H + feature[None, :], inputs, mine & (feature < F)[None, :])
+    tile = tl.program_id(0)
+    if tile < OWN:
+        column = tile * N + tl.arange(0, N)
+        total = _product(found, outputs + direction * H, D * H, B * D * H, direction * 2 - 1, begin, end, B, T, rows,
+                         column, column < H, -1, WIDTH, M, N, K, EXACT)  # fmt: skip
+        tl.store(to + column[None, :], total, (row < 4 * H)[:, None] & (column < H)[None, :])
+    else:
+        column = (tile - OWN) * N + tl.arange(0, N)
+        total = _product(found, x, x_series, x_step, 0, begin, end, B, T, rows,
+                         column, column < F, F, WIDTH, M, N, K, EXACT)  # fmt: skip
+        tl.store(to + H + column[None, :], total, (row < 4 * H)[:, None] & (column <= F)[None, :])
 
 
 @triton.jit

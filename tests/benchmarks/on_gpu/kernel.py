@@ -168,8 +168,8 @@ SCANS = [
 def parts(sizes: tuple[int, ...], dtype: torch.dtype) -> Iterator[tuple[str, Sums]]:
     """Choices of the weights' gradients."""
     for rows, columns, places, warps, stages, programs in (
-        (128, 64, 64, 8, 3, 528), (128, 64, 64, 8, 4, 264), (128, 64, 32, 8, 4, 264), (64, 64, 64, 4, 3, 528),
-        (64, 64, 32, 4, 4, 528), (256, 64, 32, 8, 3, 264), (128, 64, 128, 8, 2, 264),
+        (64, 64, 64, 4, 3, 264), (64, 64, 32, 4, 3, 528), (128, 64, 32, 4, 3, 264), (128, 64, 32, 8, 3, 264),
+        (64, 64, 32, 4, 2, 264),
     ):  # fmt: skip
         name = f"sums {rows}x{columns}x{places} w{warps} s{stages} p{programs}"
         yield name, Sums(rows, columns, places, warps, stages, programs)
