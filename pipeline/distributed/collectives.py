@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
@@ -17,6 +19,49 @@ from pipeline import errors
 T = TypeVar("T")
 BEAT = 1.0  # seconds between two words of processes that wait for each other, far below any run.timeout
 KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+
+POLL = 0.0005  # seconds between two looks at whether a GPU has come so far
+
+
+class Patience:
+    """How long this process waits for its GPU, which may wait for a process that is gone."""
+
+    limit = math.inf  # seconds: run.timeout where there are several processes
+    lost = False  # whether it has waited in vain: nothing may wait for the GPU from then on, its work has no end
+    look: Callable[[], object] = staticmethod(lambda: None)  # raises if contact is lost: what to ask meanwhile
+
+
+patience = Patience()
+
+
+def recorded() -> Any:
+    """An event behind all that the device was given."""
+    event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return event
+
+
+def until(event: Any) -> None:
+    """Return when the device has come to ``event``. Signals are heard meanwhile, which they are not within CUDA.
+
+    Raises DistError after ``patience.limit`` seconds, and what ``patience.look`` raises."""
+    began = time.monotonic()
+    while not event.query():
+        try:
+            patience.look()
+            if time.monotonic() - began > patience.limit:
+                raise dist.DistError(f"the GPU has waited {patience.limit:.0f} s for NCCL")
+        except RuntimeError:
+            patience.lost = True
+            raise
+        time.sleep(POLL)
+
+
+def settled(tensor: Tensor) -> Tensor:
+    """``tensor``, once the device that it is on has computed it, so that to read it is no wait. Raises as ``until``."""
+    if tensor.device.type == "cuda" and world_size() > 1:
+        until(recorded())
+    return tensor
 
 
 def rank() -> int:
@@ -69,6 +114,8 @@ def together(action: Callable[[], T]) -> T:
     problem: Exception | None = None
     try:
         result = action()
+    except dist.DistError:
+        raise  # there is nobody to tell
     except Exception as error:
         problem = error
     said = next((other for other in gather(_described(problem)) if other), None)

@@ -15,6 +15,7 @@ import torch
 from torch import distributed as dist
 
 from pipeline.distributed import signals
+from pipeline.distributed.collectives import Patience, patience
 
 DIED, FAILED = 100, 101  # beyond all numbers of signals: why a process wants to stop
 DEFAULT = 600  # seconds, as run.timeout
@@ -48,6 +49,12 @@ class StopSignal:
         self._asked = self._last = self._next = 0
         self._agreed = 0
         self._time = time.monotonic()
+        patience.look = self.look
+
+    def look(self) -> None:
+        """Raise what the question under way has met: a process that has died is told of at once."""
+        if self._pending is not None and self._pending.is_completed():
+            self._pending.wait()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = signal.Signals(number)
@@ -63,7 +70,7 @@ class StopSignal:
             return False
         interval = 1
         if self._pending is not None:
-            self._pending.wait()
+            self._wait()
             self._agreed, interval = int(self._message[0]), -int(self._message[1])
         now = time.monotonic()
         seconds = (now - self._time) / max(1, self._asked - self._last)
@@ -73,6 +80,13 @@ class StopSignal:
         self._pending = dist.all_reduce(self._message, dist.ReduceOp.MAX, self._group, async_op=True)
         self._next, self._last, self._time = self._asked + interval, self._asked, now
         return bool(self._agreed)
+
+    def _wait(self) -> None:
+        try:
+            self._pending.wait()
+        except RuntimeError:
+            patience.lost = True
+            raise
 
     @property
     def wanted(self) -> int:
@@ -96,7 +110,8 @@ class StopSignal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Put back the handlers that were there before."""
         if self._pending is not None and error is None:
-            self._pending.wait()
+            self._wait()
+        patience.look = Patience.look
         signals.trained()
         for number, handler in self._previous.items():
             signal.signal(number, handler)

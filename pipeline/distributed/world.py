@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from torch import distributed as dist
 
 from pipeline import config
 from pipeline.distributed import cores, launcher, meeting, process
-from pipeline.distributed.collectives import gather, rank, reduce_sum
+from pipeline.distributed.collectives import gather, patience, rank, reduce_sum, settled
 from pipeline.errors import LostContactError, UserError
 
 if TYPE_CHECKING:
@@ -74,19 +75,21 @@ def _met(run: config.Run, precision: Precision, static_graph: bool, repeats: boo
             ],
         )
     torch.set_num_threads(run.threads)
+    patience.limit, patience.lost = run.timeout if dist.is_initialized() else math.inf, False
     try:
         _assert_world(accelerator)
         yield accelerator
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and not any(name in str(error) for name in ("gloo", "NCCL")):
             raise
+        patience.lost = True
         raise LostContactError(
             f"process {accelerator.process_index} lost the others: one of them died, hangs for more than run.timeout = "
             f"{run.timeout} s, or cannot be reached ({' '.join(str(error).split())[:200]}); "
             "the same command goes on from the last checkpoint"
         ) from error
     finally:
-        if dist.is_initialized():
+        if dist.is_initialized() and (cpu or not patience.lost):  # to destroy what NCCL waits in has no end
             gc.collect()  # DDP lies in a reference cycle, and aborts the process if it outlives its group
             dist.destroy_process_group()
 
@@ -132,7 +135,7 @@ def _refuse_shared() -> None:
 def _assert_world(accelerator: Accelerator) -> None:
     """An all-reduce of ones proves that the processes which were started are the ones that talk."""
     started = int(os.environ.get("WORLD_SIZE", "1"))
-    answered = int(reduce_sum(torch.ones((), device=accelerator.device)))
+    answered = int(settled(reduce_sum(torch.ones((), device=accelerator.device))))
     if not accelerator.num_processes == started == answered:
         raise UserError(
             f"{started} processes were started, but {accelerator.num_processes} found each other and {answered} answered; "

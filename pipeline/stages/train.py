@@ -210,6 +210,7 @@ def write(state: State, facts: checkpoints.Facts, best: bool, saver: Writer, log
 def compare(state: State) -> None:
     """Raise CorruptionError if the processes, whose weights must be the same bit for bit, have other ones."""
     if collectives.world_size() > 1:
+        collectives.settled(state.nonfinite)
         remedy = "its memory or its GPU may be failing; no checkpoint holds these weights: start the same command elsewhere"
         weights = {f"set of weights after step {state.step}": checkpoints.digest(state.model)}
         collectives.assert_same(weights, CorruptionError, remedy)
@@ -226,4 +227,5 @@ def refuse_nonfinite(state: State) -> None:
                 "the checkpoint before them. If they come again, lower optim.lr or set optim.clip in a new run"
             )
 
+    collectives.settled(state.nonfinite)
     collectives.together(check)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pipeline import config
 from pipeline.data.batches import Batches
+from pipeline.distributed.collectives import settled
 from pipeline.model.torch_private import flag_nonfinite, total_norm, unscale
 from pipeline.training.gradients import exact_gradient, plain_gradient
 from pipeline.training.state import Gradient, State, Taken, hits
@@ -59,9 +60,9 @@ class EagerStep:
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
         grads, norm = self._clipped(logged)
-        settled = self._update(grads, found) if state.scaler is None else self._scaled_update(found)
+        done = self._update(grads, found) if state.scaler is None else self._scaled_update(found)
         self._forget()
-        if not settled:
+        if not done:
             return None
         state.right.add_(hits(found.answers))
         return Taken(found.loss, found.answers, norm)
@@ -95,18 +96,18 @@ class EagerStep:
         state, rates = self.state, self.rates
         if not rates:
             return
-        settled, end = len(rates) - int(self.held.item()), state.step
+        done, end = len(rates) - int(settled(self.held)), state.step
         self.rates = []
         if self.scale is not None:
-            self.scale.settle(settled)
-        if settled == len(rates):
+            self.scale.settle(done)
+        if done == len(rates):
             return
         self.held.zero_()
         state.nonfinite.zero_()
-        state.step = end - len(rates) + settled
+        state.step = end - len(rates) + done
         if self.scale is None:
             raise state.nonfinite_error(self.batches)
-        for rate in rates[settled:]:
+        for rate in rates[done:]:
             while self._now(rate, False) is None:
                 pass
             state.step += 1
@@ -148,7 +149,7 @@ class EagerStep:
         """Update the weights if all of ``grads`` is finite. True: the step is settled either way."""
         state = self.state
         flag_nonfinite(grads, state.nonfinite)
-        if not state.nonfinite.item():  # gradients are the same on all processes, and so is this
+        if not settled(state.nonfinite):  # gradients are the same on all processes, and so is this
             state.optimizer.step()
             self._track(found)
             return True
@@ -160,6 +161,7 @@ class EagerStep:
     def _scaled_update(self, found: Gradient) -> bool:
         """Update the weights in fp16; False if the scaled gradient overflowed and a lower scale is left to try."""
         state, scaler = self.state, self.state.scaler
+        settled(found.loss)
         before = scaler.get_scale()
         scaler.step(state.optimizer)
         scaler.update()

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.data.store import Store
-from pipeline.distributed.collectives import gather, rank, reduce_sum, world_size
+from pipeline.distributed.collectives import gather, rank, reduce_sum, settled, world_size
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.model.footprint import rows_at_once
 
@@ -87,5 +87,5 @@ def evaluate(
     model.train(training)
     assert sum(gather(seen)) == count, "every example is evaluated exactly once"
     # every column but one process's is zero, so that the sum is exact
-    labels, predictions, confidence, losses = reduce_sum(table).cpu().numpy()
+    labels, predictions, confidence, losses = settled(reduce_sum(table)).cpu().numpy()
     return Rows(labels.astype(np.int64), predictions.astype(np.int64), confidence, losses)

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import config
 from pipeline.data.batches import Batches
-from pipeline.distributed.collectives import rank, reduce_sum, world_size
+from pipeline.distributed.collectives import rank, reduce_sum, settled, world_size
 from pipeline.model.torch_private import average_into
 from pipeline.training.eager_step import EagerStep
 from pipeline.training.gradients import slice_loss
@@ -48,17 +48,18 @@ class Report:
 
     def gathered(self) -> tuple[dict[str, float], list[float]]:
         """``numbers``, and ``worked`` of each of several processes, which travel together. Collective."""
+        settled(self.loss)  # a copy to the GPU waits for it too
         told = torch.stack([self.loss.double(), hits(self.answers).double()])
         if world_size() > 1:
             worked = [self.worked if number == rank() else 0.0 for number in range(world_size())]
             told = torch.cat([told, torch.tensor(worked, dtype=told.dtype, device=told.device)])
-        loss, correct, *times = reduce_sum(told).tolist()
+        loss, correct, *times = settled(reduce_sum(told)).tolist()
         numbers = {"loss": loss, "accuracy": correct / self.count}
         return numbers if self.grad_norm is None else numbers | {"grad_norm": float(self.grad_norm)}, times
 
     def hits(self) -> int:
         """How many of the examples ``seen`` so far were predicted right, over all processes. Collective."""
-        return 0 if self.right is None else int(reduce_sum(self.right.clone()))
+        return 0 if self.right is None else int(settled(reduce_sum(self.right.clone())))
 
 
 def train(

@@ -33,6 +33,7 @@ from pipeline.stages import assembly, job
 from pipeline.stages import train as stage
 from pipeline.stages.advice.examination import task, worker
 from pipeline.stages.advice.examination.results import Place
+from pipeline.stages.terminal import endings
 from pipeline.training import evaluation, loop
 from pipeline.training.graphs.graphed_step import GraphedStep
 from pipeline.training.state import State
@@ -40,6 +41,7 @@ from tests.gpu.cases import LONE, TWO, series
 from tests.gpu.counting import Counting
 
 WORLD, RANK = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+LAST = 30  # the step after which a process is lost
 SETTLED = 14  # steps after which each is like the one before
 
 
@@ -241,10 +243,24 @@ class Rehearsal:
                 stub = self.counting.library
                 stub.stub_fail(6) if os.environ.get("FAIL") else stub.stub_hang(1)
                 dist.all_reduce(one)
-                one.item()
+                collectives.settled(one).item()
         except BaseException as error:
             return {"raised": type(error).__name__, "seconds": round(time.monotonic() - began), "text": str(error)}
         return {"raised": ""}
+
+    def lost(self) -> None:
+        """A training whose process 1 is gone after step 30: HOW=die or HOW=hang. The GPU of process 0 waits for ever."""
+        keys = ["train.checkpoint_every=20", "train.log_every=5", *self.overrides]
+
+        def program() -> None:
+            for report in stage.reports(self.configured(keys)):
+                if report.step == LAST and RANK:
+                    time.sleep(45 if os.environ["HOW"] == "hang" else 0)
+                    os._exit(9)
+                if report.step == LAST:
+                    self.counting.library.stub_hang(1)
+
+        endings.ended(program)
 
 
 def _without_values() -> None:

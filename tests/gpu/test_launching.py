@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.run import checkpoints
 from tests.gpu.rehearse import attempted, rehearsed
 from tests.support.launching import ROOT
 
@@ -32,6 +33,20 @@ def test_what_processes_say_to_each_other_passes_no_gpu() -> None:
 
 def test_exact_mode_has_gpus_repeat_without_a_word_of_the_user() -> None:
     assert rehearsed("repeats") == [[None, False], [":4096:2", True], [":4096:2", True]]
+
+
+@pytest.mark.parametrize("new", ["1", "0"])  # torch 2.15's NCCL, and that of before
+@pytest.mark.parametrize("how", ["die", "hang"])
+def test_a_process_whose_peer_is_gone_says_so_and_ends_with_its_last_checkpoint_whole(
+    tmp_path: Path, how: str, new: str
+) -> None:
+    keys = ("run.timeout=20", f"run.dir={tmp_path}/run")
+    statuses, output, _ = attempted("lost", *keys, processes=2, HOW=how, TORCH_DIST_USE_NCCL2=new)
+    assert statuses == [3, 9], output
+    assert "process 0 lost the others" in output and "the same command goes on from the last checkpoint" in output
+    assert "Traceback" not in output
+    found, skipped = checkpoints.newest(tmp_path / "run/checkpoints")
+    assert found is not None and found.step == 20 and not skipped
 
 
 def test_a_checkpoint_names_the_gpu_that_trained_it() -> None:

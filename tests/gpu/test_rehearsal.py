@@ -45,3 +45,9 @@ def test_a_peer_that_nccl_has_lost_ends_in_one_message_with_what_to_type(new: st
     said = rehearsed("peer", FAIL="1", TORCH_DIST_USE_NCCL2=new)
     assert said["raised"] == "LostContactError"
     assert "the same command goes on from the last checkpoint" in said["text"]
+
+
+@pytest.mark.parametrize("new", ["1", "0"])
+def test_a_peer_that_hangs_is_lost_after_the_limit_though_the_stream_never_ends(new: str) -> None:
+    said = rehearsed("peer", "run.timeout=10", TORCH_DIST_USE_NCCL2=new)
+    assert said["raised"] == "LostContactError" and "has waited 10 s for NCCL" in said["text"]

@@ -45,6 +45,8 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
                 signals.tell_launcher()
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
             _say(str(end))
+        if isinstance(end, LostContactError):
+            _end_if_held(end.status)
         sys.exit(143 if isinstance(end, Stopped) else end.status)
     except KeyboardInterrupt:
         _say("interrupted")
@@ -59,6 +61,16 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
     if status:  # a signal of the keyboard, which typer makes of it
         _say("interrupted")
     sys.exit(status or 0)
+
+
+def _end_if_held(status: int) -> None:
+    """End at once if NCCL's group is still there: to take it down, as the interpreter does, waits for who is gone."""
+    from torch import distributed as dist  # which is imported by then
+
+    if dist.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _say(message: str) -> None:

@@ -12,10 +12,9 @@ import torch
 
 from pipeline import config
 from pipeline.data.batches import Batches, mix
-from pipeline.distributed.collectives import gather, rank
+from pipeline.distributed.collectives import gather, patience, rank, recorded, until
 from pipeline.training.gradients import generator
 from pipeline.training.graphs.device_step import DeviceStep
-from pipeline.training.graphs.inputs import recorded, until
 from pipeline.training.state import State, Taken
 
 WARMUP = 11  # steps before the first capture: 3 for torch's kernels, 11 where NCCL takes part (torch's notes on CUDA graphs)
@@ -136,9 +135,11 @@ class GraphedStep:
         return int(self.tables.counter), stopped
 
     def close(self) -> None:
-        """Give the graphs back: with NCCL in them they must not outlive its group."""
-        if self.graphs:
-            torch.cuda.synchronize()
+        """Give the graphs back: with NCCL in them they must not outlive its group. Not those whose work has no end."""
+        if not self.graphs or patience.lost:
+            return
+        until(recorded())
+        torch.cuda.synchronize()
         for graph, _ in self.graphs.values():
             graph.reset()
         self.graphs.clear()

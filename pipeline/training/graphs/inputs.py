@@ -5,7 +5,6 @@ Shapes: m examples of a step, T time steps, F features.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import Any
 
@@ -13,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pipeline.data.batches import Batches
+from pipeline.distributed.collectives import recorded, until
 
 AHEAD = 4  # steps whose batches the host may hold ready, each in pinned memory
-POLL = 0.0005  # seconds between two looks at whether the device has come so far
 Held = tuple[Tensor, Tensor, Tensor | None]
 
 
@@ -41,16 +40,3 @@ class Inputs:
                 there.copy_(one.pin_memory() if device.type == "cuda" else one, non_blocking=True)
         if device.type == "cuda":
             self.under_way.append(recorded())
-
-
-def recorded() -> Any:
-    """An event behind all that the device was given."""
-    event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record()
-    return event
-
-
-def until(event: Any) -> None:
-    """Return when the device has come to ``event``. Signals are heard meanwhile."""
-    while not event.query():
-        time.sleep(POLL)
