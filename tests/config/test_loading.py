@@ -90,7 +90,7 @@ REFUSED = {
     "optim: {lr: 0}": "optim.lr: expected greater than 0, got 0",
     "track: {name: 1e-3}": "track.name: expected text (in quotes, if it looks like a number), got 0.001",
     "track: {tags: one}": "track.tags: expected a list, such as [a, b], got 'one'",
-    "track: {backends: [mlflow]}": "track.backends: expected 'wandb' or 'tensorboard', got 'mlflow'",
+    "track: {backends: [comet]}": "track.backends: expected 'wandb', 'tensorboard', 'mlflow' or 'trackio', got 'comet'",
     "data: {validation: 1.0}": "data.validation: expected a whole number, got 1.0 or expected less than 1, got 1.0",
     'run: {dir: "a\\ud800"}': "run.dir: expected text that UTF-8 can hold, got 'a\\ud800'",
     'track: {tags: [a, "\\udcff"]}': "track.tags: expected text that UTF-8 can hold, got ['a', '\\udcff']",

@@ -18,7 +18,8 @@ BLOCKS = Page("docs/upstream.md").blocks
 
 def said_by(program: str, folder: Path, **more: str) -> str:
     """What a program says above the stand-in for CUDA."""
-    (folder / "program.py").write_text(program)
+    # before Python 3.14 the interpreter ends by force a thread that comes back from a backward pass to it: give it time
+    (folder / "program.py").write_text(f"{program}\nimport time\ntime.sleep(1)\n")
     variables = under(stand_in(), **more)
     done = subprocess.run([sys.executable, folder / "program.py"], env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
