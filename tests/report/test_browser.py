@@ -122,7 +122,9 @@ def test_charts_zoom_by_mouse_and_by_keyboard(digits: Path, opened: Callable[...
     assert page.evaluate(lines) != whole
     page.keyboard.press("Escape")
     assert page.evaluate(lines) == whole
-    box = page.locator("#charts svg").first.bounding_box()
+    chart = page.locator("#charts svg").first
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
     assert box
     page.mouse.move(box["x"] + 100, box["y"] + 60)
     page.mouse.down()

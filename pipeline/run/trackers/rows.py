@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -91,11 +92,14 @@ def recorded(folder: Path, run: str) -> int:
     return 1 + max(found, default=-1)
 
 
-def remove_empty(folder: Path, run: str) -> None:
-    """Remove offline attempts at a run that were killed before they wrote which it is: for one, ``wandb sync`` refuses all."""
+def mend(folder: Path, run: str) -> None:
+    """Remove offline attempts at a run that were killed before they wrote which it is, and cut others behind their last whole
+    record: for one of either, ``wandb sync`` leaves out attempts that came after it."""
     for path in folder.glob(f"offline-run-*-{run}/run-{run}.wandb"):
         if not any(_kind(record) == "run" for record in _records_of(path)):
             files.remove(path.parent)
+        elif (end := _end(path)) < path.stat().st_size:
+            os.truncate(path, end)
 
 
 def mark_sent(folder: Path, run: str, evaluations: Sequence[int]) -> None:
@@ -110,6 +114,24 @@ def _records_of(path: Path) -> Iterator[bytes]:
     """The records that begin in the first block of a transaction log."""
     with path.open("rb") as file:
         yield from _records(file, 0, file.seek(0, 2))
+
+
+def _end(path: Path) -> int:
+    """Where the last whole record of a transaction log ends."""
+    with path.open("rb") as file:
+        size, at, end = file.seek(0, 2), HEAD, HEAD
+        while at + HEAD <= size:
+            left = BLOCK - at % BLOCK
+            if left < HEAD:
+                at += left
+                continue
+            file.seek(at)
+            _, length, kind = struct.unpack("<IHB", file.read(HEAD))
+            at += HEAD + length
+            if at > size or not 1 <= kind <= 4:
+                break
+            end = at if kind in (1, 4) else end  # whole, last
+    return end
 
 
 def _last(path: Path) -> int:

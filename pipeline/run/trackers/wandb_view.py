@@ -70,7 +70,7 @@ class WandB(View):
         if self.mode != "disabled":  # before there is a run, which may be killed at once
             self.kept = self.kept.model_copy(update={"id": self.id})
             kept.save(self.folder, self.kept)
-            rows.remove_empty(self.place, self.id)
+            rows.mend(self.place, self.id)
         self.tracker.start()
         run = self.run_there
         run.define_metric("*", step_metric="step")

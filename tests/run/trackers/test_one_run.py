@@ -135,34 +135,55 @@ def test_errors_of_the_server_and_its_death_for_five_seconds_lose_nothing(tmp_pa
         assert not any(KEY.encode() in request.body for request in server.requests)
 
 
-def test_the_last_row_of_a_log_is_found_across_its_blocks_and_before_damage(tmp_path: Path) -> None:
-    from wandb.proto.wandb_internal_pb2 import HistoryRecord, HistoryStep, Record
+def written(numbers: range, filler: int) -> bytes:
+    """A transaction log of a run and its rows, each of so many characters."""
+    from wandb.proto.wandb_internal_pb2 import HistoryRecord, HistoryStep, Record, RunRecord
 
-    def written(numbers: range, filler: int) -> bytes:
-        content = b":W&B\xe1\xbe\x00"
-        for number in numbers:
-            history = HistoryRecord(step=HistoryStep(num=number))
-            history.item.add(key="x", value_json="1" * filler)
-            body, begun = Record(history=history).SerializeToString(), False
-            while body:
-                left = rows.BLOCK - len(content) % rows.BLOCK
-                if left <= rows.HEAD:
-                    content, left = content + bytes(left), rows.BLOCK
-                part, body = body[: left - rows.HEAD], body[left - rows.HEAD :]
-                kind = (4 if begun else 1) if not body else (3 if begun else 2)  # last or whole, middle or first
-                content, begun = content + struct.pack("<IHB", 0, len(part), kind) + part, True
-        return content
+    content, records = b":W&B\xe1\xbe\x00", [Record(run=RunRecord(run_id="abc"))]
+    for number in numbers:
+        history = HistoryRecord(step=HistoryStep(num=number))
+        history.item.add(key="x", value_json="1" * filler)
+        records.append(Record(history=history))
+    for record in records:
+        body, begun = record.SerializeToString(), False
+        while body:
+            left = rows.BLOCK - len(content) % rows.BLOCK
+            if left <= rows.HEAD:
+                content, left = content + bytes(left), rows.BLOCK
+            part, body = body[: left - rows.HEAD], body[left - rows.HEAD :]
+            kind = (4 if begun else 1) if not body else (3 if begun else 2)  # last or whole, middle or first
+            content, begun = content + struct.pack("<IHB", 0, len(part), kind) + part, True
+    return content
 
-    folder = tmp_path / "offline-run-1-abc"
-    folder.mkdir()
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "offline-run-1-abc/run-abc.wandb"
+    path.parent.mkdir()
+    return path
+
+
+def test_the_last_row_of_a_log_is_found_across_its_blocks_and_before_damage(tmp_path: Path, log: Path) -> None:
     assert rows.recorded(tmp_path, "abc") == 0
     for filler, count in ((10, 5), (1000, 200), (100_000, 4)):
         content = written(range(count), filler)
-        (folder / "run-abc.wandb").write_bytes(content)
+        log.write_bytes(content)
         assert rows.recorded(tmp_path, "abc") == count
-        (folder / "run-abc.wandb").write_bytes(content[:-5])
+        log.write_bytes(content[:-5])
         assert rows.recorded(tmp_path, "abc") == count - 1, "the last one is torn"
     assert rows.recorded(tmp_path, "other") == 0
+
+
+@pytest.mark.parametrize(("filler", "count"), [(10, 5), (1000, 200), (100_000, 4)])
+def test_a_log_that_a_kill_tore_is_cut_behind_its_last_whole_record(tmp_path: Path, log: Path, filler: int, count: int) -> None:
+    whole, less = written(range(count), filler), written(range(count - 1), filler)
+    for torn, left in ((whole, whole), (whole[:-5], less), (whole[: len(less) + 3], less)):
+        log.write_bytes(torn)
+        rows.mend(tmp_path, "abc")
+        assert log.read_bytes() == left
+    log.write_bytes(whole[:7])
+    rows.mend(tmp_path, "abc")
+    assert not log.exists(), "which run it is was not written"
 
 
 def test_rows_after_an_evaluation_make_room_for_it() -> None:
