@@ -204,7 +204,8 @@ def test_what_the_package_imports_is_what_it_declares() -> None:
     nodes = [node for file in (ROOT / "pipeline").rglob("*.py") for node in ast.walk(ast.parse(file.read_text()))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-    brought = {"pydantic_core", "triton", "mlflow"}  # by pydantic, by torch for CUDA, and by a user who tracks with it
+    # by pydantic, by torch for CUDA, by optuna, and by a user who tracks with it
+    brought = {"pydantic_core", "triton", "sqlalchemy", "mlflow"}
     imported = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"pipeline"} - brought
     declared = {canonicalize_name(Requirement(text).name) for text in DEPENDENCIES}
     owners = {name: set(map(canonicalize_name, packages_distributions()[name])) for name in imported}  # of google: several
