@@ -201,11 +201,13 @@ class RecurrentClassifier(nn.Module):
 
     def _at_once(self, index: int, x: Tensor, lengths: Tensor | None) -> Tensor | None:
         """The outputs (B, T, D*H) of a layer that is trained by one call for all its directions; None if it is not."""
-        modules: list[Any] = list(self.recurrent[index : index + self.directions])
-        if lengths is None and self.directions == 2 and self.norms is None and self._takes(x):
-            return cpu_lstm.lstm(x, _weights(*modules), 2)
-        if not self.training or self.trained_in is None or not (self.by_kernel or lengths is None):
+        on_cpu = lengths is None and self.directions == 2 and self.norms is None and self._takes(x)
+        if not on_cpu and (not self.training or self.trained_in is None or not (self.by_kernel or lengths is None)):
             return None
+        modules: list[Any] = [self.recurrent[index + direction] for direction in range(self.directions)]  # a slice is slow
+        if on_cpu:
+            return cpu_lstm.lstm(x, _weights(*modules), 2)
+        assert self.trained_in is not None
         return gpu_layer.read(modules, x, self.trained_in, self.by_kernel, lengths)
 
     def _normalised(self, index: int, outputs: Tensor) -> Tensor:
