@@ -41,6 +41,12 @@ answer["right"] = layer.unfit((5, 3, 20, 2), torch.float32, device)
 own = layer.lstm
 layer.lstm = lambda *arguments: own(*arguments) * 1.01
 answer["wrong"] = layer.unfit((5, 4, 20, 1), torch.float32, device)
+def spoilt(*arguments):
+    outputs = own(*arguments)
+    outputs.register_hook(lambda grad: grad * float("nan"))
+    return outputs
+layer.lstm = spoilt
+answer["not a number"] = layer.unfit((6, 4, 20, 1), torch.float32, device)
 def fails(*arguments):
     raise RuntimeError("fatal error: Python.h: No such file or directory")
 layer.lstm = fails
@@ -68,6 +74,7 @@ def test_kernels_that_fail_or_compute_something_else_do_not_train() -> None:
     assert found == {
         "right": "",
         "wrong": "what it computes here is 0.01 off",
+        "not a number": "what it computes here is nan off",
         "fails": "Triton cannot run it here (fatal error: Python.h: No such file or directory)",
         "draws": False,
     }
