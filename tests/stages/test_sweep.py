@@ -139,6 +139,15 @@ def test_two_workers_share_a_sweep_and_a_third_finishes_what_a_killed_one_left(o
     assert {row["state"] for row in trials(own)} == {"finished"}
 
 
+@pytest.mark.parametrize("there", [["locks"], ["locks", "base.yaml"], ["locks", ".base.yaml.1f2e3d4c"]])
+def test_a_folder_that_another_worker_is_beginning_is_that_of_the_sweep(own: Path, there: list[str]) -> None:
+    """Or one that was killed before it wrote what the sweep is."""
+    for name in there:
+        path = own / FOLDER / name
+        path.mkdir(parents=True) if name == "locks" else path.write_text("")
+    succeed(*SWEEP, "--trials", "1", "train.epochs=1", cwd=own)
+
+
 @pytest.mark.slow
 def test_workers_that_are_asked_for_are_started_and_stopped_together(own: Path) -> None:
     command = [sys.executable, "-m", "pipeline", *SWEEP, "--workers", "2", "train.epochs=20"]

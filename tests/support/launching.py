@@ -66,7 +66,7 @@ class Job:
     def signal(self, number: int, rank: int | None = None) -> None:
         """Send a signal to all processes, as a terminal does, or to one."""
         for process in self.processes if rank is None else [self.processes[rank]]:
-            assert process.pid
+            assert process.pid and process.is_alive(), f"it has ended already:\n{self._output.read_text()}"
             os.kill(process.pid, number)
 
     def wait(self) -> tuple[list[int], str]:

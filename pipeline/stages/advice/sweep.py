@@ -87,11 +87,12 @@ def enter(folder: Path, wanted: Sweep, settings: Config, asked: Asked) -> Plan:
     plan = Plan(folder, wanted, tuple(asked.overrides), asked.seeds)
     known = folder / "sweep.json"
     with files.disk_errors("the sweep", folder):
-        if folder.exists() and not known.exists() and any(entry.name != "locks" for entry in folder.iterdir()):
-            raise RunError(f"{folder}: is not empty and holds no sweep; name another folder: --run runs/NAME-sweep")
+        if "locks" not in (there := _names(folder)):  # they are the first that a sweep makes
+            refuse(folder, there)
         files.make_folder(folder / "locks")
         with lock.held(folder / "locks" / "search", wait=True):
             if not known.exists():
+                refuse(folder, _names(folder) - {"locks", BASE})  # one that was killed early leaves these
                 files.write_text(folder / BASE, Path(asked.config).read_text(encoding="utf-8"))
                 said = {
                     "sweep": wanted.model_dump(mode="json", exclude_unset=True),
@@ -112,6 +113,17 @@ def enter(folder: Path, wanted: Sweep, settings: Config, asked: Asked) -> Plan:
             "use those to go on with it, or name another folder: --run runs/NAME-sweep"
         )
     return plan
+
+
+def refuse(folder: Path, others: set[str]) -> None:
+    """Raise RunError if there are ``others``, names in a folder that are not of a sweep."""
+    if others:
+        raise RunError(f"{folder}: is not empty and holds no sweep; name another folder: --run runs/NAME-sweep")
+
+
+def _names(folder: Path) -> set[str]:
+    """What is in a folder, without hidden files; none if there is no folder."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.exists() else set()
 
 
 def _begun(path: Path) -> Begun:
