@@ -22,7 +22,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.readers import formats
 from pipeline.data.series import Columns, Series
 from pipeline.data.sources import catalog
-from tests.fuzz import valid
+from tests.fuzz import shapes, valid
 from tests.fuzz.damage import Random
 from tests.support.raw_files import idx, put
 
@@ -43,18 +43,28 @@ class Format:
 
 
 def of_series(source: str, write: Callable[[Random, Path], valid.Sheet], text: bool = False) -> Format:
-    """A format of the user's own series."""
+    """A format of the user's own series, in one file."""
 
     def make(random: Random, folder: Path) -> tuple[valid.Sheet, Path]:
         path = folder / f"data.{source}"
         return write(random, path), path
 
+    return of_shape(make, f"data.{source}", text)
+
+
+def of_shape(make: Callable[[Random, Path], tuple[valid.Sheet, Path]], name: str, text: bool = False) -> Format:
+    """A format of the user's own series, in what ``make`` leaves under ``name`` in a folder."""
+
+    def source(made: valid.Sheet) -> str:
+        return made.source or name.split(".")[1]
+
     def read(folder: Path, made: valid.Sheet) -> list[Series]:
-        return list(formats.read(source, folder / f"data.{source}", Columns(**made.columns)))
+        columns = {key: value for key, value in made.columns.items() if key in Columns.model_fields}
+        return list(formats.read(source(made), folder / name, Columns(**columns)))
 
     def data(folder: Path, made: valid.Sheet) -> config.Data:
         keys = {"missing": "mean", "validation": 3, "test": 0.3, **made.columns}
-        return config.Data(source=source, path=str(folder / f"data.{source}"), prepared=str(folder / "prepared"), **keys)
+        return config.Data(source=source(made), path=str(folder / name), prepared=str(folder / "prepared"), **keys)
 
     return Format(make, read, same_series, data, text, all_prepared)
 
@@ -180,6 +190,12 @@ FORMATS = {
     "npz": of_series("npz", valid.npz),
     "ts": of_series("ts", valid.ts, text=True),
     "arff": of_series("arff", valid.arff, text=True),
+    "recordings": of_shape(shapes.recordings, "data", text=True),
+    "parts": of_shape(shapes.parts, "data", text=True),
+    "lists": of_shape(shapes.lists, "data.parquet"),
+    "windows": of_shape(shapes.windows, "data.csv", text=True),
+    "pixels": of_shape(shapes.pixels, "data.csv", text=True),
+    "axes": of_shape(shapes.exchanged, "data.npz"),
     "images": Format(make_images, read_images, same_images, image_data),
     "idx": Format(make_idx, read_idx, same_arrays, idx_data),
     "yaml": Format(make_yaml, read_yaml, same_yaml, text=True),

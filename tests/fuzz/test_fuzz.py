@@ -24,15 +24,16 @@ from tests.fuzz.formats import FORMATS
 from tests.support.series_files import read
 
 CORPUS = sorted(path for path in (Path(__file__).parent / "corpus").rglob("*") if path.is_file())
+FILES = 100  # of each format
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_any_file_is_read_as_it_is_or_refused_with_one_message(name: str) -> None:
-    found = list(outcomes(name, 1, 160))
-    assert [outcome.index for outcome in found] == list(range(160))
+    found = list(outcomes(name, 1, FILES))
+    assert [outcome.index for outcome in found] == list(range(FILES))
     assert not [outcome for outcome in found if outcome.kind == "finding"], tally(found)
     kinds = [outcome.kind for outcome in found]
-    assert kinds.count("same") == 40 and min(kinds.count("value"), kinds.count("refused")) > 2, tally(found)
+    assert kinds.count("same") == FILES // 4 and min(kinds.count("value"), kinds.count("refused")) > 2, tally(found)
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)

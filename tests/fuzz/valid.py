@@ -26,6 +26,7 @@ class Sheet:
     ids: list[str]
     channels: list[str]
     columns: dict[str, Any] = field(default_factory=dict)  # how the file is read
+    source: str = ""  # the format of the files, where they may be of several
 
 
 def numbers(random: Random, shape: tuple[int, ...]) -> Any:
