@@ -11,6 +11,7 @@ from pipeline import config
 from pipeline.data.inspection import names
 from pipeline.data.inspection.frame import Found, Frame, counts_rows
 from pipeline.data.readers import folders
+from pipeline.data.readers.cells import is_index
 
 LONGEST = 256  # steps of a window that is proposed
 STAYS = 5  # steps for which a label stays in a recording, on average, at least
@@ -26,7 +27,7 @@ def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[s
     rows = [name for name in numbers_ if name != time and names.means(name, names.ROW) and counts_rows(first[name])]
     default = config.Columns()
     hidden = {time, default.id, default.label}
-    channels = [name for name in numbers_ if name not in (*rows, *hidden)]
+    channels = [name for name in numbers_ if name not in (*rows, *hidden) and not is_index(name)]
     others = [name for name in columns if name not in (*channels, *hidden)]
     reasons = [f"a folder per class ({', '.join(map(repr, folder.classes[:10]))}), a file per recording"]
     reasons += [f"steps are ordered by {time!r}"] if time else ["steps are in the order of the file"]

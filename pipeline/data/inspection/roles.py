@@ -15,6 +15,7 @@ from pipeline.data.inspection import images, names, sample
 from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows, joined
 from pipeline.data.inspection.recordings import of_recordings, single, windows_for
 from pipeline.data.readers import folders
+from pipeline.data.readers.cells import is_index
 from pipeline.data.series import Columns
 from pipeline.errors import DataError
 
@@ -183,6 +184,12 @@ def _channels(frame: Frame, left: list[str], id_: str, label: str) -> tuple[list
     channels, said = [], []
     for name in left:
         values = frame[name]
+        if values.null_count() == len(values):
+            said.append(f"{name!r} has no values and is left out")
+            continue
+        if is_index(name):
+            said.append(f"{name!r} had no name, as an index has none: it is left out")
+            continue
         if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
             said.append(f"{name!r} holds words and is left out")
             continue
@@ -212,11 +219,11 @@ def _wide(frame: Frame, left: list[str], label: str, rows: list[str]) -> tuple[c
     ids = [name for name in left if frame[name].n_unique() == len(frame) and not frame[name].dtype.is_float()]
     id_ = next((name for name in ids if names.means(name, names.ID) or not frame[name].dtype.is_numeric()), None)
     group = next((name for name in left if names.means(name, names.GROUP) and name != id_), None)
-    steps = [name for name in left if frame[name].dtype.is_numeric() and name not in (id_, group)]
+    steps = [name for name in left if frame[name].dtype.is_numeric() and name not in (id_, group) and not is_index(name)]
     others = [name for name in (*left, *rows) if name not in (*steps, id_, group)]
     reasons = [f"a row per series, {len(steps)} columns of steps; the class is {label!r}"]
     reasons += [f"left out: {', '.join(map(repr, others))}"] if others else []
-    channels = tuple(steps) if others else ()
+    channels = () if all(map(is_index, others)) else tuple(steps)
     height, why = images.height_of(frame, steps)
     reasons += [why] if height else []
     found = config.Columns(

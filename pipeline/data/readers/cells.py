@@ -23,6 +23,7 @@ TRUTH = ("true", "false")  # in lower case
 NUMBER = re.compile(r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?", re.ASCII)
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+", re.ASCII)
 WHOLE = re.compile(r"([-+]?)(0|[1-9]\d*)\.0*", re.ASCII)
+INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # as pandas calls what has no name
 POWER = re.compile(r"[-+]?\d(?:\.\d*)?[eE][-+]\d+", re.ASCII)  # as programs print it: 2E00 and 12e456 are codes
 EXACT = 2**53  # up to here each integer is a float64
 NUMBERS = "write numbers with a decimal point, and nothing, NaN, NA or ? where one is missing"
@@ -143,6 +144,16 @@ def class_word(word: str) -> str:
             return word  # no float holds it
         return str(int(value)) if value.is_integer() and abs(value) <= EXACT else repr(value)
     return word
+
+
+def index_name(place: int) -> str:
+    """What the column at ``place`` is called that has no name: as pandas does it."""
+    return f"Unnamed: {place}"
+
+
+def is_index(name: str) -> bool:
+    """Whether a column had no name, as the row numbers and row names of R and of pandas; it is no measurement."""
+    return INDEX.fullmatch(name) is not None
 
 
 def are_places(names: list[str]) -> bool:

@@ -19,6 +19,7 @@ BLANKS = " "  # the separator of a file whose cells stand between runs of spaces
 SEPARATORS = ",;\t|"  # of equally good ones the first is taken
 QUOTED = re.compile(r'"[^"]*"')
 COMMA = re.compile(r"\s*[-+]?\d*,\d+(?:[eE][-+]?\d+)?\s*")  # a number with a decimal comma
+MARK = re.compile(r'"?sep=(.)"?')  # the first line of a file that Excel is to open
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Dialect:
     header: bool
     first: int  # the line of the first row
     ending: bytes = b""  # what each line has after its last cell
+    idle: tuple[int, ...] = ()  # the places of columns without a name and without values
 
 
 def find(path: Path, header: bool | None = True, decimal: str = ".") -> Dialect:
@@ -37,11 +39,11 @@ def find(path: Path, header: bool | None = True, decimal: str = ".") -> Dialect:
 
     Raises DataError for a file without a line, without a separator, or with numbers alone where names should stand.
     """
-    start, lines, comment = _first_lines(path)
+    start, lines, comment, mark = _first_lines(path)
     if not lines:
         raise cells.fault(path, "line 1", "is empty; begin the file with a line that names the columns")
     lines, ending = [line.rstrip("\r") for line in lines], _ending(lines)
-    separator = _separator([line.removesuffix(ending) for line in lines], decimal)
+    separator = mark or _separator([line.removesuffix(ending) for line in lines], decimal)
     if header is not True and ending == separator:
         ending = ""  # the last values of the first series are missing
     lines = [line.removesuffix(ending) for line in lines]
@@ -63,6 +65,8 @@ def find(path: Path, header: bool | None = True, decimal: str = ".") -> Dialect:
                 "begins with #, as a comment does, but has the cells of a row; put the first in quotes, or leave the line out"
             )
             raise cells.fault(path, f"line {start - 1}", problem)
+    if header is not False:
+        rows[0] = _with_index(rows, lines, separator)
     guessed = header is None
     if header is None:
         header = not without_header(rows, decimal)
@@ -78,7 +82,8 @@ def find(path: Path, header: bool | None = True, decimal: str = ".") -> Dialect:
     if guessed and _units(rows, decimal):
         problem = f"({quoted(lines[1])}) holds no numbers, as a row of units or a second header does; leave it out"
         raise cells.fault(path, f"line {start + 1}", problem)
-    return Dialect(separator, tuple(rows[0]), True, start + 1, ending.encode())
+    names, idle = _named(rows)
+    return Dialect(separator, names, True, start + 1, ending.encode(), idle)
 
 
 def guess(path: Path) -> tuple[Dialect, str]:
@@ -86,7 +91,7 @@ def guess(path: Path) -> tuple[Dialect, str]:
     dialect = find(path, None)
     if dialect.separator == ",":
         return dialect, "."
-    _, lines, _ = _first_lines(path)
+    _, lines, _, _ = _first_lines(path)
     decimal = "," if _decimal_commas(lines, "" if dialect.separator == BLANKS else dialect.separator) else "."
     return (find(path, None, decimal) if decimal == "," else dialect), decimal
 
@@ -128,11 +133,37 @@ def _grow_evenly(numbers: list[str], decimal: str) -> bool:
     return not gaps or (len(gaps) == 1 and 0 not in gaps)
 
 
-def _first_lines(path: Path) -> tuple[int, list[str], str]:
-    """The number of the first line that is no comment and not blank; it and some after it; and the line before it."""
+def _with_index(rows: list[list[str]], lines: list[str], separator: str) -> list[str]:
+    """The cells of the header, with one for the column that it leaves out: the names of rows, as R writes them, before the
+    others, or nothing behind them."""
+    first, below = rows[0], rows[1:]
+    if len(below) < 2 or any(len(row) != len(first) + 1 for row in below):
+        return first
+    if not any(row[-1] for row in below):
+        return [*first, ""]
+    quoted_ = all(line.lstrip().startswith('"') for line in lines[1:])  # else 0,5 might be a number
+    different = len({row[0] for row in below}) == len(below)
+    return ["", *first] if different and (quoted_ or separator != ",") else first
+
+
+def _named(rows: list[list[str]]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The names of the columns, where the first have none as indices; and the places of those that have no values either."""
+    first, below = rows[0], rows[1:]
+    begin = next((place for place, name in enumerate(first) if name), 0)
+    idle = tuple(
+        place
+        for place in range(begin, len(first))
+        if not first[place] and not any(len(row) > place and row[place] for row in below)
+    )
+    return tuple(cells.index_name(place) if place < begin or place in idle else name for place, name in enumerate(first)), idle
+
+
+def _first_lines(path: Path) -> tuple[int, list[str], str, str]:
+    """The number of the first line that is no comment and not blank; it and some after it; the line before it; and the
+    separator, if the file says it first."""
     lines: list[str] = []
     start = size = 0
-    comment = ""
+    comment = mark = ""
     with text_files.opened(path) as file:
         while len(lines) < LINES and size < limits.HEADER:
             line = file.readline(limits.LINE + 1)
@@ -146,14 +177,17 @@ def _first_lines(path: Path) -> tuple[int, list[str], str]:
             except UnicodeDecodeError as error:
                 problem = f"byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8"
                 raise cells.fault(path, f"line {start + 1 + len(lines)}", problem) from None
+            if not start and not lines and (found := MARK.fullmatch(text.strip("\r"))):
+                start, mark = 1, found[1]
+                continue
             if not lines and (text.lstrip().startswith("#") or (start and not text.strip())):
                 start, comment = start + 1, text.rstrip("\r")
                 continue
             if not lines and not text.strip():
-                return 1, [], ""
+                return 1, [], "", ""
             size += len(line)
             lines.append(text)
-    return start + 1, [line for line in lines if line.strip()], comment
+    return start + 1, [line for line in lines if line.strip()], comment, mark
 
 
 def _ending(lines: list[str]) -> str:
@@ -167,6 +201,8 @@ def _separator(lines: list[str], decimal: str) -> str:
     counts = {mark: [count(line, mark) for line in lines] for mark in known}
     even = [mark for mark in known if counts[mark][0] > 1 and len(set(counts[mark])) == 1]
     blank = [count(line, BLANKS) for line in lines]
+    if not even and len(set(blank)) > 1:  # the header may leave out the column of the rows' names
+        even = [mark for mark in known if {*counts[mark][1:]} == {counts[mark][0] + 1}]
     if even:
         best = max(even, key=lambda mark: counts[mark][0])
         commas = [mark for mark in even if mark != "," and _decimal_commas(lines, mark)]

@@ -17,6 +17,7 @@ from pipeline.data.series import Array
 from pipeline.errors import DataError
 
 BLOCK = 16 * 2**20  # bytes read at a time
+IDLE = 2**24  # of lines of separators alone, of which nobody knows yet whether rows follow
 TALL = 1000  # lines that a block should have, since each column of a block has a cost of its own,
 LARGE = 8  # if it is then no larger than so many BLOCK
 
@@ -35,13 +36,25 @@ def dialect_of(path: Path, header: bool | None = True, decimal: str = ".") -> Di
 
 
 def lines(path: Path, dialect: Dialect) -> Iterator[tuple[int, bytes]]:
-    """The lines of the rows, whole ones in blocks, in one form, with the number of the first of each block."""
+    """The lines of the rows, whole ones in blocks, in one form, with the number of the first of each block.
+
+    Lines of separators alone at the end of the file, as spreadsheets leave them, are none.
+    """
+    held: list[tuple[int, bytes]] = []
     for line, block in blocks(path):
         at = 0
         while line < dialect.first and at < len(block):
             line, at = line + 1, block.index(b"\n", at) + 1
-        if at < len(block):
-            yield line, _in_one_form(block[at:] if at else block, dialect)
+        block = _in_one_form(block[at:] if at else block, dialect)
+        kept = len(block.rstrip(f"{dialect.separator} \n".encode()))
+        end = block.find(b"\n", kept) + 1 if kept else 0
+        if end or sum(len(rest) for _, rest in held) > IDLE:
+            yield from held
+            held = []
+        if end:
+            yield line, block[:end]
+        if end < len(block):
+            held.append((line + block.count(b"\n", 0, end), block[end:]))
 
 
 def _in_one_form(block: bytes, dialect: Dialect) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.data.readers.cells import MISSING, NUMBERS, THOUSANDS, TRUTH, is_number
+from pipeline.data.readers.cells import MISSING, NUMBERS, THOUSANDS, TRUTH, fault, is_number
 from pipeline.data.readers.tables import csv_lines
 from pipeline.data.readers.tables.csv_dialect import Dialect
 from pipeline.data.readers.tables.rows import Rows, dense
@@ -64,6 +64,8 @@ class _Parser:
                 return None
             read = self._read(block)
         assert len(read) == len(lines), f"{self.table.path}: {len(read)} rows in {len(lines)} lines"
+        for place in self.dialect.idle:
+            self._refuse_value(lines, place, read[str(place)])
         numbers = read.select(map(str, self.wanted.numbers))
         if numbers.width and numbers.dtypes[0] == pl.String:
             numbers = pl.DataFrame([self._numbers(lines, place, numbers[:, k]) for k, place in enumerate(self.wanted.numbers)])
@@ -100,9 +102,19 @@ class _Parser:
             separator=self.dialect.separator,
             quote_char='"' if b'"' in block else None,
             schema=kinds,
-            columns=sorted({*wanted.roles.values(), *wanted.numbers} | ({len(kinds) - 1} if wanted.numbers else set())),
+            columns=sorted(
+                {*wanted.roles.values(), *wanted.numbers, *self.dialect.idle} | ({len(kinds) - 1} if wanted.numbers else set())
+            ),
             decimal_comma=self.decimal == ",",
         )
+
+    def _refuse_value(self, lines: Array, place: int, cells: pl.Series) -> None:
+        """Raise DataError for a value in a column without a name that had none in the first lines."""
+        there = cells.str.strip_chars().fill_null("") != ""
+        if there.any():
+            row = there.arg_max() or 0
+            problem = f"{quoted(cells[row])} stands in a column without a name; name column {place + 1} in the header"
+            raise fault(self.table.path, f"line {lines[row]}", problem)
 
     def _time(self, read: pl.DataFrame) -> pl.Series | None:
         if "time" not in self.wanted.roles:

@@ -25,7 +25,7 @@ from pipeline.data.readers.tables.row_order import by_series
 from pipeline.data.readers.tables.rows import Numbers, Rows, shared
 from pipeline.data.readers.tables.table import Table, Wanted, blocks, find_roles
 from pipeline.data.series import Array, Columns, Series, Steps, offsets_of, place
-from pipeline.errors import DataError, quoted
+from pipeline.errors import DataError, quoted, some
 
 STEP = re.compile(r"(.+)_(\d{1,9})")
 
@@ -38,20 +38,34 @@ def read(table: Table, columns: Columns, folder: Path | None = None) -> Iterator
     lists = _holds_lists(table, columns)
     roles = find_roles(table, columns.model_copy(update={"layout": "wide"}) if lists else columns)
     others = {name: column for column, name in enumerate(table.names) if column not in roles.values()}
+    indices = [name for name in others if cells.is_index(name) and name not in columns.channels]
+    others = {name: column for name, column in others.items() if name not in indices}
     if not others:
         raise DataError(f"{table.path}: no column is left for channels; add one, or change {columns.option('channels')}")
     if lists:
-        yield from _of_lists(table, columns, roles, others)
+        made = _of_lists(table, columns, roles, others)
     elif columns.layout == "wide":
-        yield from _wide(table, columns, roles, others)
+        made = _wide(table, columns, roles, others)
     else:
-        names = tuple(others)
-        channels = tuple(names[number] for number in cells.choose(table.path, names, columns))
-        if "id" not in roles:
-            table, roles = _one_series(table, roles)
-        wanted = Wanted(columns, roles, tuple(others[name] for name in channels))
-        for rows in by_series(table, wanted, folder):
-            yield _group(table, rows, channels, wanted)
+        made = _long(table, columns, roles, others, folder)
+    left: tuple[str, ...] = ()
+    if indices and not columns.channels:
+        said = f"{some(indices)}: left out, as columns without a name are"
+        left = (f"{said}; {columns.option('channels')} names what is read",)
+    for series in made:
+        yield replace(series, doubts=(*left, *series.doubts)) if left else series
+
+
+def _long(
+    table: Table, columns: Columns, roles: dict[str, int], others: dict[str, int], folder: Path | None
+) -> Iterator[Series]:
+    names = tuple(others)
+    channels = tuple(names[number] for number in cells.choose(table.path, names, columns))
+    if "id" not in roles:
+        table, roles = _one_series(table, roles)
+    wanted = Wanted(columns, roles, tuple(others[name] for name in channels))
+    for rows in by_series(table, wanted, folder):
+        yield _group(table, rows, channels, wanted)
 
 
 def _one_series(table: Table, roles: dict[str, int]) -> tuple[Table, dict[str, int]]:
