@@ -106,7 +106,7 @@ class Train(Section):
     ema: float = field(0.0, "decay of the averaged weights that are evaluated and exported; 0: none", ge=0, lt=1)
     early_stopping: int = field(0, "evaluations without a better `monitor` after which training stops; 0: never", ge=0)
     monitor: Literal["valid/accuracy", "valid/loss", "valid/macro_f1", "valid/balanced_accuracy"] = field(
-        "valid/accuracy", "the metric that makes a checkpoint the best"
+        "valid/accuracy", "the metric that makes a checkpoint the best; of equal values the lower loss does"
     )
     class_weights: Literal["none", "balanced"] = field(
         "none", "weights of classes in the training loss; `balanced`: the same share for each class"

@@ -122,7 +122,7 @@ class Log:
         """An evaluation on the validation split, and what it makes of the selection."""
         scores = metrics.selectable(rows.labels, rows.predictions, rows.losses, self.classes)
         self._write(step, "valid", scores)
-        selection = selection.after(scores[self.monitor.removeprefix("valid/")], step, self.monitor)
+        selection = selection.after(scores[self.monitor.removeprefix("valid/")], scores["loss"], step, self.monitor)
         self.progress.best = selection.shown(self.monitor)
         best = "  (best)" if selection.step == step else ""
         epoch, chosen = step / self.per_epoch, self.monitor.removeprefix("valid/")

@@ -102,7 +102,7 @@ def test_the_bar_has_the_epoch_and_the_best_so_far(monkeypatch: pytest.MonkeyPat
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("COLUMNS", "200")
-    chosen = Selection().after(0.75, 10, "valid/accuracy").after(0.7, 20, "valid/accuracy")
+    chosen = Selection().after(0.75, 0.5, 10, "valid/accuracy").after(0.7, 0.6, 20, "valid/accuracy")
     with Progress(steps=40, done=0, main=True, per_epoch=16, best=chosen.shown("valid/accuracy")) as progress:
         time.sleep(0.15)
         progress.update(40, loss=0.25, accuracy=0.5, rate=1000.0)

@@ -64,17 +64,22 @@ def read(folder: Path, monitor: str) -> Record:
     step, epoch = last.get("step"), last.get("epoch")
     known = isinstance(step, int) and isinstance(epoch, float) and epoch > 0
     evaluated = [_values(line) for line in lines if b'"valid/' in line]
-    values = [(one[monitor], one.get("step") or 0) for one in evaluated if one.get(monitor) is not None]
+    values = [one for one in evaluated if one.get(monitor) is not None]
     sign = 1 if monitor == "valid/loss" else -1
-    value, best = min(values, key=lambda pair: sign * pair[0], default=(None, 0))
+    best = min(values, key=lambda one: (sign * one[monitor], _loss(one)), default={})  # as training chooses it
     return Record(
         step if isinstance(step, int) else 0,
         round(step / epoch) if known else 0,  # type: ignore[operator]
-        value,
-        best,
+        best.get(monitor),
+        best.get("step") or 0,
         _seconds(folder, [float(found[1]) for line in lines if (found := TIME.search(line))]),
         _values(trained).get("train/loss", 0) is not None,
     )
+
+
+def _loss(values: dict[str, Any]) -> float:
+    loss = values.get("valid/loss")
+    return math.inf if loss is None else loss
 
 
 def _values(line: bytes) -> dict[str, Any]:

@@ -37,6 +37,14 @@ def test_the_best_loss_is_the_least(tmp_path: Path) -> None:
     assert seen(tmp_path)["a"].record.value == 1.0
 
 
+def test_of_equal_scores_the_one_with_the_lowest_loss_is_the_best(tmp_path: Path) -> None:
+    record = make(tmp_path / "a", values=(0.5, 0.75, 0.75)) / "metrics.jsonl"
+    before, _, last = record.read_text().rpartition('"valid/loss": 1.0')
+    record.write_text(f'{before}"valid/loss": 0.5{last}')
+    best = seen(tmp_path)["a"].record
+    assert (best.value, best.best) == (0.75, 30)
+
+
 def test_time_between_attempts_is_not_time_of_training(tmp_path: Path) -> None:
     folder = make(tmp_path / "a")
     attempts = {"started": "2023-11-14T22:13:55Z", "earlier": [{"started": "2023-11-14T22:13:20Z"}]}  # 35 s later
