@@ -138,7 +138,7 @@ def draw(
         confusion(pictures["confusion"], cells, classes, of)
     if (folder / "metrics.jsonl").exists():  # not if it was stopped before its first record
         with canvas.attempt(pictures["curves"]):
-            curves(pictures["curves"], record.each(folder / "metrics.jsonl"), summary["step"])
+            curves(pictures["curves"], record.each(folder / "metrics.jsonl"), summary["step"], of)
     with canvas.attempt(pictures["reliability"]):
         reliability(pictures["reliability"], **metrics.calibration(rows.labels == rows.predictions, rows.confidence), title=of)
     wrong = np.flatnonzero(rows.labels != rows.predictions)

@@ -73,19 +73,19 @@ def _joined(one: _Span, other: _Span) -> _Span:
     return _Span(low, high, one.steps + other.steps, one.values + other.values, one.number + other.number)
 
 
-def curves(path: Path, records: Iterable[Mapping[str, Any]], chosen: int | None = None) -> None:
+def curves(path: Path, records: Iterable[Mapping[str, Any]], chosen: int | None = None, title: str = "") -> None:
     """A run over its steps, from the records of metrics.jsonl: losses, accuracies, learning rate.
 
     What many training batches gave is drawn twice: as it was, faint, and as a running mean. The losses have a logarithmic
     scale when they span more than one order of magnitude. Missing values and null are left out.
-    ``chosen``: the step whose checkpoint was evaluated, which is marked in each panel.
+    ``chosen``: the step whose checkpoint was evaluated, which is marked in each panel. ``title``: what stands above.
     """
     lines = {name: Line() for name in ("train/loss", "valid/loss", "train/accuracy", "valid/accuracy", "train/lr")}
     for record in records:
         for name, line in lines.items():
             line.add(record["step"], record.get(name))
-    shows = {"loss": "train/loss", "accuracy": "valid/accuracy", "learning rate": "train/lr"}
-    panels = [name for name in PANELS if name == "loss" or len(lines[shows[name]].points[0])]
+    shows = {"loss": ("train/loss",), "accuracy": ("train/accuracy", "valid/accuracy"), "learning rate": ("train/lr",)}
+    panels = [name for name in PANELS if name == "loss" or any(len(lines[line].points[0]) for line in shows[name])]
     figure = new_figure(7.5, 1.2 + 1.5 * len(panels))
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=[PANELS[name] for name in panels]).ravel()
     for axes, name in zip(grid, panels, strict=True):
@@ -105,6 +105,7 @@ def curves(path: Path, records: Iterable[Mapping[str, Any]], chosen: int | None 
         axes.spines[["top", "right"]].set_visible(False)
     grid[-1].set_xlabel("step")
     grid[-1].xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle(title, fontsize=10)
     figure.align_ylabels()
     save(figure, path)
 

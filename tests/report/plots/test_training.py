@@ -48,6 +48,14 @@ def test_the_accuracy_of_the_training_batches_stands_beside_that_of_the_validati
     assert axes.get_ylabel() == "accuracy" and np.array_equal(axes.lines[0].get_ydata(), np.full(30, 0.5))
 
 
+def test_a_run_without_a_validation_split_shows_the_accuracy_of_its_training_batches(tmp_path: Path, drawn: Drawn) -> None:
+    bare = [{"step": step, "train/loss": 1 / step, "train/accuracy": 1 - 1 / step} for step in range(1, 20)]
+    curves(tmp_path / "x.png", bare, 19, "test split: accuracy 90.00%, 30 examples")
+    axes = drawn[0].axes[1]
+    assert axes.get_ylabel() == "accuracy" and list(axes.lines[0].get_ydata()) == [one["train/accuracy"] for one in bare]
+    assert "test split: accuracy 90.00%, 30 examples" in texts(drawn[0])
+
+
 def test_steps_by_processes_stand_beside_what_could_be_had_and_what_was_measured(tmp_path: Path, drawn: Drawn) -> None:
     scaling_curve(tmp_path / "x.png", [(1, 0.008, 0.0), (2, 0.005, 0.001), (4, 0.004, 0.002)], [(2, 0.006)], "link: here")
     (axes,) = drawn[0].axes
