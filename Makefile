@@ -135,7 +135,7 @@ cluster-test: setup ## several hosts and a SLURM on this machine, 15 minutes at 
 		command -v "$${pair%%:*}" >/dev/null || lacking="$$lacking $${pair##*:}"; done; [ -z "$$lacking" ] || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$lacking >/dev/null; } || \
 		{ echo "error: install$$lacking by your system's package manager, then type: make cluster-test" >&2; exit 2; }
-	@timeout --kill-after=30 15m $(BIN)/python -m pytest -m slow tests/cluster $(ARGS)
+	@exec setpriv --pdeathsig TERM $(BIN)/python -m tests.cluster.hosts $(ARGS)
 
 soak: setup ## kill a run 100 times in random ways and compare its end with that of a run left alone
 	@$(BIN)/python -m tests.faults.soak --kills 100

@@ -23,7 +23,9 @@ from pipeline.stages.terminal.endings import ended
 from pipeline.stages.terminal.options import (
     AsJson,
     ConfigFile,
+    Head,
     LaunchFile,
+    MachineNumber,
     OfConfig,
     Overrides,
     Processes,
@@ -80,13 +82,15 @@ def train(
     overrides: Overrides = None,
     processes: Processes = None,
     launch: LaunchFile = None,
+    machine: MachineNumber = None,
+    head: Head = None,
     quiet: Quiet = False,
 ) -> None:
     """Train, or resume the run folder if there is one."""
     settings = loaded(config, overrides)
     from pipeline.distributed import launcher
 
-    if number := launcher.number(launch, processes, partial(_usual, settings)):
+    if number := launcher.number(launcher.Asked(launch, processes, machine, head), partial(_usual, settings)):
         sys.exit(launcher.launch(launch, number, ["train", *["--quiet"] * quiet, "--config", str(config), *(overrides or ())]))
     if settings.train.folds:
         from pipeline.stages import repeats
@@ -106,13 +110,15 @@ def seeds(
     count: Annotated[int, typer.Option(help="How many seeds, 1 to this number.", min=1, max=1000)] = 5,
     processes: Processes = None,
     launch: LaunchFile = None,
+    machine: MachineNumber = None,
+    head: Head = None,
     quiet: Quiet = False,
 ) -> None:
     """Train and evaluate with several seeds, or go on with it: mean and standard deviation."""
     settings = loaded(config, overrides)
     from pipeline.distributed import launcher
 
-    if number := launcher.number(launch, processes, partial(_usual, settings)):
+    if number := launcher.number(launcher.Asked(launch, processes, machine, head), partial(_usual, settings)):
         words = ["seeds", *["--quiet"] * quiet, "--count", str(count), "--config", str(config), *(overrides or ())]
         sys.exit(launcher.launch(launch, number, words))
     from pipeline.stages import repeats

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import UserError
 
@@ -17,7 +18,31 @@ HOW_TO_MEET = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a lau
 WHICH = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 # Accelerate names the device of DDP by LOCAL_RANK, which is none where a process sees only its own GPU
 ANY_DEVICE = "ACCELERATE_BYPASS_DEVICE_MAP"
+MACHINE = "SEQUENCE_PIPELINE_MACHINE"  # which of several machines this is, for the processes that its launcher starts
 _busy = threading.Lock()
+
+
+class Machine(BaseModel):
+    """One of several machines, ``at`` its number ``of`` so many, and where the processes of all of them meet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: int
+    of: int
+    address: str
+    port: int
+
+
+def _take_place() -> None:
+    """Number this process among those of all machines: its launcher, if there is one, knows those of its own alone."""
+    if said := os.environ.pop(MACHINE, ""):
+        machine = Machine.model_validate_json(said)
+        local, alike = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        place = {"LOCAL_RANK": local, "LOCAL_WORLD_SIZE": alike, "GROUP_RANK": machine.at, "GROUP_WORLD_SIZE": machine.of}
+        place |= {"RANK": machine.at * alike + local, "WORLD_SIZE": machine.of * alike, "MASTER_PORT": machine.port}
+        os.environ |= {name: str(value) for name, value in place.items()}
+        # process 0 of all has the store where they meet, and not the launcher of each machine
+        os.environ |= {"MASTER_ADDR": machine.address, "TORCHELASTIC_USE_AGENT_STORE": "False"}
 
 
 def launched() -> bool:
@@ -26,6 +51,7 @@ def launched() -> bool:
     Else the variables of a launcher that are left in the environment are taken out of it: libraries go by each alone.
     Raises UserError if they say that there are other processes, and not how to meet them.
     """
+    _take_place()
     said = {name: os.environ[name] for name in (*WHICH, *HOW_TO_MEET) if name in os.environ}
     if all(name in said for name in HOW_TO_MEET):
         return True

@@ -20,6 +20,7 @@ import pytest
 
 from tests.support.launching import ROOT, environment
 
+PORT = "29517"  # of the first host, where the processes meet
 TOOLS = ("ip", "setpriv", "unshare", "nsenter")
 # The first process of a host. It waits for a word on its input once it stands, and for ever once it has it.
 FIRST = "hostname $1; mount --bind $2 /etc/hosts; ip link set lo up; echo stands; read -r _; sleep infinity & wait"
@@ -142,33 +143,35 @@ def _do(host: Host, *command: str) -> None:
 
 
 def launch_on(hosts: tuple[Host, Host], folder: Path, *arguments: str, processes: int = 2, **more: str) -> Launch:
-    """``accelerate launch`` on both hosts as docs/distributed.md has it: static, by address."""
-    return Launch(hosts, folder, arguments, processes, more)
+    """``accelerate launch`` on both hosts: static, by address. ``options``: more of its options."""
+    options = more.pop("options", "").split()
+    head = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "launch/multi_node.yaml")]
+    head += ["--num_machines", "2", "--num_processes", str(processes), "--main_process_ip", hosts[0].address]
+    head += ["--main_process_port", PORT, *options, "--machine_rank", "{number}", "-m", "pipeline", *arguments]
+    return Launch(hosts, folder, head, more)
+
+
+def typed_on(hosts: tuple[Host, Host], folder: Path, *arguments: str, processes: int = 2, **more: str) -> Launch:
+    """The command on both hosts as docs/distributed.md has it. ``program``: another one than ``pipeline``."""
+    place = ["--processes", str(processes), "--machine", "{number}/2", "--head", f"{hosts[0].address}:{PORT}"]
+    return Launch(hosts, folder, [sys.executable, "-m", more.pop("program", "pipeline"), *arguments, *place], more)
 
 
 class Launch:
-    """A launch on two hosts, a launcher on each, and what each prints to HOST.txt."""
+    """A command on two hosts, and what each prints to HOST.txt: {number}, {first} and {address} in it, and in its variables,
+    are those of the host."""
 
-    def __init__(
-        self, hosts: tuple[Host, Host], folder: Path, arguments: tuple[str, ...], processes: int, more: dict[str, str]
-    ) -> None:
-        options = more.pop("options", "").split()
+    def __init__(self, hosts: tuple[Host, Host], folder: Path, command: list[str], variables: dict[str, str]) -> None:
         self.hosts, self.files = hosts, [folder / f"{host.name}.txt" for host in hosts]
         self.jobs = list[subprocess.Popen[bytes]]()
-        for rank, (host, file) in enumerate(zip(hosts, self.files, strict=True)):
+        for number, (host, file) in enumerate(zip(hosts, self.files, strict=True)):
             file.unlink(missing_ok=True)
-            if str(rank) not in more.get("only", "01"):
-                continue
-            place = ("--machine_rank", str(rank), "--main_process_ip", hosts[0].address, "--main_process_port", "29517")
-            number = ("--num_machines", "2", "--num_processes", str(processes))
-            head = (sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "launch/multi_node.yaml"))
-            own = [option.replace("{first}", str(rank == 0).lower()) for option in options]
-            variables = {key: value.replace("{address}", host.address) for key, value in more.items() if key != "only"}
-            command = (*head, *number, *place, *own, "-m", "pipeline", *arguments)
-            self.jobs.append(host.start(file, *command, cwd=folder, **variables))
+            own = {"{number}": str(number), "{first}": str(number == 0).lower(), "{address}": host.address}
+            words = [_with(word, own) for word in command]
+            self.jobs.append(host.start(file, *words, cwd=folder, **{key: _with(word, own) for key, word in variables.items()}))
 
-    def wait(self, seconds: float = 90) -> list[int]:
-        """The exit status of each launcher; all are killed if one has not ended by then."""
+    def wait(self, seconds: float = 150) -> list[int]:
+        """The exit status of each; all are killed if one has not ended by then."""
         try:
             return [job.wait(seconds) for job in self.jobs]
         finally:
@@ -181,5 +184,11 @@ class Launch:
         return "\n".join(f"{file.stem}: {file.read_text()}" for file in self.files if file.exists())
 
     def ended(self) -> bool:
-        """Whether a launcher has ended."""
+        """Whether one of them has ended."""
         return any(job.poll() is not None for job in self.jobs)
+
+
+def _with(word: str, own: dict[str, str]) -> str:
+    for name, value in own.items():
+        word = word.replace(name, value)
+    return word

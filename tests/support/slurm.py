@@ -23,6 +23,7 @@ from tests.support.hosts import Host
 from tests.support.launching import ROOT, environment
 
 TOOLS = ("slurmctld", "slurmd", "sbatch", "scontrol", "scancel", "sinfo", "munged")
+PATH = 108  # letters that the path of a socket may have, with the zero at its end
 LIMIT = 240  # seconds that a test waits for one thing, at most
 ENDS = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 # cred_expire: a requeued job may not start before its credential has expired, 120 s by default.
@@ -85,6 +86,7 @@ class Slurm:
             (folder / name).mkdir()
         folder.chmod(0o755)
         key, conf = folder / "munge.key", folder / "slurm.conf"
+        assert len(f"{folder}/munge.socket") < PATH, f"a socket's path may have {PATH} letters; shorten TMPDIR: {folder}"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
         where = {"names": [host.name for host in hosts], "addresses": [host.address for host in hosts]}

@@ -9,7 +9,17 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.stages.terminal.commands import Command, Configured, OfMachine, loaded
-from pipeline.stages.terminal.options import AsJson, ConfigFile, LaunchFile, OptionalConfig, Overrides, Processes, Quiet
+from pipeline.stages.terminal.options import (
+    AsJson,
+    ConfigFile,
+    Head,
+    LaunchFile,
+    MachineNumber,
+    OptionalConfig,
+    Overrides,
+    Processes,
+    Quiet,
+)
 
 SweepFile = Annotated[Path, typer.Option("--sweep", help="The sweep file, such as configs/sweep.yaml, in wandb's format.")]
 Folder = Annotated[Path | None, typer.Option("--run", help="The folder of the sweep; if not given, runs/NAME-sweep.")]
@@ -70,6 +80,8 @@ def doctor(
     overrides: Overrides = None,
     processes: Processes = None,
     launch: LaunchFile = None,
+    machine: MachineNumber = None,
+    head: Head = None,
     only: Annotated[list[str] | None, typer.Option(metavar="CHECK", help="Make this check alone; may be given again.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -78,7 +90,7 @@ def doctor(
     settings = loaded(config, overrides) if config else None
     from pipeline.distributed import launcher
 
-    if number := launcher.number(launch, processes, lambda: 1):
+    if number := launcher.number(launcher.Asked(launch, processes, machine, head), lambda: 1):
         words = ["doctor", *["--quiet"] * quiet, *["--json"] * as_json, *(["--config", str(config)] if config else [])]
         words += [word for name in only or () for word in ("--only", name)]
         sys.exit(launcher.launch(launch, number, [*words, *(overrides or ())]))

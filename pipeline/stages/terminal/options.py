@@ -27,8 +27,14 @@ OptionalConfig = Annotated[
     Path | None, typer.Option("--config", help="A configuration, whose data and run folder are looked at.")
 ]
 
-Processes = Annotated[int | None, typer.Option(help="Processes to start here; if not given, what is fastest on CPUs.", min=1)]
+Processes = Annotated[int | None, typer.Option(help="Processes on all machines; if not given, what is fastest on CPUs.", min=1)]
 LaunchFile = Annotated[Path | None, typer.Option("--launch", help="A launch file of Accelerate's, such as launch/cpu.yaml.")]
+MachineNumber = Annotated[
+    str | None, typer.Option("--machine", metavar="NUMBER/OF", help="Which of several machines this is, from 0: 0/2, 1/2.")
+]
+Head = Annotated[
+    str | None, typer.Option(metavar="ADDRESS:PORT", help="Of the first machine, where all meet, such as 10.0.0.1:29500.")
+]
 
 # Read where a command is invoked, so that no command needs to look at them itself.
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but what was asked for, warnings and errors.")]
