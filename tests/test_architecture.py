@@ -29,6 +29,8 @@ HEAVY = (
 )
 WIDE = {  # functions of more than six parameters, each with its reason
     "pipeline.__main__.predict": "the options of a command",
+    "pipeline.__main__.seeds": "the options of a command",
+    "pipeline.__main__.train": "the options of a command",
     "pipeline.stages.advice.commands.doctor": "the options of a command",
     "pipeline.stages.advice.commands.plan": "the options of a command",
     "pipeline.stages.views.commands.list_runs": "the options of a command",

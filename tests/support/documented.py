@@ -21,5 +21,6 @@ def commands() -> list[str]:
 def checkout(folder: Path) -> Path:
     """``folder`` with all that a command needs, as a checkout with its environment has it."""
     for name in (".venv", "launch", "configs", "pipeline"):
-        (folder / name).symlink_to(ROOT / name)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ROOT / name)
     return folder

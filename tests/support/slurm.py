@@ -49,6 +49,7 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 MpiDefault=none
 SwitchType=switch/none
+GresTypes=gpu
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SlurmdParameters=config_overrides
@@ -59,8 +60,8 @@ ReturnToService=2
 SlurmdTimeout=10
 KillWait=20
 UnkillableStepTimeout=60
-NodeName=n0 NodeHostname={names[0]} NodeAddr={addresses[0]} Port=16818 CPUs=4 RealMemory=4000 State=UNKNOWN
-NodeName=n1 NodeHostname={names[1]} NodeAddr={addresses[1]} Port=16818 CPUs=4 RealMemory=4000 State=UNKNOWN
+NodeName=n0 NodeHostname={names[0]} NodeAddr={addresses[0]} Port=16818 CPUs=4 Gres=gpu:4 RealMemory=4000 State=UNKNOWN
+NodeName=n1 NodeHostname={names[1]} NodeAddr={addresses[1]} Port=16818 CPUs=4 Gres=gpu:4 RealMemory=4000 State=UNKNOWN
 PartitionName=usual Nodes=ALL Default=YES PriorityTier=1 GraceTime=20 MaxTime=INFINITE OverTimeLimit=0 State=UP
 PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=INFINITE State=UP
 """
@@ -91,6 +92,7 @@ class Slurm:
         key.chmod(0o400)
         where = {"names": [host.name for host in hosts], "addresses": [host.address for host in hosts]}
         conf.write_text(CONF.format(folder=folder, **where))
+        (folder / "gres.conf").write_text("Name=gpu Count=4\n")  # which no device stands for
         files = [f"--{name}-file={folder}/munged.{name}" for name in ("pid", "log", "seed")]
         self._daemon(0, "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", *files)
         wait_for(lambda: (folder / "munge.socket").exists(), "munge")
@@ -124,10 +126,15 @@ class Slurm:
 
     def submit(self, *words: str, **more: str) -> Batch:
         """``sbatch``, in the folder that holds that of this SLURM: OPTIONS SCRIPT ARGUMENTS."""
-        given = {"PYTHON": sys.executable, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"} | more
-        number = self.do("bash", "-c", 'cd "$0" && exec sbatch --parsable "$@"', str(self.folder.parent), *words, **given)
-        assert number.strip().isdecimal(), f"sbatch says: {number}"
-        return Batch(self, number.strip())
+        return self.typed('sbatch "$@"', *words, **{"PYTHON": sys.executable} | more)
+
+    def typed(self, line: str, *words: str, **more: str) -> Batch:
+        """A command line that submits a job, typed in the folder that holds that of this SLURM; ``words`` are its "$@"."""
+        given = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"} | more
+        said = self.do("bash", "-c", f'cd "$0" && {line}', str(self.folder.parent), *words, **given)
+        number = re.fullmatch(r"Submitted batch job (\d+)", said.strip())
+        assert number, f"sbatch says: {said}"
+        return Batch(self, number[1])
 
     def _daemon(self, host: int, *command: str) -> None:
         path = shutil.which(command[0])
@@ -167,10 +174,10 @@ class Batch:
         """``scancel``, with a signal or without."""
         self.slurm.do("scancel", *options, self.number)
 
-    def tasks(self, host: int) -> list[int]:
-        """The ranks on one of the hosts."""
+    def tasks(self, host: int, run: str) -> list[int]:
+        """The ranks on one of the hosts that train the run of that name."""
         found = list[int]()
-        for pid in self.slurm.hosts[host].processes("-m pipeline train"):
+        for pid in self.slurm.hosts[host].processes(f"run.dir={run}"):
             with suppress(OSError):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("python"):
                     found.append(pid)

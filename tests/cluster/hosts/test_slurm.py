@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.documented import checkout, commands
 from tests.support.hosts import two_hosts
 from tests.support.launching import ROOT, reached, succeed, weights
 from tests.support.slurm import LIMIT, Batch, Slurm, script, wait_for
@@ -33,6 +35,14 @@ def slurm(folder: Path) -> Iterator[Slurm]:
     (folder / "slurm").mkdir()
     with two_hosts(folder) as hosts:
         yield Slurm(hosts, folder / "slurm")
+
+
+@pytest.fixture(scope="module")
+def frozen(slurm: Slurm, folder: Path) -> Batch:
+    """A job of which one rank was frozen, in whose minute of waiting other jobs are tried."""
+    job = begun(slurm, folder, "frozen")
+    slurm.hosts[1].signal(signal.SIGSTOP, job.tasks(1, "frozen"))
+    return job
 
 
 def begun(slurm: Slurm, folder: Path, name: str, *options: str, step: int = 200) -> Batch:
@@ -61,7 +71,7 @@ def test_the_warning_before_the_end_saves_and_requeues(slurm: Slurm, folder: Pat
     assert job.fact("Restarts") == "1" and "resuming after step" in job.said(), job.said()
 
 
-def test_a_signal_to_the_ranks_alone_saves_and_requeues(slurm: Slurm, folder: Path) -> None:
+def test_a_signal_to_the_ranks_alone_saves_and_requeues(slurm: Slurm, folder: Path, frozen: Batch) -> None:
     job = begun(slurm, folder, "ranks")
     job.signal("--signal=USR1")
     assert_as_if_left_alone(job, folder, "ranks")
@@ -86,16 +96,14 @@ def test_a_job_that_is_cancelled_saves_and_is_not_requeued(slurm: Slurm, folder:
 
 def test_a_rank_that_is_killed_is_started_again_in_the_same_allocation(slurm: Slurm, folder: Path) -> None:
     job = begun(slurm, folder, "killed")
-    slurm.hosts[1].signal(signal.SIGKILL, job.tasks(1))
+    slurm.hosts[1].signal(signal.SIGKILL, job.tasks(1, "killed"))
     assert_as_if_left_alone(job, folder, "killed")
     assert job.fact("Restarts") == "0" and " try 2: " in job.said(), job.said()
 
 
-def test_a_rank_that_is_frozen_is_ended_and_started_again(slurm: Slurm, folder: Path) -> None:
-    job = begun(slurm, folder, "frozen")
-    slurm.hosts[1].signal(signal.SIGSTOP, job.tasks(1))
-    assert_as_if_left_alone(job, folder, "frozen")
-    assert job.fact("Restarts") == "0" and " try 2: " in job.said(), job.said()
+def test_a_rank_that_is_frozen_is_ended_and_started_again(folder: Path, frozen: Batch) -> None:
+    assert_as_if_left_alone(frozen, folder, "frozen")
+    assert frozen.fact("Restarts") == "0" and " try 2: " in frozen.said(), frozen.said()
     assert (folder / "frozen/stacks/0.txt").exists()
 
 
@@ -131,19 +139,44 @@ def test_an_input_that_is_wrong_is_tried_once(slurm: Slurm) -> None:
     assert " try 1: " in job.said() and " try 2: " not in job.said() and "train.batch" in job.said()
 
 
+def test_an_error_that_will_come_again_is_tried_once(slurm: Slurm) -> None:
+    job = slurm.submit("--nodes=1", script(), *SMOKE, "run.dir=infinite", "optim.name=sgd", "optim.lr=1e38")
+    assert job.wait_for() == "FAILED" and job.fact("ExitCode") == "3:0", job.said()
+    assert " try 1: " in job.said() and " try 2: " not in job.said() and "not finite" in job.said()
+
+
+def program(folder: Path, does: str) -> str:
+    """A program in the place of the interpreter."""
+    file = folder / "python"
+    file.write_text(f"#!/bin/sh\n{does}\nexit 143\n")
+    file.chmod(0o755)
+    return str(file)
+
+
 def test_a_job_that_comes_no_further_is_not_requeued_for_ever(slurm: Slurm, tmp_path: Path) -> None:
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nexit 143\n")
-    python.chmod(0o755)
-    job = slurm.submit(script(), *SMOKE, PYTHON=str(python))
+    job = slurm.submit(script(), *SMOKE, PYTHON=program(tmp_path, ""))
     assert job.wait_for() == "FAILED" and job.fact("Restarts") == "1", job.said()
     assert "two attempts in a row have saved nothing" in job.said()
 
 
+def test_a_job_is_requeued_as_often_as_it_may_be(slurm: Slurm, tmp_path: Path) -> None:
+    further = f"echo x >> {tmp_path}/attempts; echo saved after step $(wc -l < {tmp_path}/attempts)"
+    job = slurm.submit("--nodes=1", script(), *SMOKE, PYTHON=program(tmp_path, further), MAX_REQUEUES="2")
+    assert job.wait_for() == "FAILED" and job.fact("Restarts") == "2", job.said()
+    assert "== requeued at step 2" in job.said() and "MAX_REQUEUES = 2 are used up" in job.said()
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if "sbatch" in command])
+def test_a_command_of_the_docs_is_submitted_word_for_word(slurm: Slurm, folder: Path, command: str) -> None:
+    for path in checkout(folder).glob("runs"):
+        shutil.rmtree(path)
+    job = slurm.typed(command)
+    assert job.wait_for() == "COMPLETED", job.said()
+    assert "8 tasks on n[0-1]" in job.said() and "8 processes on cpu" in job.said() and "finished at step" in job.said()
+    assert ("8 processes on 2 hosts: the same program and data" in job.said()) == command.startswith("DOCTOR=1 "), job.said()
+
+
 def test_hosts_that_differ_are_named_before_anything_is_trained(slurm: Slurm, folder: Path) -> None:
-    sound = slurm.submit(script(), *EXACT, "run.dir=examined", DOCTOR="1")
-    assert_as_if_left_alone(sound, folder, "examined")
-    assert "2 processes on 2 hosts: the same program and data" in sound.said()
     (folder / "faults").mkdir()
     other = "import importlib.metadata as m, os\nif os.environ.get('RANK') == '1': m.version = lambda name: '0.0.1'\n"
     (folder / "faults/sitecustomize.py").write_text(other)
