@@ -29,6 +29,31 @@ def test_ci_installs_as_the_readme_says_and_the_workflow_runs_it() -> None:
     assert "bash .ci/run" in workflow
 
 
+@pytest.mark.parametrize(
+    ("minutes", "steps", "said"),
+    [
+        (20, "lint faults cluster-test test", "limited 16m make cluster-test"),
+        (73, "cluster-test", "limited 16m make cluster-test"),
+        (
+            37,
+            "lint faults cluster-test test",
+            "limited 5m make cluster-test ARGS=-k 'two_ranks or warning_before or rank_that_is_killed'",
+        ),
+        (44, "lint faults cluster-test test", "cluster-test: left out, as 3 minutes are left for it; type: make cluster-test"),
+    ],
+)
+def test_ci_makes_as_many_tests_of_hosts_as_it_has_time_for_and_says_what_it_leaves_out(
+    minutes: int, steps: str, said: str
+) -> None:
+    script = (ROOT / ".ci/run").read_text()
+    whole = int(re.search(r"^limited (\d+)m make test", script, re.MULTILINE)[1])  # type: ignore[index]
+    hosts = script[script.index("hosts() {") : script.index('case $steps in *" cluster-test "*)')]
+    spent = 60 * (minutes + (42 - whole) * ("lint" in steps))
+    trial = f'limited() {{ echo "limited $*"; }}\n{hosts}\nsteps=" setup {steps} "\nSECONDS={spent}\nhosts\n'
+    done = subprocess.run(["bash", "-eu", "-c", trial], cwd=ROOT, capture_output=True, text=True, timeout=10)
+    assert done.stdout.splitlines()[-1] == said, done.stderr
+
+
 def test_ci_installs_a_browser_and_has_the_tests_of_the_report_insist_on_it() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert "chromium:chromium" in script
