@@ -12,6 +12,7 @@ nodes=$1 head=${2%:*} port=${2##*:}
 shift 2
 : "${PROCESSES:=$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU' || true)}" # on this machine
 : "${RESTARTS:=100}"                                                            # how often machines may come, go or fail
+: "${JOIN_TIMEOUT:=300}"                                                        # seconds that MIN machines have to be there
 own=$(ip -oneline route get "$head" | grep -oP ' src \K\S+')
 [ "$own" = "$head" ] && holds=true || holds=false
 # torch 2.15 lets no machine join a job that shares the launcher's store
@@ -22,5 +23,5 @@ exec "${PYTHON:-.venv/bin/python}" -m torch.distributed.run \
     --nnodes "$nodes" --nproc-per-node "$([ "$PROCESSES" -gt 0 ] && echo "$PROCESSES" || echo 1)" \
     --max-restarts "$RESTARTS" --monitor-interval 1 \
     --rdzv-backend c10d --rdzv-id "${JOB:-pipeline}" --rdzv-endpoint "$head:$port" --local-addr "$own" \
-    --rdzv-conf "is_host=$holds,last_call_timeout=${LAST_CALL:-5}" \
+    --rdzv-conf "is_host=$holds,join_timeout=$JOIN_TIMEOUT,last_call_timeout=${LAST_CALL:-5}" \
     -m pipeline train "$@"

@@ -92,7 +92,9 @@ class Slurm:
         key.chmod(0o400)
         where = {"names": [host.name for host in hosts], "addresses": [host.address for host in hosts]}
         conf.write_text(CONF.format(folder=folder, **where))
-        (folder / "gres.conf").write_text("Name=gpu Count=4\n")  # which no device stands for
+        for number in range(4):  # in the place of devices
+            (folder / f"gpu{number}").touch()
+        (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-3]\n")
         files = [f"--{name}-file={folder}/munged.{name}" for name in ("pid", "log", "seed")]
         self._daemon(0, "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", *files)
         wait_for(lambda: (folder / "munge.socket").exists(), "munge")

@@ -84,11 +84,25 @@ def test_a_host_that_never_comes_is_named_within_15_seconds_of_the_limit(
     assert not (place / "runs").exists()
 
 
-def test_the_launchers_of_accelerate_say_what_the_page_says_of_them(hosts: tuple[Host, Host], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "says"),
+    [
+        ("accelerate launch", "timeout=300", f"timeout={TIMEOUT}", "1/2 clients joined"),
+        (
+            "torchrun_elastic.sh",
+            "launch/torchrun_elastic.sh 1:2",
+            f"JOIN_TIMEOUT={TIMEOUT} launch/torchrun_elastic.sh 2:2",
+            "RendezvousTimeoutError",
+        ),
+    ],
+)
+def test_launchers_of_others_say_themselves_that_a_host_never_came(
+    hosts: tuple[Host, Host], tmp_path: Path, kind: str, before: str, after: str, says: str
+) -> None:
     """They wait before any process of this program is there."""
-    command = next(command for command in TYPED if "accelerate launch" in command).replace("timeout=300", f"timeout={TIMEOUT}")
+    command = next(command for command in TYPED if kind in command).replace(before, after)
     place, file = checkout(tmp_path), tmp_path / "said.txt"
     starts, began = 4 * start_of(hosts[0], tmp_path), time.monotonic()
     assert hosts[0].start(file, "bash", "-c", command, cwd=place).wait(200) == 1
-    assert "1/2 clients joined" in file.read_text(), file.read_text()
+    assert says in file.read_text(), file.read_text()
     assert time.monotonic() - began < TIMEOUT + BEYOND + starts
