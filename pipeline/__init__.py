@@ -20,12 +20,13 @@ Each package imports only from those above it; the map of its modules stands in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 __all__ = ["fit", "load"]
 
+TYPE_CHECKING = False  # as type checkers know it; ``typing`` takes time, in which a signal may come
 if TYPE_CHECKING:
+    from typing import Any
+
     from pipeline.deploy.loaded import load as load
     from pipeline.stages.fit import fit as fit
 else:

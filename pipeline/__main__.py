@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+
+# first of all: what is imported below takes time, in which a signal may come
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is a handler: no traceback
 
 from pipeline.distributed import signals
 
-# first of all: what is imported below takes time, in which a signal may come
-if sys.argv[1:2] in (["train"], ["seeds"], ["sweep"]):
+if next((word for word in sys.argv[1:] if word[:1] != "-"), "") in ("train", "seeds", "sweep"):
     signals.catch()
+elif sys.argv[0].endswith(("pipeline/__main__.py", "sequence-pipeline")):  # and not a program that imports this
+    signals.catch_keyboard()
 
 from functools import partial
 from pathlib import Path

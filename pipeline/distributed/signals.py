@@ -20,7 +20,7 @@ from pipeline.errors import Stopped
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE = 5.0  # seconds until a process leaves that is too busy to see a signal, as in a call that waits for others
-STATUS = 143
+STATUS, INTERRUPTED = 143, 130
 
 _inside = threading.Event()  # of what turns an exception into an exit status
 _trained = threading.Event()
@@ -29,6 +29,10 @@ _trained = threading.Event()
 class Closed(Stopped):
     """By a SIGTERM outside of the training. A launcher sends that too, to those that are left of a process that died, and
     may be about to start all of them again."""
+
+
+class Interrupted(BaseException):
+    """By the keyboard. After a KeyboardInterrupt in some places Python would end by the signal, whatever the status is."""
 
 
 def catch() -> None:
@@ -43,8 +47,13 @@ def catch() -> None:
     os.register_at_fork(after_in_child=_forget)
 
 
+def catch_keyboard() -> None:
+    """Have Ctrl-C end this process with a word and status 130: it does not train. Call it before heavy imports."""
+    signal.signal(signal.SIGINT, _interrupt)
+
+
 def caught() -> None:
-    """From now on a signal is an exception, Stopped, so that what was begun is cleared away."""
+    """From now on a signal is an exception, Stopped or Interrupted, so that what was begun is cleared away."""
     _inside.set()
 
 
@@ -54,10 +63,10 @@ def trained() -> None:
 
 
 def over() -> None:
-    """Let signals do again what they do by default."""
+    """Let signals do again what they do to any process: they end it."""
     for number in STOPPING:
-        if signal.getsignal(number) is _stop:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if signal.getsignal(number) in (_stop, _interrupt):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def ignore() -> None:
@@ -82,6 +91,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if _inside.is_set() and not _imports(frame):
         raise (Closed if number == signal.SIGTERM else Stopped)(_said(number))
     _leave(number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _inside.is_set() and not _imports(frame):
+        raise Interrupted
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 def _imports(frame: FrameType | None) -> bool:

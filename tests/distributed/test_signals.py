@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -53,6 +54,59 @@ def test_a_signal_while_the_run_begins_ends_in_order(tmp_path: Path, moment: Cal
     job.send_signal(signal.SIGUSR1)
     status, output = end(job)
     assert status == 143 and "Traceback" not in output and "stopped by SIGUSR1" in output.splitlines()[-1], output
+
+
+COMMANDS = (
+    *(
+        "prepare {c} data.prepared=here",
+        "check {c}",
+        "tune {c}",
+        "plan {c}",
+        "doctor",
+        "init {c} --output new.yaml",
+        "keys",
+        "--help",
+    ),
+    *("evaluate runs/x", "export runs/x", "report runs/x", "summary runs/x", "explain runs/x", "compare runs/x runs/y", "runs"),
+    *("predict --model runs/x/export {c}", "completion bash", "-q check {c}", "train {c}", "--quiet train {c}", "seeds {c}"),
+)
+# what the interpreter does before the first line of this program is not ours: meanwhile the keyboard ends it as any process
+PROGRAM = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); print('up', flush=True); " + (
+    "sys.argv[0] = 'pipeline'; runpy.run_module('pipeline', run_name='__main__', alter_sys=True)"
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_ctrl_c_at_any_early_moment_of_any_command_is_at_most_one_line(tmp_path: Path, words: str) -> None:
+    command = words.format(c=ROOT / "configs/smoke.yaml").split()
+    random = Random(words)
+    for _ in range(3):
+        job = begin([sys.executable, "-c", PROGRAM, *command], tmp_path)
+        assert job.stdout and job.stdout.readline() == "up\n"
+        time.sleep(random.uniform(0, 0.5))
+        job.send_signal(signal.SIGINT)
+        status, said = end(job)
+        last = {130: "interrupted", 143: f"stopped by SIGINT {NOTHING}"}  # the others: before the first line, or after the last
+        assert status in (0, 2, -signal.SIGINT) or said.splitlines()[-1] == last[status], (status, said)
+        assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "library"), [("check", "numpy"), ("prepare", "_polars_runtime"), ("predict", "libtorch_cpu")]
+)
+def test_ctrl_c_while_libraries_are_loaded_is_one_line_and_status_130(tmp_path: Path, command: str, library: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,time,label,x\n" + "".join(f"s{i},{t},{'ab'[i % 2]},{i * t % 7}\n" for i in range(40) for t in range(9)))
+    words = ["prepare", str(ROOT / "configs/smoke.yaml"), "data.source=csv", "data.path=a.csv", "data.prepared=here"]
+    words = words if library == "_polars_runtime" else [command, str(ROOT / "configs/smoke.yaml")]
+    if command == "predict":
+        words = ["predict", "--model", "export", "a.csv"]
+        (tmp_path / "export").mkdir()
+    job = begin([sys.executable, "-m", "pipeline", *words], tmp_path)
+    wait_until(lambda: loaded(job.pid, library), library)
+    job.send_signal(signal.SIGINT)
+    assert end(job) == (130, "interrupted\n")
+    assert not [*tmp_path.glob("here/*/manifest.json")]
 
 
 def test_a_process_that_waits_for_others_who_never_come_hears_a_signal(tmp_path: Path) -> None:

@@ -48,9 +48,8 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
         if isinstance(end, LostContactError):
             _end_if_held(end.status)
         sys.exit(143 if isinstance(end, Stopped) else end.status)
-    except KeyboardInterrupt:
-        _say("interrupted")
-        sys.exit(1)
+    except (signals.Interrupted, KeyboardInterrupt):
+        _interrupted()
     except Exception as error:
         # torch has a class for the first on GPUs only
         if "can't allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":
@@ -58,9 +57,15 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
             raise
         _say("error: memory does not hold it; lower train.batch or model.hidden, or set train.accumulate=2 or more")
         sys.exit(1)
-    if status:  # a signal of the keyboard, which typer makes of it
-        _say("interrupted")
+    if status == signals.INTERRUPTED:  # which typer makes of a signal of the keyboard
+        _interrupted()
     sys.exit(status or 0)
+
+
+def _interrupted() -> NoReturn:
+    signals.ignore()
+    _say("interrupted")
+    sys.exit(signals.INTERRUPTED)
 
 
 def _end_if_held(status: int) -> None:
