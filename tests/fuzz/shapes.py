@@ -113,20 +113,25 @@ def lists(random: Random, folder: Path) -> tuple[Sheet, Path]:
 
 
 def windows(random: Random, folder: Path) -> tuple[Sheet, Path]:
-    """A long table with a label a step, of which windows are cut."""
-    made = valid.sheet(random)
-    size, stride = int(random.integers(1, 9)), int(random.integers(0, 7))
-    single, kinds = bool(random.integers(2)), sorted({*made.labels})
-    labels = []
-    for one, label in zip(made.series, made.labels, strict=True):
-        there = [label] * len(one)
-        if random.integers(2):
-            there[int(random.integers(len(one))) :] = [kinds[random.integers(len(kinds))]] * len(one)
-        labels.append(there[: len(one)])
-    rows = [
-        [made.ids[n], t, labels[n][t], *map(float, step)] for n, one in enumerate(made.series) for t, step in enumerate(one)
-    ]
+    """A long table with a label a step, of which windows are cut: enough for each class to stand in every split."""
+    while True:
+        made, labels = valid.sheet(random), []
+        kinds = sorted({*made.labels})
+        for one, label in zip(made.series, made.labels, strict=True):
+            first = int(random.integers(len(one))) if random.integers(2) else len(one)
+            labels.append([label] * first + [kinds[random.integers(len(kinds))]] * (len(one) - first))
+        found = _cut(random, made, labels)
+        if len(found.labels) >= 15 and min(found.labels.count(word) for word in kinds) >= 4:
+            break
+    steps = [(n, t) for n, one in enumerate(made.series) for t in range(len(one))]
+    rows = [[made.ids[n], t, labels[n][t], *map(float, made.series[n][t])] for n, t in steps]
     valid.written_csv(random, folder / "data.csv", ["id", "time", "label", *made.channels], rows, 3)
+    return found, folder / "data.csv"
+
+
+def _cut(random: Random, made: Sheet, labels: list[list[str]]) -> Sheet:
+    """The windows of series whose steps have ``labels``, of a size, a distance and a rule by chance."""
+    size, stride, single = int(random.integers(1, 9)), int(random.integers(0, 7)), bool(random.integers(2))
     columns = {"window": size, "stride": stride, "window_label": "single" if single else "majority"}
     found = Sheet([], [], [], made.channels, columns | {"split": ("stratified", "group")[random.integers(2)]})
     for name, one, words in zip(made.ids, made.series, labels, strict=True):
@@ -137,7 +142,7 @@ def windows(random: Random, folder: Path) -> tuple[Sheet, Path]:
             found.series.append(one[begin : begin + size])
             found.labels.append(Counter(own).most_common(1)[0][0])  # of several the first
             found.ids.append(f"{name}:{begin}")
-    return found, folder / "data.csv"
+    return found
 
 
 def pixels(random: Random, folder: Path) -> tuple[Sheet, Path]:
