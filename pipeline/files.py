@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BufferedReader
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,7 +56,7 @@ def path(text: str) -> Path:
 def sha256(path: Path) -> str:
     """The hexadecimal SHA-256 of a file's bytes. Raises OSError with its name."""
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:  # of reading, which has no name
         error.filename = error.filename or str(path)
@@ -65,7 +65,7 @@ def sha256(path: Path) -> str:
 
 def read(path: Path, limit: int) -> bytes:
     """A file's bytes. Raises OSError, and ValueError if there are more than ``limit``."""
-    with _opened(path) as file:
+    with opened(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ValueError(f"is larger than {limit:,} bytes")
@@ -82,11 +82,21 @@ def read_json(path: Path, kind: type[M], limit: int = 64 * 2**20) -> M:
         raise ValueError(ascii(f"{place}: {first['msg']}" if place else first["msg"])[1:-1][:200]) from None
 
 
-def _opened(path: Path) -> BufferedReader:
+def opened(path: Path) -> BufferedReader:
     """A file, open for reading. Raises OSError if it is a pipe or a device, of which there may be no end."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "not a file", str(path))
     return path.open("rb")
+
+
+def lines(path: Path, longest: int = 2**20) -> Iterator[str]:
+    """The lines of a file in UTF-8 with their ends, as ``csv`` takes them. Raises OSError, and ValueError for one of more than
+    ``longest`` characters."""
+    with TextIOWrapper(opened(path), encoding="utf-8", newline="") as file:
+        while line := file.readline(longest + 1):
+            if len(line) > longest:
+                raise ValueError(f"has a line of more than {longest:,} characters")
+            yield line
 
 
 def fsync(path: Path) -> None:

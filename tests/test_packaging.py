@@ -250,6 +250,21 @@ def test_an_audit_without_advisories_is_no_audit(tmp_path: Path) -> None:
     assert done.returncode == 2 and "PyPA's advisory database" in done.stderr
 
 
+def test_what_is_locked_is_installed_by_hash_and_as_wheels_alone() -> None:
+    """A package that is built on the way runs code of its own, with tools that no lock file names."""
+    root = Path(__file__).parents[1]
+    makefile = (root / "Makefile").read_text()
+    locked = next(line for line in makefile.splitlines() if line.startswith("LOCKED"))
+    found = [
+        line.replace("$(LOCKED)", locked)
+        for path in ("Makefile", "launch/Dockerfile", ".ci/run")
+        for line in (root / path).read_text().splitlines()
+        if "pip install" in line and "requirements" in line
+    ]
+    assert len(found) >= 3
+    assert all("--require-hashes" in line and "--only-binary :all:" in line for line in found), found
+
+
 def test_actions_of_others_are_pinned_by_their_commit() -> None:
     used = re.findall(r"uses: (\S+)", (ROOT / ".github/workflows/ci.yml").read_text())
     assert used and all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in used)

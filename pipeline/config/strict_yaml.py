@@ -27,6 +27,7 @@ _RESOLVERS = [
 
 
 _PIECES = re.compile(r"(?m)^(?=  \w+:|\w+:$)")  # where a section begins, or a key in it
+LARGEST = 2**24  # characters of a file: hundreds of times what all keys need
 
 
 class _Loader(yaml.SafeLoader):
@@ -109,10 +110,19 @@ def _refuse(node: yaml.Node, problem: str) -> Any:
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
+def _text(path: Path) -> str:
+    """The characters of a file. Raises OSError, UnicodeDecodeError, and ConfigError if they are far too many."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ConfigError(f"{path}: is larger than {LARGEST:,} characters, which no configuration is; name another file")
+    return text
+
+
 def read(path: Path) -> tuple[Any, dict[Key, int]]:
     """``parse`` for a file. Raises ConfigError if it cannot be read as UTF-8 text."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _text(path)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a text file in UTF-8 (byte {error.start})") from None
     except OSError as error:
@@ -128,7 +138,7 @@ def read_dumped(path: Path) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     section: dict[str, Any] = {}
-    first, *pieces = _PIECES.split(path.read_text(encoding="utf-8"))
+    first, *pieces = _PIECES.split(_text(path))
     if first or not pieces:
         raise ValueError("not written by dump")
     for piece in pieces:

@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline import config, files
@@ -27,6 +26,7 @@ from pipeline.data.sources.checksums import Checksums
 from pipeline.errors import DataError
 
 COMMAND = "python -m pipeline prepare --config FILE"
+LARGEST = 2**28  # bytes of a manifest
 LARGE = 2**20  # from here on, neighbours among the float32 are 1/8 and more apart
 Settings = dict[str, str | int | float]
 
@@ -226,18 +226,15 @@ def _refuse_coarse(prepared: Prepared) -> None:
 def _open(folder: Path, settings: Settings) -> Prepared:
     remedy = f"delete {folder} and type: {COMMAND}"
     try:
-        text = (folder / "manifest.json").read_bytes()
-        manifest = Manifest.model_validate_json(text)
+        manifest = files.read_json(folder / "manifest.json", Manifest, LARGEST)
         if manifest.settings != settings:
-            raise DataError(f"{folder / 'manifest.json'}: belongs to another configuration; {remedy}")
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "the file"
-        raise DataError(f"{folder / 'manifest.json'}: {place}: {fault['msg']}; {remedy}") from None
+            raise ValueError("belongs to another configuration")
     except OSError as error:
         if not folder.exists():
             raise DataError(f"{folder}: not prepared yet; type: {COMMAND}") from None
-        raise DataError(f"{error.filename}: {error.strerror}; {remedy}") from error
+        raise DataError(f"{error.filename or folder / 'manifest.json'}: {error.strerror}; {remedy}") from error
+    except ValueError as error:
+        raise DataError(f"{folder / 'manifest.json'}: {error}; {remedy}") from None
     return Prepared(folder, manifest, digest_of(manifest))
 
 

@@ -18,6 +18,7 @@ from pipeline.errors import RunError
 
 BLOCK = 2**16  # bytes read at once from the end
 LONGEST = 2**20  # bytes of a line
+LARGEST, MOST = 1e100, 2**53  # of a number: beyond, it is damage
 _LINE = TypeAdapter(dict[str, int | float | None], config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
@@ -60,7 +61,7 @@ class Record:
             with files.disk_errors("the records", self.path), self.path.open("rb+") as file:
                 end = file.seek(0, os.SEEK_END)
                 for start, line in _backwards(file.fileno()):
-                    values = _parse(line)
+                    values = parse(line)
                     if values is None:
                         raise _damage(self.path, _number(self.path, start))
                     if values["step"] > step or (values["step"] == step and "valid/loss" in values):
@@ -83,19 +84,22 @@ def read(path: Path) -> list[dict[str, Any]]:
 def each(path: Path) -> Iterator[dict[str, Any]]:
     """``read``, one record at a time: a long run has more of them than memory should hold."""
     for number, line in enumerate(_lines(path), 1):
-        values = _parse(line)
+        values = parse(line)
         if values is None:
             raise _damage(path, number)
         yield values
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse(line: bytes) -> dict[str, Any] | None:
     """The record in a line; None if it is none."""
     try:
-        values = _LINE.validate_json(line)
+        values: dict[str, Any] = _LINE.validate_json(line)
     except ValueError:
         return None
-    return values if isinstance(values.get("step"), int) and values["step"] >= 0 else None  # type: ignore[operator]
+    if not (isinstance(values.get("step"), int) and values["step"] >= 0):
+        return None
+    fits = all(abs(value) <= (MOST if isinstance(value, int) else LARGEST) for value in values.values() if value is not None)
+    return values if fits else None
 
 
 def _damage(path: Path, number: int) -> RunError:
@@ -104,7 +108,13 @@ def _damage(path: Path, number: int) -> RunError:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file, without the last if it has no newline; of one that is far too long, pieces, which are no records."""
-    with path.open("rb") as file:
+    try:
+        opened = files.opened(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from None
+    with opened as file:
         while line := file.readline(LONGEST):
             if line.endswith(b"\n") or len(line) == LONGEST:
                 yield line

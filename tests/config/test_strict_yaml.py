@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -237,3 +238,12 @@ def test_a_dumped_configuration_is_loaded_piece_by_piece(tmp_path: Path, file: P
     (tmp_path / "config.yaml").write_text(config.dump(loaded))
     assert config.load_dumped(tmp_path / "config.yaml") == loaded
     assert set(strict_yaml.read_dumped(tmp_path / "config.yaml")) == set(config.Config.model_fields)
+
+
+def test_a_file_far_larger_than_any_configuration_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "endless.yaml"
+    path.touch()
+    os.truncate(path, 20 * 2**30)  # which takes no room on the disk
+    for reader in (strict_yaml.read, strict_yaml.read_dumped):
+        with pytest.raises(ConfigError, match=r"endless\.yaml: is larger than 16,777,216 characters"):
+            reader(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -78,3 +79,16 @@ def test_a_split_of_former_rules_is_kept_for_the_runs_that_were_trained_on_it_an
     assert (found.folder, found.digest) == (former, prepared.digest)
     again = prepare(data)
     assert again.folder == prepared.folder and again.made
+
+
+@pytest.mark.parametrize("made", [os.mkfifo, lambda path: os.truncate(path, 20 * 2**30)], ids=["pipe", "endless"])
+def test_a_manifest_without_an_end_is_refused_and_not_read_to_its_end(tmp_path, made, monkeypatch):
+    monkeypatch.setattr("pipeline.data.prepared.LARGEST", 2**20)
+    prepared = prepared_of(tmp_path, series_of(0))
+    path = prepared.folder / "manifest.json"
+    if made is os.mkfifo:
+        path.unlink()
+    made(path)
+    data = Data(source="npz", path=str(tmp_path / "data.npz"), id="", prepared=str(tmp_path / "prepared"))
+    with pytest.raises(DataError, match=r"manifest\.json: (not a file|is larger than).*; delete .* and type: "):
+        open_prepared(data)

@@ -17,6 +17,10 @@ import pytest
 
 from pipeline import config
 from pipeline.stages.advice.sweep import gpus
+from pipeline.stages.advice.sweep_result import Asked, as_yaml
+from pipeline.stages.advice.sweep_trial import Plan
+from pipeline.tuning.sweeps.shape import Sweep
+from pipeline.tuning.sweeps.table import Row
 from tests.support.launching import Job, begin, end, numbers, records, run, succeed, wait_until, weights
 
 SWEEP = ("sweep", "--config", "own.yaml", "--sweep", "space.yaml")
@@ -303,6 +307,17 @@ def test_a_damaged_study_is_one_message_and_without_it_the_runs_are_found_again(
     succeed(*SWEEP, "--trials", "2", cwd=own)
     assert [row["valid/accuracy"] for row in trials(own)] == [row["valid/accuracy"] for row in before]
     assert all("nothing to do" in (own / FOLDER / f"logs/{number}.log").read_text() for number in (0, 1))
+
+
+def test_a_name_with_an_end_of_a_line_is_no_line_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("{}")
+    swept = {"method": "grid", "metric": {"name": "valid/accuracy", "goal": "maximize"}}
+    plan = Plan(tmp_path, Sweep.model_validate(swept | {"parameters": {"optim.lr": {"values": [0.1]}}}), (), 1)
+    asked = Asked("own\nrun: {seed: 7}", (), Path("space\nrun: {seed: 8}"), None, None, 1, 1)
+    text = as_yaml(plan, Row(0, "finished", 0.5, {"optim.lr": 0.1}, 1.0), 1, asked)
+    (tmp_path / "best.yaml").write_text(text)
+    found = config.load(tmp_path / "best.yaml")
+    assert (found.run.seed, found.optim.lr) == (config.Config().run.seed, 0.1)
 
 
 @pytest.mark.slow

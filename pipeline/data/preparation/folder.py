@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Collection
 from dataclasses import replace
@@ -32,7 +33,7 @@ def prepare(data: config.Data, anew: bool = False) -> Prepared:
             files.make_folder(folder.parent)
             with held(folder.parent / ".lock", wait=True):
                 if not folder.exists():
-                    for stale in folder.parent.glob(f".{folder.name}.*"):
+                    for stale in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
                         shutil.rmtree(stale, ignore_errors=True)
                     before = catalog.checksums(data, Stamps())
                     raw = None if data.series else catalog.read(data)

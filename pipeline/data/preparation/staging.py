@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -43,7 +44,7 @@ def stage(prepared: Prepared, place: Path) -> None:
                 copy.verify(NAMES)
                 return
             files.remove(copy.folder)
-            for stale in place.glob(f".{copy.folder.name}.*"):  # of a process that was killed
+            for stale in place.glob(f".{glob.escape(copy.folder.name)}.*"):  # of a process that was killed
                 files.remove(stale)
             with files.whole_folder(copy.folder) as partial:
                 for info in prepared.manifest.parts.values():

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,7 +31,7 @@ class Metrics(BaseModel):
 
     split: str
     step: int = Field(ge=0)
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, le=2**53)
     accuracy: float = Field(ge=0, le=1)
     loss: float | None = None
     macro_f1: float | None = None
@@ -83,8 +84,8 @@ def read(folder: Path) -> Evaluated:
     again = advice.of_run("evaluate", folder)
     place = folder / "eval" / "metrics.json"
     try:
-        metrics = files.read_json(place, Metrics, limit=2**30)  # of many classes it is large
-        rows = sorted(_rows(folder / "eval" / "predictions.csv"), key=lambda row: row[0])
+        metrics = files.read_json(place, Metrics, limit=2**28)  # of many classes it is large
+        rows = sorted(_rows(folder / "eval" / "predictions.csv", metrics.count), key=lambda row: row[0])
     except FileNotFoundError:
         raise RunError(f"{folder}: not evaluated on the test split yet; type: {again}") from None
     except (OSError, ValueError, csv.Error) as error:
@@ -96,13 +97,13 @@ def read(folder: Path) -> Evaluated:
     return Evaluated(folder, settings, metrics, examples, right, _data(folder), marks.marked(folder / "checkpoints", "best"))
 
 
-def _rows(path: Path) -> list[tuple[int, str, str]]:
-    """Index, label and prediction of each row. Raises ValueError if a row has something else."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.reader(file)
-        if next(rows, [])[:3] != ["index", "label", "prediction"]:
-            raise ValueError("predictions.csv does not begin with index,label,prediction")
-        found = [(int(row[0]), row[1], row[2]) for row in rows if len(row) > 2]
+def _rows(path: Path, count: int) -> list[tuple[int, str, str]]:
+    """Index, label and prediction of each row, of more than ``count`` one too many. Raises ValueError if a row has something
+    else."""
+    rows = csv.reader(files.lines(path))
+    if next(rows, [])[:3] != ["index", "label", "prediction"]:
+        raise ValueError("predictions.csv does not begin with index,label,prediction")
+    found = [(int(row[0]), row[1], row[2]) for row in islice(rows, count + 1) if len(row) > 2]
     if not found:
         raise ValueError("predictions.csv holds no rows")
     return found

@@ -54,7 +54,7 @@ def file(path: Path, kind: type[files.M]) -> files.M | None:
 def read(folder: Path, monitor: str) -> Record:
     """What metrics.jsonl says. Lines that are none are left out: to find their fault is the business of those who go on."""
     try:
-        with (folder / "metrics.jsonl").open("rb") as file:
+        with files.opened(folder / "metrics.jsonl") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - MOST))
             lines = file.read(MOST).split(b"\n")[:-1]
     except OSError:
@@ -62,14 +62,14 @@ def read(folder: Path, monitor: str) -> Record:
     trained = next((line for line in reversed(lines) if b'"train/loss"' in line), b"")
     last = _values(lines[-1] if lines else b"")
     step, epoch = last.get("step"), last.get("epoch")
-    known = isinstance(step, int) and isinstance(epoch, float) and epoch > 0
+    per_epoch = step / epoch if isinstance(step, int) and isinstance(epoch, float) and epoch > 0 else 0.0
     evaluated = [_values(line) for line in lines if b'"valid/' in line]
     values = [one for one in evaluated if one.get(monitor) is not None]
     sign = 1 if monitor == "valid/loss" else -1
     best = min(values, key=lambda one: (sign * one[monitor], _loss(one)), default={})  # as training chooses it
     return Record(
         step if isinstance(step, int) else 0,
-        round(step / epoch) if known else 0,  # type: ignore[operator]
+        round(per_epoch) if per_epoch < HUGE else 0,
         best.get(monitor),
         best.get("step") or 0,
         _seconds(folder, [float(found[1]) for line in lines if (found := TIME.search(line))]),

@@ -8,21 +8,36 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import files
 from pipeline.errors import RunError
 from pipeline.report.page.shown import size, span
 from pipeline.run import record
 
+CARD = 2**20  # bytes of a model card
 FORM = "%Y-%m-%dT%H:%M:%SZ"
-COMPARED = re.compile(r"^\| (model\.\w+) \| (\S+) \| (\d+) \|$", re.MULTILINE)  # rows of the model card
+COMPARED = re.compile(r"^\| (model\.\w+) \| (\S{1,40}) \| ([0-9]{1,12}) \|$", re.MULTILINE)  # rows of the model card
 
 
-class _Environment(BaseModel):
-    model_config = ConfigDict(extra="allow")
+class _Attempt(BaseModel):
+    model_config = ConfigDict(extra="ignore")
 
-    earlier: list[dict[str, Any]] = []
+    started: str = ""
+    processes: int | None = Field(None, ge=0, le=2**32)
+    version: str | None = None
+    git_commit: str | None = None
+    git_changes: bool | None = None
+    host: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    gpus: list[str] = []
+    python: str | None = None
+    packages: dict[str, str] = {}
+
+
+class _Environment(_Attempt):
+    earlier: list[_Attempt] = []
 
 
 def attempts(folder: Path) -> list[dict[str, Any]]:
@@ -34,7 +49,7 @@ def attempts(folder: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error})") from None
-    return [*found.earlier, found.model_extra or {}]
+    return [one.model_dump(exclude_unset=True, exclude={"earlier"}) for one in (*found.earlier, found)]
 
 
 def environment(tries: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -103,10 +118,10 @@ def hangs(folder: Path) -> int:
 
 def exported(folder: Path) -> list[dict[str, Any]]:
     """The files of the export and how they were compared with the trained model: largest difference, other predictions."""
-    card = folder / "export" / "README.md"
-    if not card.is_file():
+    try:
+        found = COMPARED.findall(files.read(folder / "export" / "README.md", CARD).decode("utf-8", "replace"))
+    except (OSError, ValueError):
         return []
-    found = COMPARED.findall(card.read_text(encoding="utf-8", errors="replace"))
     return [
         {"file": file, "difference": difference, "others": int(others), "size": size(path.stat().st_size)}
         for file, difference, others in found

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import files
 from pipeline.errors import RunError
@@ -23,13 +24,17 @@ FREQUENT = 60  # of those
 SHADES = 10  # of a cell, by the square root of its share
 
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
 class ClassMeasures(BaseModel):
     """The measures of one class."""
 
-    precision: float
-    recall: float
-    f1: float
-    support: int
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Count
 
 
 class Evaluation(BaseModel):
@@ -38,18 +43,18 @@ class Evaluation(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     split: str = "test"
-    step: int
-    count: int
-    accuracy: float
+    step: Count
+    count: Annotated[int, Field(ge=1, le=2**53)]
+    accuracy: Share
     loss: float
-    macro_f1: float | None = None
-    balanced_accuracy: float | None = None
-    expected_calibration_error: float | None = None
-    accuracy_low: float | None = None
-    accuracy_high: float | None = None
+    macro_f1: Share | None = None
+    balanced_accuracy: Share | None = None
+    expected_calibration_error: Share | None = None
+    accuracy_low: Share | None = None
+    accuracy_high: Share | None = None
     largest_class: str | None = None
-    largest_class_accuracy: float | None = None
-    nearest_neighbour_accuracy: float | None = None
+    largest_class_accuracy: Share | None = None
+    nearest_neighbour_accuracy: Share | None = None
     per_class: dict[str, ClassMeasures]
 
 
@@ -67,7 +72,7 @@ def evaluation(folder: Path) -> Evaluation | None:
     """What the evaluation of a run on the test split gave; None if there was none. Raises RunError if it is damaged."""
     path = folder / "eval" / "metrics.json"
     try:
-        return files.read_json(path, Evaluation, limit=2**30)
+        return files.read_json(path, Evaluation, limit=2**28)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -79,17 +84,25 @@ def guesses(folder: Path, found: Evaluation) -> Guesses:
     path = folder / "eval" / "predictions.csv"
     numbers = {name: number for number, name in enumerate(found.per_class)}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [
-                (int(row["index"]), numbers[row["label"]], numbers[row["prediction"]], float(row["probability"]))
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        rows = [
+            (int(row["index"]), numbers[row["label"]], numbers[row["prediction"]], _probability(row["probability"]))
+            for row in islice(csv.DictReader(files.lines(path)), found.count + 1)
+        ]
+        if len(rows) != found.count:
+            raise RunError(f"{path}: has other rows than the {found.count} examples that metrics.json is of")
+        index, labels, predictions = np.array([row[:3] for row in rows], np.int64).T
+    except RunError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read ({type(error).__name__}: {error})") from None
-    if len(rows) != found.count:
-        raise RunError(f"{path}: has {len(rows)} rows, but metrics.json is of {found.count} examples")
-    index, labels, predictions, confidence = (np.array(column) for column in zip(*rows, strict=True))
-    return Guesses(index, labels, predictions, confidence.astype(np.float64))
+    return Guesses(index, labels, predictions, np.array([row[3] for row in rows]))
+
+
+def _probability(text: str) -> float:
+    found = float(text)
+    if not 0 <= found <= 1:
+        raise ValueError(f"{text[:20]!r} is no probability")
+    return found
 
 
 def headline(found: Evaluation) -> dict[str, Any]:

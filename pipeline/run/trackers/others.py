@@ -59,11 +59,12 @@ class MLflow(View):
         super().__init__("mlflow")
         import mlflow
         from accelerate.tracking import MLflowTracker
+        from sqlalchemy import URL  # of mlflow; it spells a name that has ? or % in it
 
         place = (subject.folder / "mlflow").resolve()
         if "MLFLOW_TRACKING_URI" not in os.environ:
             place.mkdir(parents=True, exist_ok=True)
-            mlflow.set_tracking_uri(f"sqlite:///{place / 'mlflow.db'}")
+            mlflow.set_tracking_uri(URL.create("sqlite", database=str(place / "mlflow.db")).render_as_string())
         local = None if "MLFLOW_TRACKING_URI" in os.environ else (place / "artifacts").as_uri()
         self.config, self.mlflow = subject.config, mlflow
         named = {"run_name": track.name or subject.folder.name, "description": track.notes or None}

@@ -6,9 +6,11 @@ those up to a number, and none after it.
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import os
+import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -86,16 +88,25 @@ def values_of(line: bytes) -> dict[str, Any]:
     return row | ({"_timestamp": row.pop("time")} if "time" in row else {})
 
 
+def _logs_of(folder: Path, run: str) -> list[Path]:
+    """The transaction logs of a run."""
+    return list(folder.glob(f"*run-*/run-{glob.escape(run)}.wandb")) if Path(run).name == run else []
+
+
+def _offline_logs_of(folder: Path, run: str) -> list[Path]:
+    return [path for path in _logs_of(folder, run) if re.fullmatch(rf"offline-run-.*-{re.escape(run)}", path.parent.name)]
+
+
 def recorded(folder: Path, run: str) -> int:
     """How many rows of a run wandb's own files hold already, in a folder of its runs: the number after the last one."""
-    found = [_last(path) for path in folder.glob(f"*run-*/run-{run}.wandb") if not path.parent.is_symlink()]
+    found = [_last(path) for path in _logs_of(folder, run) if not path.parent.is_symlink()]
     return 1 + max(found, default=-1)
 
 
 def mend(folder: Path, run: str) -> None:
     """Remove offline attempts at a run that were killed before they wrote which it is, and cut others behind their last whole
     record: for one of either, ``wandb sync`` leaves out attempts that came after it."""
-    for path in folder.glob(f"offline-run-*-{run}/run-{run}.wandb"):
+    for path in _offline_logs_of(folder, run):
         if not any(_kind(record) == "run" for record in _records_of(path)):
             files.remove(path.parent)
         elif (end := _end(path)) < path.stat().st_size:
@@ -105,7 +116,7 @@ def mend(folder: Path, run: str) -> None:
 def mark_sent(folder: Path, run: str, evaluations: Sequence[int]) -> None:
     """Have ``wandb sync`` leave out the offline attempts at a run whose lines were sent since; evaluations were not."""
     own = {line + place for place, line in enumerate(sorted(evaluations))}
-    for path in folder.glob(f"offline-run-*-{run}/run-{run}.wandb"):
+    for path in _offline_logs_of(folder, run):
         if _last(path) not in {-1, *own}:
             path.with_suffix(".wandb.synced").touch()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import sys
@@ -11,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from pipeline import files
 from pipeline.config import Track
 from pipeline.run.trackers import kept, names, rows
 from pipeline.run.trackers.products import Product
@@ -22,6 +24,12 @@ CHARTED = 100  # classes whose matrix wandb shows whole: its tables end after 10
 # The command line, the environment, the code and the console can hold secrets: none of them is recorded.
 OFF = "disable_code", "label_disable", "x_disable_meta"
 SECONDS = {"x_service_wait": 10, "init_timeout": 60, "finish_timeout": 20, "x_transaction_log_flush_interval": 1}
+
+
+class _Attempt(BaseModel):
+    """What is sent of environment.json."""
+
+    git_commit: str | None = None
 
 
 class WandB(View):
@@ -223,7 +231,6 @@ def _settings(track: Track, folder: Path) -> dict[str, Any]:
 def _commit(folder: Path) -> str | None:
     """The commit that the last attempt at a run trained by; None where it is not known."""
     try:
-        found = json.loads((folder / "environment.json").read_text())["git_commit"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return files.read_json(folder / "environment.json", _Attempt).git_commit
+    except (OSError, ValueError):
         return None
-    return found if isinstance(found, str) else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline import config, files
 from pipeline.config import strict_yaml
-from pipeline.errors import UserError
+from pipeline.errors import UserError, printable
 from pipeline.report.plots import canvas
 from pipeline.report.plots.sweeps import history, parameters
 from pipeline.run import advice
@@ -84,7 +84,7 @@ def as_yaml(plan: Plan, best: Row, number: int, asked: Asked) -> str:
     swept = {".".join(config.spelled(name, "")) for name in best.values}
     each = f", the mean of {len(best.each)} seeds" if len(best.each) > 1 else ""
     lines = [
-        f"# The best of {number} trials of {asked.sweep} on {asked.config}: trial {best.number},",
+        f"# The best of {number} trials of {printable(str(asked.sweep))} on {printable(asked.config)}: trial {best.number},",
         f"# {plan.sweep.metric.name} {best.metric:.4f}{each}. The validation split chose it; the test split was not touched.",
     ]
     found = config.changed(settings)

@@ -16,7 +16,7 @@ from pipeline import config, files
 from pipeline.config import Config
 from pipeline.distributed import collectives
 from pipeline.errors import NonFiniteError, Stopped, UserError
-from pipeline.run import marks
+from pipeline.run import marks, record
 from pipeline.stages import train
 from pipeline.stages.assembly import fitted, slices_of
 from pipeline.stages.job import ready
@@ -92,14 +92,14 @@ class Watched:
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():
-            self._take(json.loads(line))
+            self._take(record.parse(line) or {})
         return self.count > before
 
     def _take(self, values: dict[str, Any]) -> None:
         if "valid/loss" not in values:
             return
-        self.count, self.is_over = self.count + 1, values["epoch"] >= self._epochs
-        value = values[self._metric]
+        self.count, self.is_over = self.count + 1, (values.get("epoch") or 0) >= self._epochs
+        value = values.get(self._metric)
         if value is not None and math.isfinite(value) and (self.best is None or self._sign * (value - self.best) > 0):
             self.best = value
 

@@ -95,11 +95,12 @@ class Search:
     def __init__(self, folder: Path, sweep: Sweep, total: int) -> None:
         with needs("sweep", "optuna"):
             import optuna
+            from sqlalchemy import URL  # which spells a name that has ? or % in it
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder, self.sweep, self.total = folder, sweep, total
         files.make_folder(folder / "locks")
         with self._alone(), stored(folder / "study.db"):
-            url = f"sqlite:///{(folder / 'study.db').absolute()}"
+            url = URL.create("sqlite", database=str((folder / "study.db").absolute())).render_as_string()
             storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": PATIENCE}})
             self._study = optuna.create_study(
                 storage=storage,

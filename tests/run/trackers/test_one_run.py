@@ -186,6 +186,21 @@ def test_a_log_that_a_kill_tore_is_cut_behind_its_last_whole_record(tmp_path: Pa
     assert not log.exists(), "which run it is was not written"
 
 
+@pytest.mark.parametrize("pattern", ["*", "ab?", "[a]bc", "../other"])
+def test_the_id_of_a_run_is_a_name_and_no_pattern_of_others(tmp_path: Path, log: Path, pattern: str) -> None:
+    log.write_bytes(written(range(5), 10)[:-5])
+    before = log.read_bytes()
+    assert rows.recorded(tmp_path, pattern) == 0
+    rows.mend(tmp_path, pattern)
+    rows.mark_sent(tmp_path, pattern, [])
+    assert log.read_bytes() == before and [path.name for path in log.parent.iterdir()] == [log.name]
+    if "/" not in pattern:
+        own = tmp_path / f"offline-run-1-{pattern}/run-{pattern}.wandb"
+        own.parent.mkdir()
+        own.write_bytes(written(range(3), 10))
+        assert rows.recorded(tmp_path, pattern) == 3
+
+
 def test_rows_after_an_evaluation_make_room_for_it() -> None:
     assert [rows.number_of(line, [2, 2, 5]) for line in range(7)] == [0, 1, 4, 5, 6, 8, 9]
     assert math.isnan(rows.values_of(b'{"step": 1, "train/loss": null}')["train/loss"])
