@@ -41,7 +41,7 @@ def test_the_test_file_beside_a_training_file_is_taken(tmp_path: Path) -> None:
     assert data["test_path"] == "x_TEST.ts" and data["validation"] == 0
 
 
-@pytest.mark.parametrize("count", [12, 60, 1000])
+@pytest.mark.parametrize("count", [12, 60, 500, 1000])
 def test_any_size_gives_a_configuration_that_trains(tmp_path: Path, count: int) -> None:
     random = np.random.default_rng(0)
     values = random.normal(size=(count, 5, 1)).astype("f4")

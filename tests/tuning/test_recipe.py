@@ -9,7 +9,7 @@ from pipeline.data.inspection.profile import Profile
 from pipeline.tuning import recipe
 
 
-def profile(classes: int, each: int, steps: int = 100) -> Profile:
+def profile(classes: int, each: int, steps: int = 100, differ: float = 0.7) -> Profile:
     return Profile(
         count=classes * each,
         shortest=steps,
@@ -21,6 +21,7 @@ def profile(classes: int, each: int, steps: int = 100) -> Profile:
         constant=(),
         groups=0,
         spread=1.0,
+        differ=differ,
     )
 
 
@@ -36,6 +37,11 @@ def test_series_of_many_steps_are_distorted_where_all_labels_together_say_little
     said, distorts = chosen(profile(classes, each, steps)), distorts and steps == 100
     assert any(key.removeprefix("data.") in SERIES_WARPS for key in said) == distorts
     assert ("train.label_smoothing" in said) == distorts
+
+
+def test_series_that_are_nearly_the_same_are_not_distorted_by_more_than_they_differ() -> None:
+    said = chosen(profile(2, 20, differ=0.08))
+    assert not any(key.removeprefix("data.") in SERIES_WARPS for key in said) and said["train.label_smoothing"]
 
 
 def test_long_series_get_fewer_steps_within_the_limits() -> None:
