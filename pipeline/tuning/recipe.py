@@ -12,11 +12,12 @@ from pipeline.data.inspection.profile import Profile
 
 CHANNELS, HIDDEN = 64, 32  # of the convolutional branch; units of the recurrence
 SECONDS, SPEED = 90, 1e10  # of training on one core, about; products a second there, forward and backward together
+MASKING = 1.5  # what a product takes longer among series of unequal lengths, whose padding each layer masks out
+NORMALISED = 8  # series, at least, whose statistics are those of the batch: of fewer they are noise
 STEPS = (400, 1500)  # fewer leave a model unfinished, more bring nothing on small sets
 LONG = 300  # steps, from which on half the channels leave time for more optimiser steps
 BITS = 150  # of all training labels together: with fewer, distorted series and smoothed labels keep a model from certainty
 STRETCHED = 64  # steps of the shortest series: in shorter ones the place of a step says more than a shape
-ALIKE = 0.2  # of the deviation of all values, between series at a step: series that are nearer are drowned by distortions
 SPREAD = 50  # between the standard deviations of series: from there on, those that vary little are not seen beside the others
 
 
@@ -33,9 +34,10 @@ def for_series(data: Profile, count: int) -> list[Choice]:
     """What to set to train on ``count`` series of ``data`` (the training split)."""
     length = min(data.mean_length * 1.1, data.longest)
     channels = CHANNELS if length < LONG else CHANNELS // 2
-    batch = _batch(count)
+    batch = _batch(count, NORMALISED)
     features = len(data.channels)
-    products = batch * length * (channels * (8 * features + 16 * channels) + 4 * HIDDEN * (features + HIDDEN))
+    unequal = MASKING if data.shortest < data.longest else 1.0
+    products = unequal * batch * length * (channels * (8 * features + 16 * channels) + 4 * HIDDEN * (features + HIDDEN))
     steps = min(STEPS[1], max(STEPS[0], int(SECONDS * SPEED / (3 * products))))
     epochs = max(3, math.ceil(steps * batch / count))
     chosen = [
@@ -52,13 +54,12 @@ def for_series(data: Profile, count: int) -> list[Choice]:
     if data.spread > SPREAD:
         chosen.insert(0, Choice("data.z_norm", True, f"some series vary {data.spread:,.0f} times as much as others"))
     if count * math.log2(max(2, len(data.classes))) <= BITS and data.shortest >= STRETCHED:
-        chosen.append(Choice("train.label_smoothing", 0.1, "few labels: no certainty"))
-        if data.differ >= ALIKE:
-            chosen += [
-                Choice("data.jitter", 0.1, "few labels: each epoch sees noise,"),
-                Choice("data.scaling", 0.2, "other amplitudes"),
-                Choice("data.crop", 0.1, "and other windows of them"),
-            ]
+        chosen += [
+            Choice("data.jitter", 0.1, "few labels: each epoch sees noise,"),
+            Choice("data.scaling", 0.2, "other amplitudes"),
+            Choice("data.crop", 0.1, "and other windows of them"),
+            Choice("train.label_smoothing", 0.1, ""),
+        ]
     if data.shortest < data.longest:
         chosen.append(Choice("train.bucket", True, "batches of similar lengths: less padding"))
     if max(data.classes.values()) > 4 * data.rarest:
@@ -88,7 +89,9 @@ def _optimiser(lr: float) -> list[Choice]:
     ]
 
 
-def _batch(count: int) -> int:
-    """A power of two: at least four steps per epoch, more examples per step where there are many."""
+def _batch(count: int, least: int = 1) -> int:
+    """A power of two of at most ``count``: more examples per step where there are many, and where there are few at least four
+    steps per epoch, or ``least`` examples."""
     wanted = 16 if count <= 400 else 32 if count <= 4000 else 64 if count <= 40000 else 128
-    return min(wanted, 1 << (max(4, count // 4).bit_length() - 1))
+    quarter, whole = (1 << (number.bit_length() - 1) for number in (max(4, count // 4), max(1, count)))
+    return min(wanted, whole, max(quarter, least))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.config.data_section import SERIES_WARPS
@@ -9,7 +11,7 @@ from pipeline.data.inspection.profile import Profile
 from pipeline.tuning import recipe
 
 
-def profile(classes: int, each: int, steps: int = 100, differ: float = 0.7) -> Profile:
+def profile(classes: int, each: int, steps: int = 100) -> Profile:
     return Profile(
         count=classes * each,
         shortest=steps,
@@ -21,7 +23,6 @@ def profile(classes: int, each: int, steps: int = 100, differ: float = 0.7) -> P
         constant=(),
         groups=0,
         spread=1.0,
-        differ=differ,
     )
 
 
@@ -39,9 +40,16 @@ def test_series_of_many_steps_are_distorted_where_all_labels_together_say_little
     assert ("train.label_smoothing" in said) == distorts
 
 
-def test_series_that_are_nearly_the_same_are_not_distorted_by_more_than_they_differ() -> None:
-    said = chosen(profile(2, 20, differ=0.08))
-    assert not any(key.removeprefix("data.") in SERIES_WARPS for key in said) and said["train.label_smoothing"]
+@pytest.mark.parametrize(("count", "batch"), [(2, 2), (6, 4), (12, 8), (28, 8), (32, 8), (64, 16), (1000, 32)])
+def test_the_statistics_of_a_batch_are_of_eight_series_or_as_many_as_there_are(count: int, batch: int) -> None:
+    data = profile(2, count // 2)
+    assert chosen(data)["train.batch"] == batch
+
+
+def test_series_whose_padding_is_masked_out_get_fewer_steps_for_the_same_time() -> None:
+    equal = profile(5, 40, 600)
+    few, many = (chosen(data)["train.epochs"] for data in (replace(equal, shortest=599), equal))
+    assert few < many, (few, many)  # type: ignore[operator]
 
 
 def test_long_series_get_fewer_steps_within_the_limits() -> None:

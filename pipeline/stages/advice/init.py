@@ -17,9 +17,7 @@ from pipeline.run import advice
 from pipeline.tuning.recipe import Choice, for_images, for_series
 
 TEST = 0.2  # the share that is cut for the test
-ENOUGH = (
-    600  # training examples from which on some are held out; of fewer than 60 the accuracy is off by several points by chance
-)
+ENOUGH = 600  # training examples from which on some are held out: of fewer than 60, an accuracy says too little
 PAIRS = (("TRAIN", "TEST"), ("train", "test"), ("Train", "Test"))  # in the names of two files that belong together
 
 
