@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from pipeline import config
-from pipeline.data.inspection import names
+from pipeline.data.inspection import keys, names
 from pipeline.data.inspection.frame import Found, Frame, counts_rows
 from pipeline.data.readers import folders
 from pipeline.data.readers.cells import is_index
@@ -23,7 +23,8 @@ def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[s
     first = Frame(frame, columns)
     numbers_ = [name for name in columns if first[name].dtype.is_numeric() or first[name].dtype == pl.Boolean]
     ordered = [name for name in columns if first[name].dtype.is_temporal() or name in numbers_]
-    time = next((name for name in ordered if names.means(name, names.TIME) and _ascends(first[name])), "")
+    clocks = [name for name in ordered if names.means(name, names.TIME) or first[name].dtype.is_temporal()]
+    time = next((name for name in clocks if _ascends(first[name])), "")
     rows = [name for name in numbers_ if name != time and names.means(name, names.ROW) and counts_rows(first[name])]
     default = config.Columns()
     hidden = {time, default.id, default.label}
@@ -67,8 +68,11 @@ def single(frame: Frame, left: list[str], label: str) -> str | None:
     """The column of times that rises from the first row to the last, in a table that is one recording: its label stays."""
     stays = len(frame) / max(1, int(frame[label].ne_missing(frame[label].shift()).sum()))
     times = [name for name in left if frame[name].dtype.is_temporal() or frame[name].dtype.is_numeric()]
-    named = [name for name in times if frame[name].dtype.is_temporal() or names.means(name, names.TIME)]
-    return next((name for name in named if stays >= STAYS and _ascends(frame[name])), None)
+    rising = [name for name in times if stays >= STAYS and _ascends(frame[name]) and not is_index(name)]
+    named = [name for name in rising if frame[name].dtype.is_temporal() or names.means(name, names.TIME)]
+    others = [name for name in rising if name not in named]
+    even = [name for name in others if keys.is_even(pl.DataFrame({"time": frame[name], "id": [""] * len(frame)}))]
+    return next(iter([*named, *even]), None)
 
 
 def _ascends(values: pl.Series) -> bool:

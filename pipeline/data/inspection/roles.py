@@ -11,18 +11,14 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import config
-from pipeline.data.inspection import images, names, sample
+from pipeline.data.inspection import images, keys, names, sample
 from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows, joined
 from pipeline.data.inspection.recordings import of_recordings, single, windows_for
 from pipeline.data.readers import folders
 from pipeline.data.readers.cells import is_index
 from pipeline.data.series import Columns
-from pipeline.errors import DataError
 
-MOST_CLASSES = 50
 ONE = ""  # the id of the one recording of a table without ids
-LONG = 20  # rows that a recording has at least, where columns have no names
-RISES = (pl.col("time").diff().over("id") > 0).all()
 WIDE = 8  # numbered columns that make a table a wide one
 
 
@@ -47,11 +43,13 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     doubts: list[str] = []
     numbers = [name for name in frame.columns if frame[name].dtype.is_numeric()]
     rows = [name for name in numbers if names.means(name, names.ROW) and counts_rows(frame[name])]
-    label = _label(frame, path, rows)
+    label, more = keys.label_of(frame, path, rows)
+    doubts += more
     left = [name for name in frame.columns if name not in (label, *rows)]
-    id_ = _id(frame, left, label)
+    id_ = keys.id_of(frame, left, label)
     if id_ is None and not _is_wide(frame, left) and (time := single(frame, left, label)):
-        return _of_one(frame, [name for name in left if name != time], time, label)
+        found = _of_one(frame, [name for name in left if name != time], time, label)
+        return Found(found.columns, found.reasons, [*doubts, *found.doubts])
     if id_ is None or _is_wide(frame, left):
         columns, more = _wide(frame, left, label, rows)
         return Found(columns, [*reasons, *more], doubts)
@@ -61,8 +59,10 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     )
     window, why = windows_for(frame, id_, label)
     reasons += [why] if window else []
-    time = _time(frame, left, id_)
-    group = _group(frame, [name for name in left if name != time], id_)
+    time, more = keys.time_of(frame, [name for name in left if not is_index(name)] or left, id_)
+    doubts += more
+    group, more = keys.group_of(frame, [name for name in left if name != time], id_, label)
+    doubts += more
     left = [name for name in left if name not in (time, group)]
     channels, more = _channels(frame, left, id_, label)
     reasons.append(f"steps are ordered by {time!r}" if time else "steps are in the order of the file: no column orders them")
@@ -87,7 +87,7 @@ def _of_one(frame: Frame, left: list[str], time: str, label: str) -> Found:
 
 def _of_lists(frame: Frame, path: Path, nested: tuple[str, ...]) -> Found:
     """The roles in a table with a row per series, whose ``nested`` columns hold its steps."""
-    label = _label(frame, path, [])
+    label, doubts = keys.label_of(frame, path, [])
     left = [name for name in frame.columns if name != label]
     id_ = next((name for name in left if _names_rows(frame[name])), None)
     left = [name for name in left if name != id_]
@@ -97,86 +97,16 @@ def _of_lists(frame: Frame, path: Path, nested: tuple[str, ...]) -> Found:
     reasons += [f"left out, as one value a series: {', '.join(map(repr, others))}"] if others else []
     reasons += [f"no {group!r} stands on both sides of a split"] if group else []
     wanted = config.Columns(id=id_ or "id", label=label, group=group or "", channels=nested if others else ())
-    return Found(wanted, reasons)
+    return Found(wanted, reasons, doubts)
 
 
 def _names_rows(values: pl.Series) -> bool:
     return values.n_unique() == len(values) and (values.dtype.is_integer() or values.dtype == pl.String)
 
 
-def _most_within(frame: Frame, of: str, by: str) -> int:
-    """The most different values of the column ``of`` in rows of one value of ``by``."""
-    pairs = pl.DataFrame({"of": frame[of], "by": frame[by]})
-    return int(pairs.group_by("by").agg(pl.col("of").n_unique())["of"].max())  # type: ignore[arg-type]  # a number of rows
-
-
-def _label(frame: Frame, path: Path, rows: list[str]) -> str:
-    """The column of the class: few values that come again, by a usual name, or as words, or as the last column."""
-    scores: dict[str, float] = {}
-    for place, name in enumerate(frame.columns):
-        values = frame[name]
-        few = 2 <= values.n_unique() <= min(MOST_CLASSES, len(frame) // 2)
-        whole = not values.dtype.is_float() or bool((values.drop_nulls() % 1 == 0).all())
-        if name in rows or not (few and whole) or values.dtype.is_temporal():
-            continue
-        words = not (values.dtype.is_numeric() or values.dtype == pl.Boolean)
-        edge = place in (0, len(frame.columns) - 1)
-        scores[name] = 4 * names.means(name, names.LABEL) + 2 * words + edge - values.n_unique() / MOST_CLASSES
-        scores[name] -= 3 * (names.means(name, names.GROUP) or names.means(name, names.ID) or names.means(name, names.TIME))
-    if not scores:
-        raise DataError(
-            f"{path}: no column can be the class: one is needed of 2 to {MOST_CLASSES} values, each of them several times"
-        )
-    return max(scores, key=lambda name: scores[name])
-
-
 def _is_wide(frame: Frame, left: list[str]) -> bool:
     stems = [names.stem(name) for name in left if frame[name].dtype.is_numeric()]
     return max((stems.count(one) for one in {*stems} - {None}), default=0) >= WIDE
-
-
-def _id(frame: Frame, left: list[str], label: str) -> str | None:
-    """The column whose values come again, in rows that stand together and are of one class; None for a wide table."""
-    best, score, mixed = None, 0.0, None
-    for name in left:
-        values = frame[name]
-        distinct = values.n_unique()
-        if values.dtype.is_float() or values.null_count() or not 1 < distinct <= len(frame) / 1.5:
-            continue
-        one_class = _most_within(frame, label, name) == 1
-        together = int((values != values.shift()).fill_null(True).sum()) == distinct
-        own: float = (4 * names.means(name, names.ID) + 3 * together + 3 * one_class) - 2 * names.means(name, names.TIME)
-        own -= 2 * (names.means(name, names.GROUP) and not names.means(name, names.ID))
-        own += distinct / len(frame)  # of several, the finest
-        if one_class and own > score:
-            best, score = name, own
-        elif not one_class and together and mixed is None:
-            few = name.isdecimal() and distinct * LONG <= len(frame)  # a place is no name, and says nothing
-            mixed = name if few or names.means(name, f"{names.ID} {names.GROUP}") else None
-    return best if score >= 4 else mixed
-
-
-def _time(frame: Frame, left: list[str], id_: str) -> str | None:
-    """The column that grows within each series, by a usual name or as dates; a channel may grow too."""
-    for name in sorted(left, key=lambda name: not frame[name].dtype.is_temporal()):
-        if not (frame[name].dtype.is_numeric() or frame[name].dtype.is_temporal()) or frame[name].null_count():
-            continue
-        named = names.means(name, names.TIME) or frame[name].dtype.is_temporal()
-        steps = pl.DataFrame({"time": frame[name], "id": frame[id_]})
-        if name.isdecimal():  # a place is no name
-            named = frame[name].dtype.is_integer() and bool(steps.select(RISES).item())
-        if named and steps.select((pl.col("time") != pl.col("time").shift().over("id")).mean()).item() > 0.9:
-            return name
-    return None
-
-
-def _group(frame: Frame, left: list[str], id_: str) -> str | None:
-    for name in left:
-        if names.means(name, names.GROUP) and not frame[name].dtype.is_float():
-            within = _most_within(frame, name, id_)
-            if within == 1 and 1 < frame[name].n_unique() < frame[id_].n_unique():
-                return name
-    return None
 
 
 def _channels(frame: Frame, left: list[str], id_: str, label: str) -> tuple[list[str], list[str]]:
@@ -193,26 +123,20 @@ def _channels(frame: Frame, left: list[str], id_: str, label: str) -> tuple[list
         if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
             said.append(f"{name!r} holds words and is left out")
             continue
-        varies = _most_within(frame, name, id_)
+        varies = keys.most_within(frame, name, id_)
         if values.n_unique() == 1:
             said.append(f"{name!r} is the same in all rows and is left out")
         elif varies == 1:
-            what = "decides the class by itself, as a second form of the label would" if _decides(frame, name, label) else ""
+            what = (
+                "decides the class by itself, as a second form of the label would" if keys.decides(frame, name, label) else ""
+            )
             said.append(f"{name!r} is constant within every series{', and ' + what if what else ''}: it is left out")
-        elif _decides(frame, name, label):
+        elif keys.decides(frame, name, label):
             channels.append(name)
             said.append(f"{name!r} alone decides the class: a LEAK of the label? If it is not known in use, leave it out")
         else:
             channels.append(name)
     return channels, said
-
-
-def _decides(frame: Frame, name: str, label: str) -> bool:
-    """Whether each value of a column with few of them belongs to one class only."""
-    distinct = frame[name].n_unique()
-    if not 1 < distinct <= max(MOST_CLASSES, frame[label].n_unique()):
-        return False
-    return _most_within(frame, label, name) == 1
 
 
 def _wide(frame: Frame, left: list[str], label: str, rows: list[str]) -> tuple[config.Columns, list[str]]:

@@ -59,7 +59,9 @@ def nested(path: Path) -> tuple[str, ...]:
 
 
 def _truth(column: pl.Series) -> pl.Series:
-    """A column of True and False, however they are written, as what it is."""
+    """A column of True and False, however they are written, as what it is; times of day as words: no reader orders by them."""
+    if column.dtype == pl.Time:
+        return column.cast(pl.String)
     if column.dtype == pl.String and set(column.drop_nulls().unique().str.to_lowercase()) in (
         {"true", "false"},
         {"true"},

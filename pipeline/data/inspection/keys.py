@@ -1,0 +1,193 @@
+"""The columns that say what a row of a table is: its class, its series, its time, its group.
+
+What is measured decides: which column tells series apart, what is constant within them, what grows in each. A usual name in
+any of several languages counts beside that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.data.inspection import names
+from pipeline.data.inspection.frame import Frame
+from pipeline.errors import DataError
+
+MOST_CLASSES = 50
+LONG = 20  # rows that a recording has at least, where columns have no names
+LOOKED_AT = 20  # columns that may be the time
+SURE = 30  # steps that grow, of all series together, from which on that is no chance
+EVEN = 0.9  # of the steps of a time, the share that are equally long
+GROUPS = 5  # that there are at least, where their column has no usual name
+FEW = 5  # series of each value: one with fewer names persons, and no classes, if it tells another column
+NEAR = 2.0  # between two columns that may be the class
+STEP = pl.col("time").diff().over("id")
+
+
+def label_of(frame: Frame, path: Path, rows: Sequence[str]) -> tuple[str, list[str]]:
+    """The column of the class: few values that come again, the same within a series, by a usual name, or as words, or as the
+    last column; and what its owner should look at. Raises DataError if there is none."""
+    scores: dict[str, float] = {}
+    for place, name in enumerate(frame.columns):
+        values = frame[name]
+        few = 2 <= values.n_unique() <= min(MOST_CLASSES, len(frame) // 2)
+        whole = not values.dtype.is_float() or bool((values.drop_nulls() % 1 == 0).all())
+        if name in rows or not (few and whole) or values.dtype.is_temporal():
+            continue
+        words = not (values.dtype.is_numeric() or values.dtype == pl.Boolean)
+        edge = place in (0, len(frame.columns) - 1)
+        scores[name] = 4 * names.means(name, names.LABEL) + 2 * words + edge - values.n_unique() / MOST_CLASSES
+        scores[name] -= 3 * (names.means(name, names.GROUP) or names.means(name, names.ID) or names.means(name, names.TIME))
+    if not scores:
+        raise DataError(
+            f"{path}: no column can be the class: one is needed of 2 to {MOST_CLASSES} values, each of them several times"
+        )
+    finest = max(
+        (name for name in frame.columns if name not in rows and _tells_apart(frame, name)), key=_size(frame), default=""
+    )
+    for name in scores if finest else ():
+        scores[name] += 2 * (name != finest and most_within(frame, name, finest) == 1)
+    for name in list(scores):
+        coarser = (other for other in scores if other != name and _size(frame)(other) < _size(frame)(name))
+        few = name == finest or (
+            finest != "" and most_within(frame, name, finest) == 1 and _size(frame)(finest) < FEW * _size(frame)(name)
+        )
+        if few and any(most_within(frame, other, name) == 1 for other in coarser):
+            scores[name] -= 6  # it names series of a class, or persons
+    best = max(scores, key=lambda name: scores[name])
+    others = [name for name in scores if name != best and scores[name] > max(0.0, scores[best] - NEAR)]
+    if names.means(best, names.LABEL) or not others:
+        return best, []
+    return best, [
+        f"{best!r} is taken for the class, for its values; it may also be {' or '.join(map(repr, others))}: data.label"
+    ]
+
+
+def id_of(frame: Frame, left: Sequence[str], label: str) -> str | None:
+    """The column whose values come again, in rows that stand together or grow in time, and are of one class; of several the
+    finest; else one of which the class changes. None for a wide table."""
+    best, score, mixed = None, 0.0, None
+    for name in left:
+        if not _comes_again(frame, name):
+            continue
+        distinct = frame[name].n_unique()
+        one_class, apart = most_within(frame, label, name) == 1, _tells_apart(frame, name)
+        own: float = (4 * names.means(name, names.ID) + 3 * apart + 3 * one_class) - 2 * names.means(name, names.TIME)
+        own -= 2 * (names.means(name, names.GROUP) and not names.means(name, names.ID))
+        own += distinct / len(frame)  # of several, the finest
+        if one_class and own > score:
+            best, score = name, own
+        elif not one_class and mixed is None and _together(frame, name):
+            few = distinct * LONG <= len(frame) and (name.isdecimal() or _clock_restarts(frame, name))
+            mixed = name if few or names.means(name, f"{names.ID} {names.GROUP}") else None
+    return best if score >= 4 else mixed
+
+
+def time_of(frame: Frame, left: Sequence[str], id_: str) -> tuple[str | None, list[str]]:
+    """The column that orders the steps of each series, and what its owner should look at: dates; or numbers of a usual name;
+    or that are evenly apart in each series; or, with a warning, that grow in each, since a measurement may grow too."""
+    grows = ""
+    for name in sorted(left, key=lambda name: not frame[name].dtype.is_temporal()):
+        kind = frame[name].dtype
+        if not (kind.is_numeric() or kind.is_temporal()) or frame[name].null_count():
+            continue
+        steps = pl.DataFrame({"time": frame[name], "id": frame[id_]})
+        rises = bool(steps.select((STEP > 0).all()).item())
+        named = names.means(name, names.TIME) or kind.is_temporal()
+        if name.isdecimal():  # a place is no name
+            named = kind.is_integer() and rises
+        if named and steps.select((pl.col("time") != pl.col("time").shift().over("id")).mean()).item() > 0.9:
+            return name, []
+        if kind.is_temporal() or len(steps) - steps["id"].n_unique() < SURE:
+            continue
+        if is_even(steps if rises else steps.sort("time")):
+            return name, []
+        grows = grows or (name if rises and not name.isdecimal() else "")
+    if grows:
+        return grows, [
+            f"{grows!r} grows in each series and is taken for the time; if it is measured: data.time='', and into data.channels"
+        ]
+    return None, []
+
+
+def group_of(frame: Frame, left: Sequence[str], id_: str, label: str) -> tuple[str | None, list[str]]:
+    """The column of whom or what a series is of, and what its owner should look at: constant within series, and there for
+    several; of a usual name, or with many values and not told by the class."""
+    ids, found = frame[id_].n_unique(), ""
+    for name in left:
+        values = frame[name]
+        if values.dtype.is_float() or values.dtype.is_temporal() or not 1 < values.n_unique() < ids:
+            continue
+        if most_within(frame, name, id_) > 1:
+            continue
+        if names.means(name, names.GROUP):
+            return name, []
+        several = max(GROUPS, 2 * frame[label].n_unique()) <= values.n_unique() <= ids // 2
+        if several and values.dtype == pl.String and values.n_unique() > (frame[found].n_unique() if found else 0):
+            found = name
+    if not found:
+        return None, []
+    return found, [
+        f"{found!r} is the same within series and in several: taken for whom they are of; if not: data.split=stratified"
+    ]
+
+
+def most_within(frame: Frame, of: str, by: str) -> int:
+    """The most different values of the column ``of`` in rows of one value of ``by``."""
+    pairs = pl.DataFrame({"of": frame[of], "by": frame[by]})
+    return int(pairs.group_by("by").agg(pl.col("of").n_unique())["of"].max())  # type: ignore[arg-type]  # a number of rows
+
+
+def decides(frame: Frame, name: str, label: str) -> bool:
+    """Whether each value of a column with few of them belongs to one class only."""
+    distinct = frame[name].n_unique()
+    if not 1 < distinct <= max(MOST_CLASSES, frame[label].n_unique()):
+        return False
+    return most_within(frame, label, name) == 1
+
+
+def is_even(steps: pl.DataFrame) -> bool:
+    """Whether the ``time`` of each ``id``, once sorted, has no value twice and steps of one length."""
+    apart = steps.select(STEP.alias("apart")).drop_nulls()["apart"]
+    usual = apart.median()
+    assert isinstance(usual, float)
+    close = int(((apart - usual).abs() <= abs(usual) / 100).sum())
+    return bool((apart > 0).all()) and close >= EVEN * len(apart)
+
+
+def _size(frame: Frame) -> Callable[[str], int]:
+    return lambda name: frame[name].n_unique()
+
+
+def _comes_again(frame: Frame, name: str) -> bool:
+    values = frame[name]
+    return not values.dtype.is_float() and not values.null_count() and 1 < values.n_unique() <= len(frame) / 1.5
+
+
+def _together(frame: Frame, name: str) -> bool:
+    values = frame[name]
+    return int((values != values.shift()).fill_null(True).sum()) == values.n_unique()
+
+
+def _tells_apart(frame: Frame, name: str) -> bool:
+    """Whether a column's values may name series: rows of one stand together, or something grows in each and begins anew."""
+    return _comes_again(frame, name) and (_together(frame, name) or _clock_restarts(frame, name))
+
+
+def _clock_restarts(frame: Frame, id_: str) -> bool:
+    """Whether some column grows within the rows of each word of ``id_``, and not from the first row of all to the last.
+
+    Of numbers that is not asked: those of series grow within each time, too.
+    """
+    if frame[id_].dtype.is_numeric():
+        return False
+    columns = (frame[name] for name in frame.columns[:LOOKED_AT] if name != id_)
+    ordered = (values for values in columns if values.dtype.is_numeric() or values.dtype.is_temporal())
+    for values in ordered:
+        steps = pl.DataFrame({"time": values, "id": frame[id_]})
+        once = values.is_sorted() and values.n_unique() == len(values)  # one clock, which does not restart
+        if not values.null_count() and not once and steps.select((STEP > 0).all()).item():
+            return True
+    return False
