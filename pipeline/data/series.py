@@ -5,7 +5,8 @@ Shapes: N series, S steps of all of them together, F channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -51,6 +52,18 @@ def cuts(sizes: Array, limit: int) -> Iterator[slice]:
     multiple = offsets_of(sizes)[:-1] // limit
     begins = np.flatnonzero(np.diff(multiple, prepend=-1)).tolist()
     yield from (slice(begin, end) for begin, end in pairwise([*begins, len(sizes)]))
+
+
+def class_order(words: Iterable[str]) -> tuple[str, ...]:
+    """Class names in the order of their numbers if all are numbers, else of their text."""
+    names = sorted(words)
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        return tuple(names)
+    if all(map(math.isfinite, numbers)):  # nan is a word
+        names = [name for _, name in sorted(zip(numbers, names, strict=True))]
+    return tuple(names)
 
 
 class Columns(config.Columns):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -68,11 +67,31 @@ def cut(
         if left_out := count - len(kept) - len(held_out):
             lost = f", besides {left_out} that end when the held-out time has begun,"
     else:
-        from sklearn.model_selection import train_test_split
-
-        kept, held_out = train_test_split(rows, test_size=held, stratify=labels, random_state=data.seed)
+        kept, held_out = _stratified(labels, held, data.seed)
     _every_class(labels[kept], class_names, 1, f"data.{key} = {share}{lost} leaves too few training examples")
     return np.sort(kept), np.sort(held_out)
+
+
+def _stratified(labels: Array, held: int, seed: int) -> tuple[Array, Array]:
+    """The rows that stay and ``held`` others, of each class its share: those that ``train_test_split`` of scikit-learn takes,
+    whose import costs more than the preparation of most files."""
+    random, counts = np.random.RandomState(seed), np.bincount(labels)
+    stay = _shares(counts, len(labels) - held, random)
+    _shares(counts - stay, held, random)  # it draws as often as scikit-learn does; what is drawn is what is left
+    of_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    drawn = [np.split(random.permutation(rows), [count]) for rows, count in zip(of_class, stay, strict=True)]
+    return np.concatenate([rows for rows, _ in drawn]), np.concatenate([rows for _, rows in drawn])
+
+
+def _shares(counts: Array, total: int, random: np.random.RandomState) -> Array:
+    """(C) how many of each class make ``total``: in proportion, the rest by the largest remainders, of equal ones by chance."""
+    exact = counts / counts.sum() * total
+    left, whole = np.modf(exact)
+    for value in np.unique(left)[::-1]:
+        if missing := int(total - whole.sum()):
+            alike = np.flatnonzero(left == value)
+            whole[random.choice(alike, min(len(alike), missing), replace=False)] += 1
+    return whole.astype(np.int64)
 
 
 def validation(
@@ -154,18 +173,6 @@ def _forward(data: config.Data, number: int, parts: int, ties: Ties) -> tuple[Ar
     if ties.ends is not None:
         kept = kept[ties.ends[kept] < ordered[begin]]
     return kept, held_out
-
-
-def class_order(words: Iterable[str]) -> tuple[str, ...]:
-    """Class names in the order of their numbers if all are numbers, else of their text."""
-    names = sorted(words)
-    try:
-        numbers = [float(name) for name in names]
-    except ValueError:
-        return tuple(names)
-    if all(map(math.isfinite, numbers)):  # nan is a word
-        names = [name for _, name in sorted(zip(numbers, names, strict=True))]
-    return tuple(names)
 
 
 def _every_class(labels: Array, class_names: tuple[str, ...], least: int, problem: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.config import Data
-from pipeline.data.split import Ties, class_order, cut
+from pipeline.data.series import class_order
+from pipeline.data.split import Ties, cut
 from pipeline.errors import DataError
 
 NAMES = ("a", "b", "c")

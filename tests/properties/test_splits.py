@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from pipeline.config import Data
 from pipeline.data.preparation import series_split
@@ -54,6 +55,17 @@ def repeats(settings: Data, key: Key, labels: Array, ties: Ties | None) -> tuple
     first, again = (cut(settings, key, labels, names(labels.max() + 1), ties) for _ in range(2))
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True)), "a function of the seed"
     return first
+
+
+@given(labels=classes(), held=st.integers(2, 40), seed=SEEDS, times=st.integers(1, 5))
+def test_a_stratified_cut_is_that_of_scikit_learn(labels: Array, held: int, seed: int, times: int) -> None:
+    labels = np.repeat(labels, times)
+    try:
+        found = cut(data(seed=seed, test=held), "test", labels, names(labels.max() + 1), None)
+    except DataError:
+        assume(False)
+    expected = train_test_split(np.arange(len(labels)), test_size=held, stratify=labels, random_state=seed)
+    assert all(np.array_equal(part, np.sort(theirs)) for part, theirs in zip(found, expected, strict=True))
 
 
 @given(labels=classes(), share=SHARES, seed=SEEDS, key=KEYS)

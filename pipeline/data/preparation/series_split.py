@@ -15,7 +15,7 @@ import numpy as np
 from pipeline import config
 from pipeline.data import split
 from pipeline.data.manifest import Name
-from pipeline.data.series import Array, Series
+from pipeline.data.series import Array, Series, class_order
 from pipeline.errors import DataError, quoted, some
 
 
@@ -99,7 +99,7 @@ def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
                 f"{train.source}: {', '.join(rows)}: class {quoted(word)} has {count} series; to cut the parts, each class "
                 f"needs {needed}: add some, or set data.validation=0 or data.test_path"
             )
-    return split.class_order(counts)
+    return class_order(counts)
 
 
 def _parts_cut(data: config.Data) -> int:

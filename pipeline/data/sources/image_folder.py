@@ -19,7 +19,7 @@ import numpy as np
 from pipeline import config, files
 from pipeline.data import split
 from pipeline.data.readers.held import held
-from pipeline.data.series import Array, refuse_unfit
+from pipeline.data.series import Array, class_order, refuse_unfit
 from pipeline.data.sources.checksums import Digests
 from pipeline.data.sources.raw import Raw
 from pipeline.errors import DataError
@@ -91,7 +91,7 @@ def read(data: config.Data) -> Raw:
     """
     found = folders(data)
     train = _files(found[0])
-    names = split.class_order(train)
+    names = class_order(train)
     if len(names) == 1:
         raise DataError(f"{found[0]}: holds one class, {names[0]!r}; a classifier needs two: a folder of images for each")
     first = next(iter(train.values()))[0]
