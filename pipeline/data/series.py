@@ -71,6 +71,7 @@ class Columns(config.Columns):
 
     labelled: bool = True  # whether labels must be there: in training, and not in prediction
     timed: bool = False  # whether the times of steps are handed on, to resample by
+    hopeful: bool = False  # whether a large table is read before it is known that the rows of each series stand together
 
     def option(self, role: str) -> str:
         """What to type to name another column for a role: a key of the configuration, or an option of ``predict``."""

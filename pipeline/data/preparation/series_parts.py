@@ -20,6 +20,7 @@ from pipeline.data.preparation.moments import Moments, folded
 from pipeline.data.preparation.series_split import Part
 from pipeline.data.preparation.spool import repeated, spool
 from pipeline.data.readers import formats
+from pipeline.data.readers.tables.row_order import Scattered
 from pipeline.data.series import Array, Columns, Series, Where, cuts, offsets_of
 from pipeline.data.sources import catalog, progress
 from pipeline.errors import DataError
@@ -33,10 +34,7 @@ def write(folder: Path, data: config.Data) -> Content:
     paths = catalog.own_files(data)
     temporaries = [folder / f".spool{number}" for number in range(len(paths))]
     columns = Columns(**data.of(config.Columns), timed=bool(data.resample))
-    read = []
-    for path, temporary in zip(paths, temporaries, strict=True):
-        with progress.reading(path, unit=" series") as bar:
-            read.append(spool(bar.over(formats.read(data.source, path, columns, folder)), temporary))
+    read = [_read(data.source, path, columns, temporary) for path, temporary in zip(paths, temporaries, strict=True)]
     train, test = read[0], read[-1]
     class_names, chosen, adapted = series_split.choose(read, data)
     known = np.sort(np.concatenate([chosen["train"].rows, chosen["valid"].rows]))
@@ -78,6 +76,17 @@ def write(folder: Path, data: config.Data) -> Content:
         left_out=sum(map(len, read)) - sum(len(part.rows) for part in chosen.values()),
         adapted=adapted,
     )
+
+
+def _read(source: str, path: Path, columns: Columns, temporary: Path) -> Series:
+    """All series of a file, once it is known that they are whole; what is ``hopeful`` is read again if they are not."""
+    hopeful = not columns.hopeful and not columns.window and not columns.steps  # which refuse parts of series
+    tried = columns.model_copy(update={"hopeful": hopeful})
+    try:
+        with progress.reading(path, unit=" series") as bar:
+            return spool(bar.over(formats.read(source, path, tried, temporary.parent)), temporary)
+    except Scattered:
+        return _read(source, path, tried, temporary)
 
 
 def _learn(train: Series, rows: Array, cleaning: Cleaning) -> Cleaning:

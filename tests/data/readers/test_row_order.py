@@ -204,3 +204,14 @@ def test_a_line_too_long_beside_one_too_short_is_named_whatever_is_read_of_them(
             monkeypatch.setattr(row_order, "IN_MEMORY", limit)
             with pytest.raises(UserError, match=r"a\.csv: line 3: 5 cells, but the header names 4 columns"):
                 read("csv", path)
+
+
+@pytest.mark.parametrize("order", ["together", "two files one after the other"])
+def test_a_table_above_the_limit_is_read_once_if_the_rows_of_each_series_stand_together(tmp_path, monkeypatch, order):
+    passes = []
+    real = csv_lines.lines
+    monkeypatch.setattr(csv_lines, "lines", lambda *given: passes.append(given) or real(*given))
+    monkeypatch.setattr(row_order, "IN_MEMORY", 1000)
+    monkeypatch.setattr(csv_lines, "BLOCK", 500)
+    parts(tmp_path / "prepared", written(tmp_path / "a.csv", ORDERS[order](table())))
+    assert (len(passes) == 1) == (order == "together")

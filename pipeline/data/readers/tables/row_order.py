@@ -1,13 +1,15 @@
 """The rows of a long table with those of each series together, series in the order in which they first come.
 
-A table of up to IN_MEMORY bytes is put in order in memory. Of a larger one the ids are read first. If the rows of each series
-stand together, the table is then read as a stream. If not, its rows go to files of some series each, by the place of the
-series, and each file is put in order in memory. Shapes: n rows, N series, K numbers of a row.
+A table of up to IN_MEMORY bytes is put in order in memory. Of a larger one the ids are read first or, if its reader is ready to
+begin anew, with the rest. If the rows of each series stand together, the table is read as a stream. If not, its rows go to
+files of some series each, by the place of the series, and each file is put in order in memory.
+Shapes: n rows, N series, K numbers of a row.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from io import FileIO
@@ -29,11 +31,15 @@ IN_MEMORY = 256 * 2**20  # bytes of rows that are held as a whole
 MOST = 256  # files at a time
 
 
+class Scattered(Exception):
+    """The rows of a series do not stand together, in a table that was read in the hope that they do."""
+
+
 def by_series(table: Table, wanted: Wanted, folder: Path | None) -> Iterator[Rows]:
     """All rows of a table, in pieces of whole series. Temporary files lie in ``folder``, or in that of the system.
 
-    Raises DataError for a series of more than ``limits.ONE`` bytes that cannot be held as a whole, and UserError if the disk
-    of ``folder`` cannot be written.
+    Raises DataError for a series of more than ``limits.ONE`` bytes that cannot be held as a whole, UserError if the disk of
+    ``folder`` cannot be written, and Scattered, after the last row, if ``wanted.columns.hopeful`` was in vain.
     """
     rest = blocks(table, wanted)
     held: list[Rows] = []
@@ -51,22 +57,37 @@ def by_series(table: Table, wanted: Wanted, folder: Path | None) -> Iterator[Row
             yield rows.ordered(np.argsort(Numbers().of(rows.heads["id"]), kind="stable"))
         return
     ids = Wanted(wanted.columns, {"id": wanted.roles["id"]}, ())
-    together = _together(held) and _together(blocks(table, ids))
+    hopeful = wanted.columns.hopeful
+    together = _together(held) and (hopeful or _together(blocks(table, ids)))
     every = chain(held, rest)
     del held
-    yield from _stream(table, wanted, every) if together else _through_files(table, wanted, every, _counts(table, ids), folder)
+    if together:
+        yield from _stream(table, wanted, _compared(every) if hopeful else every)
+    else:
+        yield from _through_files(table, wanted, every, _counts(table, ids), folder)
 
 
 def _together(parts: Iterable[Rows]) -> bool:
     """Whether the rows of each series stand together; False, too, if two ids have the same hash."""
+    try:
+        deque(_compared(parts), maxlen=0)
+    except Scattered:
+        return False
+    return True
+
+
+def _compared(parts: Iterable[Rows]) -> Iterator[Rows]:
+    """``parts``. Raises Scattered after the last if the rows of some series do not stand together."""
     hashes: list[pl.Series] = []
     last: str | None = None
     for rows in parts:
         ids = rows.heads["id"]
         hashes.append(ids.filter(ids.ne_missing(ids.shift(fill_value=last))).hash())
         last = ids[-1]
+        yield rows
     every = pl.concat(hashes)
-    return every.n_unique() == len(every)
+    if every.n_unique() < len(every):
+        raise Scattered
 
 
 def _counts(table: Table, ids: Wanted) -> Array:
