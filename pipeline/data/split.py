@@ -91,7 +91,7 @@ def _shares(counts: Array, total: int, random: np.random.RandomState) -> Array:
         if missing := int(total - whole.sum()):
             alike = np.flatnonzero(left == value)
             whole[random.choice(alike, min(len(alike), missing), replace=False)] += 1
-    return whole.astype(np.int64)
+    return np.asarray(whole, np.int64)
 
 
 def validation(
