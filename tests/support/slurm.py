@@ -60,8 +60,8 @@ ReturnToService=2
 SlurmdTimeout=10
 KillWait=20
 UnkillableStepTimeout=60
-NodeName=n0 NodeHostname={names[0]} NodeAddr={addresses[0]} Port=16818 CPUs=4 Gres=gpu:4 RealMemory=4000 State=UNKNOWN
-NodeName=n1 NodeHostname={names[1]} NodeAddr={addresses[1]} Port=16818 CPUs=4 Gres=gpu:4 RealMemory=4000 State=UNKNOWN
+NodeName=n0 NodeHostname={names[0]} NodeAddr={addresses[0]} Port=16818 CPUs=8 Gres=gpu:4 RealMemory=4000 State=UNKNOWN
+NodeName=n1 NodeHostname={names[1]} NodeAddr={addresses[1]} Port=16818 CPUs=8 Gres=gpu:4 RealMemory=4000 State=UNKNOWN
 PartitionName=usual Nodes=ALL Default=YES PriorityTier=1 GraceTime=20 MaxTime=INFINITE OverTimeLimit=0 State=UP
 PartitionName=urgent Nodes=ALL PriorityTier=2 PreemptMode=OFF MaxTime=INFINITE State=UP
 """
