@@ -60,6 +60,7 @@ def test_the_mark_of_an_attempt_whose_processes_died_is_not_taken(store: TCPStor
     for rank in (0, 1):
         store.set(f"pipeline/old/{rank}", json.dumps({"host": "gone", "local": rank, "alike": 2, "address": "", "token": "x"}))
     store.set("pipeline/old/all", "{}")
+    assert "process 0 did not answer" in met(store, range(1, 2), 2, timeout=5)[1]
     assert met(store, range(2), 2) == {0: "met", 1: "met"}
 
 
