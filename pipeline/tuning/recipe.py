@@ -18,6 +18,12 @@ STEPS = (400, 1500)  # fewer leave a model unfinished, more bring nothing on sma
 LONG = 300  # steps, from which on half the channels leave time for more optimiser steps
 BITS = 150  # of all training labels together: with fewer, distorted series and smoothed labels keep a model from certainty
 STRETCHED = 64  # steps of the shortest series: in shorter ones the place of a step says more than a shape
+DIFFER = 0.5  # of the standard deviation of all values, between series at a step: series that are nearer are distorted by less
+DISTORTIONS = (
+    ("data.jitter", 0.1, "few labels: each epoch sees noise,"),
+    ("data.scaling", 0.2, "other amplitudes"),
+    ("data.crop", 0.1, "and other windows of them"),
+)
 SPREAD = 50  # between the standard deviations of series: from there on, those that vary little are not seen beside the others
 
 
@@ -54,12 +60,8 @@ def for_series(data: Profile, count: int) -> list[Choice]:
     if data.spread > SPREAD:
         chosen.insert(0, Choice("data.z_norm", True, f"some series vary {data.spread:,.0f} times as much as others"))
     if count * math.log2(max(2, len(data.classes))) <= BITS and data.shortest >= STRETCHED:
-        chosen += [
-            Choice("data.jitter", 0.1, "few labels: each epoch sees noise,"),
-            Choice("data.scaling", 0.2, "other amplitudes"),
-            Choice("data.crop", 0.1, "and other windows of them"),
-            Choice("train.label_smoothing", 0.1, ""),
-        ]
+        chosen += [Choice(key, round(size * min(1.0, data.differ / DIFFER), 3), why) for key, size, why in DISTORTIONS]
+        chosen.append(Choice("train.label_smoothing", 0.1, ""))
     if data.shortest < data.longest:
         chosen.append(Choice("train.bucket", True, "batches of similar lengths: less padding"))
     if max(data.classes.values()) > 4 * data.rarest:

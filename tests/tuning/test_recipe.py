@@ -11,7 +11,7 @@ from pipeline.data.inspection.profile import Profile
 from pipeline.tuning import recipe
 
 
-def profile(classes: int, each: int, steps: int = 100) -> Profile:
+def profile(classes: int, each: int, steps: int = 100, differ: float = 0.7) -> Profile:
     return Profile(
         count=classes * each,
         shortest=steps,
@@ -23,6 +23,7 @@ def profile(classes: int, each: int, steps: int = 100) -> Profile:
         constant=(),
         groups=0,
         spread=1.0,
+        differ=differ,
     )
 
 
@@ -38,6 +39,13 @@ def test_series_of_many_steps_are_distorted_where_all_labels_together_say_little
     said, distorts = chosen(profile(classes, each, steps)), distorts and steps == 100
     assert any(key.removeprefix("data.") in SERIES_WARPS for key in said) == distorts
     assert ("train.label_smoothing" in said) == distorts
+
+
+def test_series_are_distorted_by_no_more_than_they_differ() -> None:
+    usual, alike, same = (chosen(profile(2, 20, differ=differ)) for differ in (0.7, 0.1, 0.0))
+    assert (usual["data.jitter"], usual["data.scaling"], usual["data.crop"]) == (0.1, 0.2, 0.1)
+    assert (alike["data.jitter"], alike["data.scaling"], alike["data.crop"]) == (0.02, 0.04, 0.02)
+    assert same["data.jitter"] == same["data.scaling"] == same["data.crop"] == 0 and same["train.label_smoothing"]
 
 
 @pytest.mark.parametrize(("count", "batch"), [(2, 2), (6, 4), (12, 8), (28, 8), (32, 8), (64, 16), (1000, 32)])

@@ -30,6 +30,7 @@ class Profile:
     constant: tuple[str, ...]  # channels with one value
     groups: int  # 0: none are named
     spread: float  # of the standard deviations of series: the 95th percentile over the 5th, in the channel where it is largest
+    differ: float  # the deviation of series from each other at a step, as a share of that of all values, where it is largest
 
     @property
     def rarest(self) -> int:
@@ -43,6 +44,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
     absent = total = 0
     ranges: list[Array] = []
     stds: list[Array] = []
+    between = _Differences()
     for block in formats.read(source, path, Columns(**columns.model_dump())):
         lengths.append(block.lengths)
         classes.update(block.labels or ())
@@ -51,6 +53,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         total += block.values.size
         channels = block.channels
         stds.append(_stds(block))
+        between.add(block)
         ranges.append(np.stack([np.fmin.reduce(block.values, 0), np.fmax.reduce(block.values, 0)]))
     steps = np.concatenate(lengths)
     every = np.stack(ranges)  # (blocks, 2, C)
@@ -66,7 +69,45 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         constant=tuple(name for name, one in zip(channels, same, strict=True) if one),
         groups=len(groups),
         spread=_spread(np.concatenate(stds)),
+        differ=between.share(),
     )
+
+
+class _Differences:
+    """How far series are from each other at the steps that all of them have (M), block by block."""
+
+    first: Array  # (M, C) of the first series, from which all are measured: sums of squares stay small and exact
+    count: Array  # (M, C) of values that are there, as their sums
+    total: Array
+    squares: Array
+    seen = False
+
+    def add(self, block: Series) -> None:
+        """Count the series of ``block`` too."""
+        steps = int(block.lengths.min())
+        if not self.seen:
+            self.first = np.nan_to_num(block.values[: int(block.lengths[0])].astype(np.float64))
+            self.count, self.total, self.squares = (np.zeros_like(self.first) for _ in range(3))
+            self.seen = True
+        steps = min(steps, len(self.first))
+        self.first, self.count, self.total, self.squares = (
+            held[:steps] for held in (self.first, self.count, self.total, self.squares)
+        )
+        moved = block.values[block.offsets[:-1, None] + np.arange(steps)] - self.first  # (n, M, C)
+        there = ~np.isnan(moved)
+        moved = np.where(there, moved, 0.0)
+        self.count += there.sum(0)
+        self.total += moved.sum(0)
+        self.squares += (moved * moved).sum(0)
+
+    def share(self) -> float:
+        """What ``Profile.differ`` says; 1 where no channel varies."""
+        count = np.maximum(self.count, 1)
+        mean = self.total / count
+        between = np.maximum(self.squares / count - mean * mean, 0).mean(0)  # (C) the variance at a step
+        whole = between + (self.first + mean).var(0)
+        shares = np.sqrt(between[whole > 0] / whole[whole > 0])
+        return float(shares.max()) if len(shares) else 1.0
 
 
 def _stds(block: Series) -> Array:
