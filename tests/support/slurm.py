@@ -24,7 +24,7 @@ from tests.support.launching import ROOT, environment
 
 TOOLS = ("slurmctld", "slurmd", "sbatch", "scontrol", "scancel", "sinfo", "munged")
 PATH = 108  # letters that the path of a socket may have, with the zero at its end
-LIMIT = 240  # seconds that a test waits for one thing, at most
+LIMIT = 400  # seconds that a test waits for one thing, at most
 ENDS = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 # cred_expire: a requeued job may not start before its credential has expired, 120 s by default.
 # config_overrides: more CPUs than there are. ReturnToService: a node that was lost comes back by itself.

@@ -42,8 +42,7 @@ def befallen(slurm: Slurm, folder: Path) -> dict[str, Batch]:
     """Jobs that run side by side, each of which something befell: much of what follows is waiting, and other jobs are tried
     meanwhile."""
     jobs = {name: slurm.submit(script(), *EXACT, f"run.dir={name}") for name in ("frozen", "killed", "warned", "ranks")}
-    jobs["limited"] = slurm.submit("--time=1", "--signal=B:USR1@30", script(), *LONGER, "run.dir=limited")
-    left = set(jobs) - {"limited"}
+    left = set(jobs)
 
     def all_struck() -> bool:
         for name in sorted(left):
@@ -53,6 +52,8 @@ def befallen(slurm: Slurm, folder: Path) -> dict[str, Batch]:
         return not left
 
     wait_for(all_struck, "step 200 of each")
+    # now: it has to come to a step in the half of a minute that is left before its warning
+    jobs["limited"] = slurm.submit("--time=1", "--signal=B:USR1@30", script(), *LONGER, "run.dir=limited")
     return jobs
 
 
