@@ -35,6 +35,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only
 GIVEN = $(filter command environment,$(origin $(1)))
 EXAMINE = $(PIPELINE) doctor $(if $(call GIVEN,CONFIG),--config $(CONFIG)) $(ARGS) $(if $(call GIVEN,LAUNCH)$(call GIVEN,PROCESSES),$(STARTED))
 SETTINGS = --config $(CONFIG) $(if $(RUN),run.dir=$(RUN)) $(ARGS)
+# of "all" training takes ARGS; a target that is alone is told them, and says what it cannot use
+ALONE = $(if $(RUN),$(filter-out run.dir=%,$(ARGS)))
 OF_RUN = $(if $(RUN),--run $(or $(lastword $(patsubst run.dir=%,%,$(filter run.dir=%,$(ARGS)))),$(RUN)),$(SETTINGS))
 # What a target runs, and "all" one after the other: the first that fails is the last, with its own exit status.
 PREPARE = $(PIPELINE) prepare $(SETTINGS)
@@ -92,13 +94,13 @@ prepare: prep
 evaluate: eval
 
 eval: setup ## measure the best checkpoint of RUN on the test split
-	@$(EVALUATE)
+	@$(EVALUATE) $(ALONE)
 
 export: setup ## write safetensors, ONNX and torch.export files of RUN, each checked
-	@$(EXPORT)
+	@$(EXPORT) $(ALONE)
 
 report: setup ## write report.html of RUN: what it gave, and the model itself, in one file for any browser
-	@$(REPORT)
+	@$(REPORT) $(ALONE)
 
 all: setup ## everything: prepare, train, evaluate, export, report, summary; SEEDS=5: prepare, seeds; ARGS=train.folds=5: prepare, train
 	@$(PREPARE)
@@ -160,7 +162,7 @@ lock: setup ## write the lock files anew from pyproject.toml; ARGS="--upgrade-pa
 		$$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 
 summary: setup ## what RUN gave, where it lies, what to type next
-	@$(SUMMARY)
+	@$(SUMMARY) $(ALONE)
 
 runs: setup ## list the runs in runs/: state, metrics, what differs, time, size
 	@$(PIPELINE) runs $(ARGS)

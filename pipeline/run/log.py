@@ -15,6 +15,7 @@ from typing import Self
 from tqdm import tqdm
 
 from pipeline.config import Config
+from pipeline.data.sources import progress
 from pipeline.distributed import collectives
 from pipeline.errors import Stopped, UserError
 from pipeline.run import stragglers
@@ -33,7 +34,7 @@ class Progress:
         self.steps, self.main, self.per_epoch = steps, main, per_epoch
         self.best = best  # the best evaluation so far, as the bar shows it
         self.start, self.first = time.monotonic(), done
-        shown = main and sys.stderr.isatty()
+        shown = main and progress.is_wanted()
         self.bar = tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True, disable=not shown, leave=True)
 
     def __enter__(self) -> Progress:

@@ -27,6 +27,7 @@ from pipeline.run.environment import Program, program
 from pipeline.run.folder import enter, keep_free, seen
 from pipeline.run.log import Progress
 from pipeline.stages.assembly import assert_same_data, fitted, fitting_batches, make_batches, make_state, slices_of, with_batch
+from pipeline.stages.terminal import streams
 from pipeline.training.graphs.fitting import launching
 from pipeline.training.selection import Selection
 from pipeline.training.state import State, recurrent_dtype
@@ -120,9 +121,8 @@ def placed(settings: Config, prepared: Prepared, stack: ExitStack) -> tuple[Conf
     if taken and batch != default:
         number = prepared.manifest.parts["train"].count
         print(f"train.batch = {batch}, as the default of {default} is more than the {number} training examples")
-    if taken and taken[0][1]:
-        first = placing.first_choice(settings)
-        print(f"{first}: belongs to another run ({'; '.join(taken[0][1])}); this one is {folder}")
+    if taken and (others := "; ".join(taken[0][1])):
+        streams.note(f"{placing.first_choice(settings)}: belongs to another run ({others}); this one is {folder}")
     run = settings.run.model_copy(update={"dir": str(folder)})
     return settings.model_copy(update={"run": run}), folder
 
@@ -163,9 +163,11 @@ def go_on(found: checkpoints.Checkpoint, state: State, made_by: Program) -> Sele
     checked = collectives.rank() == 0 and selection.value is not None
     problem = collectives.gather(checkpoints.problem_of(best) if checked else None)[0]
     if collectives.rank() == 0:
-        print("\n".join(f"{folder.parent}: {line}" for line in changes(found, state, made_by)))
+        print(f"{folder.parent}: resuming after step {found.step}")
+        for line in changes(found, state, made_by):
+            streams.note(f"{folder.parent}: {line}")
         if problem:
-            print(f"{best}: {problem}; it was the best so far, and another is chosen from step {found.step} on")
+            streams.note(f"{best}: {problem}; it was the best so far, and another is chosen from step {found.step} on")
     selection = Selection() if problem else selection
     collectives.on_main(lambda: marks.mark(folder, "best", None if selection.value is None else selection.step))
     collectives.on_main(lambda: marks.mark(folder, "finished", None))
@@ -173,8 +175,7 @@ def go_on(found: checkpoints.Checkpoint, state: State, made_by: Program) -> Sele
 
 
 def changes(found: checkpoints.Checkpoint, state: State, made_by: Program) -> Iterator[str]:
-    """Where a run goes on, and what is other than when that checkpoint was saved."""
-    yield f"resuming after step {found.step}"
+    """What is other than when that checkpoint was saved."""
     if (before := found.facts.processes) != collectives.world_size():
         yield f"number of processes was {before}, goes on with {collectives.world_size()}"
     if found.facts.program not in (None, made_by):

@@ -98,6 +98,17 @@ def test_on_a_terminal_there_is_a_bar_with_the_same_numbers(
     assert capsys.readouterr().out == "a line of its own\n", "lines go to stdout, where they can be kept"
 
 
+def test_a_terminal_that_cannot_go_back_in_a_line_gets_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    with Progress(steps=40, done=0, main=True) as progress:
+        progress.update(40, loss=0.25, accuracy=0.5, rate=1000.0)
+    assert screen.getvalue() == "" and capsys.readouterr().out.startswith("step 40/40  loss 0.2500")
+
+
 def test_the_bar_has_the_epoch_and_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)

@@ -55,6 +55,9 @@ def test_a_run_that_other_code_goes_on_with_says_so(folder: Path) -> None:
         restated(copied(folder, name), program=(was := made | {name: other}))
         before = f"trained so far by version {was['version']} (code {was['code'][:8]}) with torch {was['torch']}"
         assert going_on(folder / name).count(f"{name}: {before}, {now}\n") == 1
+    restated(copied(folder, "unheard"), program=made | {"code": "0123456789abcdef"})
+    _, output = run("train", "-q", *SMOKE, *STILL, "run.dir=unheard", cwd=folder, INJECTED_FAULT="kill@0:30")
+    assert output.count("unheard: trained so far by") == 1 and "resuming" not in output, "--quiet hides no change"
     restated(copied(folder, "earlier"), program=None)  # a version that did not say it
     assert "trained so far by" not in going_on(folder / "earlier")
 

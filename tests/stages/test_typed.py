@@ -156,3 +156,13 @@ def test_make_refuses_a_variable_that_it_would_ignore(variable: str, says: str) 
     assert done.returncode == 2 and says in done.stderr
     known = ["make", "-n", "-o", "setup", "train", "CONFIG=configs/smoke.yaml", "ARGS=optim.lr=0.2 train.batch=3"]
     assert "optim.lr=0.2 train.batch=3" in subprocess.run(known, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("target", ["eval", "export", "report", "summary"])
+def test_make_passes_arguments_on_to_a_target_of_a_run(target: str) -> None:
+    words = ["make", "-n", "-o", "setup", target, "RUN=runs/x", "ARGS=--split valid run.dir=runs/x"]
+    said = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.rstrip().endswith(f"{target.replace('eval', 'evaluate')} --run runs/x --split valid")
+    words = ["make", "-n", "-o", "setup", "all", "RUN=runs/x", "ARGS=optim.lr=0.1"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in done if "optim.lr" in line] == done[:2], "what training takes stands in the run folder"

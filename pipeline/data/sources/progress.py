@@ -39,7 +39,7 @@ class Bar:
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
-        if Bar._seen or not _is_wanted():
+        if Bar._seen or not is_wanted():
             return self
         Bar._seen = self
         self._out, self._err = sys.stdout, sys.stderr
@@ -162,6 +162,12 @@ def reading(path: Path, what: str = "reading", unit: str = "") -> Bar:
     return Bar(name, size, "B", lambda: max(_positions(place), default=0)) if size else Bar(name, None, unit)
 
 
+def is_wanted() -> bool:
+    """Whether there is a terminal that this process may draw on."""
+    first = os.environ.get("RANK", "0") == "0"
+    return first and bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def _positions(name: str) -> Iterator[int]:
     """Where this process stands in each of its open files of this name; none where the system does not tell."""
     with suppress(OSError):
@@ -169,9 +175,3 @@ def _positions(name: str) -> Iterator[int]:
             with suppress(OSError, ValueError):
                 if str(link.readlink()) == name:
                     yield int(Path(f"/proc/self/fdinfo/{link.name}").read_text().split()[1])
-
-
-def _is_wanted() -> bool:
-    """Whether there is a terminal that this process may draw on."""
-    first = os.environ.get("RANK", "0") == "0"
-    return first and bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

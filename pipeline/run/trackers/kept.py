@@ -12,7 +12,10 @@ PLACE = Path("wandb", "run.json")
 
 
 class Kept(BaseModel):
-    """What attempts tell those after them. ``evaluations``: the line of metrics.jsonl that each evaluation came before."""
+    """What attempts tell those after them. ``evaluations``: the line of metrics.jsonl that each evaluation came before.
+
+    ``told``: the user was told how an offline run is looked at.
+    """
 
     model_config = ConfigDict(strict=True)
 
@@ -20,6 +23,7 @@ class Kept(BaseModel):
     project: str = ""
     entity: str = ""
     evaluations: list[int] = []
+    told: bool = False
 
     def names(self) -> dict[str, str]:
         """Those of the fields that are arguments of ``wandb.init``, and said."""

@@ -192,7 +192,9 @@ class WandB(View):
             self.run_there.finish(exit_code=exit_code)
         finally:
             self.wandb.teardown()
-        if self.mode == "offline":
+        if self.mode == "offline" and not self.kept.told:  # once, and not by each stage
+            self.kept = self.kept.model_copy(update={"told": True})
+            kept.save(self.folder, self.kept)
             path = Path(os.path.relpath(self.run_there.dir)).parent
             command = os.path.relpath(Path(sys.executable).with_name("wandb"))
             # all attempts, in their order; elsewhere other runs may lie too

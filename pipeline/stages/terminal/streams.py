@@ -73,6 +73,11 @@ def say(line: str) -> None:
     print(line, file=out.results if isinstance(out, Messages) and not out.as_json else out)
 
 
+def note(line: str) -> None:
+    """Print a line that must be seen: with ``--quiet`` on the standard error."""
+    print(line, file=sys.stderr if aside() else sys.stdout)
+
+
 def results() -> Any:
     """The standard output itself, for what a command is there to print."""
     return sys.stdout.results if isinstance(sys.stdout, Messages) else sys.stdout

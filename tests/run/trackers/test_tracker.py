@@ -39,7 +39,7 @@ from pipeline.run.trackers.view import Evaluation
 
 assert "wandb" not in sys.modules
 folder, trouble, timeout = pathlib.Path("digits"), sys.argv[1], float(sys.argv[2])
-folder.mkdir()
+folder.mkdir(exist_ok=True)
 record = Record(folder / "metrics.jsonl")
 tracker = trackers.start(make({"run": {"dir": "digits"}}), folder)
 
@@ -119,6 +119,14 @@ def test_of_many_classes_the_most_frequent_mistakes_are_shown(tmp_path: Path) ->
     assert not list((tmp_path / "digits/wandb").rglob("confusion_matrix*"))
     types = {name: value["_type"] for name, value in inspect(tmp_path)["summary"].items() if isinstance(value, dict)}
     assert types == {"frequent_mistakes": "table-file", "mistakes": "image-file"}, "a picture of this name is shown too"
+
+
+def test_how_an_offline_run_is_looked_at_is_said_once_and_not_by_each_stage(tmp_path: Path) -> None:
+    said = []
+    for _ in range(2):
+        said += [line for line in attempt(tmp_path, "").stderr if "offline run" in line]
+        (tmp_path / "digits/metrics.jsonl").unlink()
+    assert len(said) == 1
 
 
 def test_offline_run_shows_the_final_metrics_and_no_secret(tmp_path: Path) -> None:
