@@ -95,10 +95,10 @@ class _Differences:
         )
         moved = block.values[block.offsets[:-1, None] + np.arange(steps)] - self.first  # (n, M, C)
         there = ~np.isnan(moved)
-        moved = np.where(there, moved, 0.0)
+        moved[~there] = 0
         self.count += there.sum(0)
         self.total += moved.sum(0)
-        self.squares += (moved * moved).sum(0)
+        self.squares += np.einsum("nmc,nmc->mc", moved, moved)  # without another copy
 
     def share(self) -> float:
         """What ``Profile.differ`` says; 1 where no channel varies."""
