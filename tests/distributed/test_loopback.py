@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -72,3 +73,13 @@ def test_processes_without_a_launcher_listen_on_the_loopback_alone(folder: Path)
     statuses, output = job.wait()
     assert found and found <= set(LOOPBACK), found
     assert statuses == [143, 143], output
+
+
+def test_processes_that_the_doctor_starts_listen_on_the_loopback_alone(tmp_path: Path) -> None:
+    job = begin([sys.executable, "-m", "pipeline", "doctor", "--processes", "2", "--only", "exact"], tmp_path)
+    found: set[str] = set()
+    while job.poll() is None:
+        found |= listening(job.pid)
+        time.sleep(0.2)
+    end(job)
+    assert found and found <= set(LOOPBACK), found
