@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, short
 from pipeline.report.compare import groups, page, verdicts
 from pipeline.stages.views.report import report
 from pipeline.stages.views.runs import runs
 from tests.report.compare.runs import evaluated, hits
+from tests.report.conftest import HOSTILE
+from tests.report.page.test_writing import Elements
 
 HANGS = 60  # seconds of the clock after which a test that waits for a pipe ends
 MEASURED = {"split": "test", "step": 20, "count": 10, "loss": 0.5, "accuracy": 0.5}
@@ -112,3 +114,27 @@ def test_a_file_of_a_run_without_an_end_is_not_read_to_its_end(
     (folder / name).unlink(missing_ok=True)
     made(folder / name)
     shown(folder)
+
+
+def test_names_in_the_files_of_a_run_are_no_markup_of_its_report(tmp_path: Path) -> None:
+    seen = []
+    for number, names in enumerate([("plain", "other"), HOSTILE]):
+        folder = run_folder(tmp_path / f"runs/{number}")
+        one = {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 5}
+        measured = MEASURED | {"per_class": dict.fromkeys(names, one), "largest_class": names[0], "largest_class_accuracy": 0.5}
+        (folder / "eval/metrics.json").write_text(json.dumps(measured))
+        attempt = {
+            "host": names[-1],
+            "cpu": names[0],
+            "started": names[1],
+            "gpus": list(names),
+            "packages": {names[0]: names[1]},
+        }
+        (folder / "environment.json").write_text(json.dumps(attempt))
+        report(folder)
+        seen.append(Elements((folder / "report.html").read_text()))
+    plain, hostile = ({*page.tags} for page in seen)
+    assert hostile <= plain and seen[1].tags.count("script") == 2
+    assert not [name for name, _ in seen[1].attributes if name.startswith("on")]
+    said = " ".join(seen[1].texts)
+    assert all(short(name, 600)[:200] in said for name in HOSTILE)
