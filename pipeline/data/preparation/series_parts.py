@@ -14,7 +14,7 @@ import numpy as np
 from pipeline import config, files
 from pipeline.data import clean
 from pipeline.data.clean import Cleaning
-from pipeline.data.manifest import Channels, Content, Name, PartFile, PartInfo, SeriesInfo
+from pipeline.data.manifest import Channels, Content, PartFile, PartInfo, SeriesInfo
 from pipeline.data.preparation import doubts, part_files, series_split
 from pipeline.data.preparation.moments import Moments, folded
 from pipeline.data.preparation.series_split import Part
@@ -39,16 +39,17 @@ def write(folder: Path, data: config.Data) -> Content:
     class_names, chosen, adapted = series_split.choose(read, data)
     known = np.sort(np.concatenate([chosen["train"].rows, chosen["valid"].rows]))
     policies = clean.cleaning(data, train.channels).model_copy(update={"timed": train.steps is not None})
-    cleaning = _learn(train, chosen["train"].rows, policies)
+    cleaning, found = _learn(train, chosen["train"].rows, policies)
     twins = repeated(train, known, test, chosen["test"].rows, cleaning.rounded)
-    parts, moments = {}, {}
+    parts = {}
     for name, part in chosen.items():
         if len(part.rows):
-            parts[name], moments[name] = _write(folder, name, part, cleaning, len(class_names), data.shard_mb)
+            moments = Moments(len(cleaning.features)) if name == "train" and _changes(cleaning, found, data.shard_mb) else None
+            parts[name] = _write(folder / name, part, cleaning, moments, len(class_names), data.shard_mb)
+            found = moments or found
     for temporary in temporaries:
         temporary.unlink()
         temporary.with_suffix(".times").unlink(missing_ok=True)
-    found = moments["train"]
     longest = parts["train"].lengths
     assert longest is not None
     return Content(
@@ -89,8 +90,11 @@ def _read(source: str, path: Path, columns: Columns, temporary: Path) -> Series:
         return _read(source, path, tried, temporary)
 
 
-def _learn(train: Series, rows: Array, cleaning: Cleaning) -> Cleaning:
-    """``cleaning`` with what it takes from the training split. Raises DataError for a channel without a value there."""
+def _learn(train: Series, rows: Array, cleaning: Cleaning) -> tuple[Cleaning, Moments]:
+    """``cleaning`` with what it takes from the training split, and the statistics of that before it is cleaned.
+
+    Raises DataError for a channel without a value there.
+    """
     moments = Moments(len(train.channels))
     low, high = np.full((2, len(train.channels)), [[np.inf], [-np.inf]])  # in float64
     with progress.Bar("measuring the train split", len(rows), " series") as bar:
@@ -112,20 +116,26 @@ def _learn(train: Series, rows: Array, cleaning: Cleaning) -> Cleaning:
     if offset and not cleaning.offset:
         return _learn(train, rows, cleaning.model_copy(update={"offset": offset}))
     masked = np.flatnonzero(moments.missing) if cleaning.missing == "mask" else np.empty(0, np.int64)
-    return cleaning.model_copy(update={"fill": tuple(moments.mean.tolist()), "masked": tuple(masked.tolist())})
+    return cleaning.model_copy(update={"fill": tuple(moments.mean.tolist()), "masked": tuple(masked.tolist())}), moments
+
+
+def _changes(cleaning: Cleaning, found: Moments, limit_mb: int) -> bool:
+    """Whether the values of the training split are others than ``found`` is of, or come in other blocks, as files are cut."""
+    several = int(found.count.sum()) * 4 >= limit_mb * 2**20
+    return several or bool(found.missing.any()) or cleaning.z_norm or bool(cleaning.resample)
 
 
 def _where(series: Series, rows: Array) -> Where:
     return lambda number: series.place(int(rows[number]))
 
 
-def _write(folder: Path, name: Name, part: Part, cleaning: Cleaning, classes: int, limit_mb: int) -> tuple[PartInfo, Moments]:
-    """Clean and write one part, and return what the manifest says of it and, of the training split, its statistics."""
+def _write(stem: Path, part: Part, cleaning: Cleaning, moments: Moments | None, classes: int, limit_mb: int) -> PartInfo:
+    """Clean and write one part to files called ``stem``, and return what the manifest says of it; ``moments`` takes it in."""
     series, rows, labels = part.series, part.rows, part.labels
     lengths = np.minimum(series.lengths[rows], cleaning.max_length or series.lengths.max())
     lengths = np.full_like(lengths, cleaning.resample) if cleaning.resample else lengths
     features, equal = len(cleaning.features), int(lengths.min()) == int(lengths.max())
-    moments, missing = Moments(features), np.zeros(len(cleaning.channels), np.int64)
+    missing = np.zeros(len(cleaning.channels), np.int64)
 
     def blocks(chosen: Array) -> Iterator[Array]:
         for numbers, raw, steps in series.blocks(chosen):
@@ -133,16 +143,16 @@ def _write(folder: Path, name: Name, part: Part, cleaning: Cleaning, classes: in
             absent = np.isnan(raw)
             if absent.any():
                 np.add(missing, absent.sum(0), out=missing)
-            if name == "train":
+            if moments:
                 moments.add(values)
             yield values
             bar.add(len(numbers))
 
     written: list[PartFile] = []
     pieces = list(cuts(lengths * features * 4, limit_mb * 2**20))
-    with progress.Bar(f"writing the {name} split", len(rows), " series") as bar:
+    with progress.Bar(f"writing the {stem.name} split", len(rows), " series") as bar:
         for number, piece in enumerate(pieces):
-            path = folder / (f"{name}.safetensors" if len(pieces) == 1 else f"{name}-{number:05}.safetensors")
+            path = stem.with_name(f"{stem.name}{'' if len(pieces) == 1 else f'-{number:05}'}.safetensors")
             count, steps = len(rows[piece]), lengths[piece]
             small = {"index": rows[piece], "labels": labels[piece]}
             if not equal:
@@ -158,4 +168,4 @@ def _write(folder: Path, name: Name, part: Part, cleaning: Cleaning, classes: in
         more=tuple(written[1:]),
         lengths=(int(lengths.min()), int(lengths.max()), float(lengths.mean())),
         missing=tuple(missing.tolist()),
-    ), moments
+    )

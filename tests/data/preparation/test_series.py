@@ -331,11 +331,11 @@ def test_an_error_in_the_last_part_leaves_nothing(source, tmp_path, monkeypatch)
     written = []
     write = series_parts._write
 
-    def fail(folder, name, *rest):
-        if name == "test":
-            written.extend(path.name for path in folder.iterdir())
+    def fail(stem, *rest):
+        if stem.name == "test":
+            written.extend(path.name for path in stem.parent.iterdir())
             raise DataError("late")
-        return write(folder, name, *rest)
+        return write(stem, *rest)
 
     monkeypatch.setattr(series_parts, "_write", fail)
     with pytest.raises(DataError, match="late"):
