@@ -57,6 +57,7 @@ def befallen(slurm: Slurm, folder: Path) -> dict[str, Batch]:
     # one minute, of which half is left before the warning; more where this machine has so much to do that a start takes longer
     minutes = 1 + int((time.monotonic() - began) / 60)
     jobs["limited"] = slurm.submit(f"--time={minutes}", "--signal=B:USR1@30", script(), *LONGER, "run.dir=limited")
+    jobs["long"] = slurm.submit("--nodes=1", script(), *LONGER, "run.dir=long")  # one process, and all the time it needs
     return jobs
 
 
@@ -158,9 +159,8 @@ def test_a_rank_that_is_frozen_is_ended_and_started_again(folder: Path, befallen
 
 
 def test_a_run_that_is_longer_than_its_time_limit_comes_to_its_end(folder: Path, befallen: dict[str, Batch]) -> None:
-    succeed("train", *LONGER, "run.dir=long", cwd=folder)
-    job = befallen["limited"]
-    assert job.wait_for(limit=2 * LIMIT) == "COMPLETED", job.said()
+    job, single = befallen["limited"], befallen["long"]
+    assert [one.wait_for(limit=2 * LIMIT) for one in (job, single)] == ["COMPLETED"] * 2, job.said()
     assert int(job.fact("Restarts")) >= 1, job.said()
     assert weights(folder / "limited")[:2] == weights(folder / "long")[:2], job.said()
 
