@@ -59,7 +59,7 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     )
     window, why = windows_for(frame, id_, label)
     reasons += [why] if window else []
-    time, more = keys.time_of(frame, [name for name in left if not is_index(name)] or left, id_)
+    time, more = keys.time_of(frame, sorted(left, key=is_index), id_)
     doubts += more
     group, more = keys.group_of(frame, [name for name in left if name != time], id_, label)
     doubts += more

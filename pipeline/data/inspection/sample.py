@@ -11,6 +11,7 @@ import polars as pl
 from pipeline.data.readers.cells import MISSING
 from pipeline.data.readers.tables import csv_dialect, csv_lines
 from pipeline.data.readers.tables.parquet_table import open_parquet
+from pipeline.data.readers.tables.table import dates
 from pipeline.errors import DataError
 
 MOST_BYTES = 2**28  # that are looked at
@@ -45,7 +46,6 @@ def of(source: str, path: Path, most: int) -> tuple[pl.DataFrame, tuple[str, ...
         n_rows=most,
         infer_schema_length=most,
         null_values=ABSENT,
-        try_parse_dates=True,
         truncate_ragged_lines=True,
         decimal_comma=decimal == ",",
     )
@@ -59,9 +59,9 @@ def nested(path: Path) -> tuple[str, ...]:
 
 
 def _truth(column: pl.Series) -> pl.Series:
-    """A column of True and False, however they are written, as what it is; times of day as words: no reader orders by them."""
-    if column.dtype == pl.Time:
-        return column.cast(pl.String)
+    """A column of True and False, or of dates that a reader knows, however they are written, as what it is."""
+    if column.dtype == pl.String and (found := dates(column.str.strip_chars())) is not None:
+        return found.alias(column.name)
     if column.dtype == pl.String and set(column.drop_nulls().unique().str.to_lowercase()) in (
         {"true", "false"},
         {"true"},

@@ -20,6 +20,21 @@ SPLITS = {"train", "test"}  # folders of these names are no classes
 OF_NPY = (("X", "y"), ("x", "y"), ("data", "labels"), ("values", "labels"), ("features", "labels"))  # names that go together
 
 
+TABLES_OF = {  # kinds of tables that polars reads
+    **dict.fromkeys((".jsonl", ".ndjson"), "read_ndjson"),
+    ".json": "read_json",
+    **dict.fromkeys((".feather", ".arrow", ".ipc"), "read_ipc"),
+    ".avro": "read_avro",
+}
+ARRAYS = "save its arrays in an .npz file: X (series, steps, channels) and y (series)"
+OTHERS_OF = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "save the sheet as CSV (UTF-8)"),
+    **dict.fromkeys((".pkl", ".pickle"), "a pickle may run any program; save the table by pandas' to_parquet"),
+    **dict.fromkeys((".mat", ".h5", ".hdf5", ".pt", ".npy"), ARRAYS),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z"), "unpack it"),
+}
+
+
 @dataclass(frozen=True)
 class Folder:
     """What lies in a folder: its ``files``, as paths below it, of which ``classes`` are the folders that are classes."""
@@ -51,6 +66,17 @@ class Folder:
 def named(path: Path) -> str | None:
     """The format that the name of a file tells, packed or not; None for none of series."""
     return config.SUFFIXES.get(Path(path.name.lower().removesuffix(PACKED)).suffix)
+
+
+def refuse_other(path: Path) -> None:
+    """Raise DataError, with what to type, for a file of a known kind that is not read."""
+    kind = path.suffix.lower()
+    if kind in TABLES_OF:
+        made = path.with_suffix(".parquet")
+        typed = f"python -c \"import polars as p; p.{TABLES_OF[kind]}('{path}').write_parquet('{made}')\""
+        raise DataError(f"{path}: {kind} is not read; type: {typed}; then use {made}")
+    if kind in OTHERS_OF:
+        raise DataError(f"{path}: {kind} is not read; {OTHERS_OF[kind]}")
 
 
 def refuse_npy(path: Path, labelled: bool = True) -> None:

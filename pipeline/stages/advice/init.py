@@ -43,6 +43,7 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
         data, other = pairs[0] if len(pairs) == 1 else (data, other)
     if source is None:
         folders.refuse_npy(next(iter(sorted(data.glob("*.npy"))), data) if data.is_dir() else data)
+        folders.refuse_other(data)
     chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other)
     for line in reasons:
         print(line)

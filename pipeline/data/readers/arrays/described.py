@@ -31,6 +31,8 @@ def find_roles(archive: Archive, columns: Columns, stacked: bool) -> dict[str, s
                 found[role] = array
         needed = columns.labelled if role == "label" else not usual and (columns.labelled or role != "group")
         if needed and role not in found:
+            if role == "label":
+                _refuse_splits(archive)
             raise cells.unknown(archive.path, name or role, archive.names, "array", columns.option(role))
     return found
 
@@ -93,6 +95,9 @@ def described(
     arrays: dict[str, Array] = {}
     for role, name in roles.items():
         header = archive.header(name)
+        if role == "label" and len(header.shape) == 2 and header.shape[1] > 1 and header.shape[0] == count:
+            arrays[role] = _of_one_hot(archive, name)
+            continue
         if header.shape not in ((count,), (count, 1)):
             raise archive.fault(name, f"is of shape {header.shape}, but there are {count} series; give it one {role} a series")
         if header.dtype.kind in "SU" and header.dtype.itemsize > 4 * WORD:
@@ -101,6 +106,31 @@ def described(
     times = _times(archive, roles["time"], arrays.pop("time")) if "time" in arrays else None
     channels, chosen = _channels(archive, columns, width)
     return Described(archive, columns, roles, arrays, times, keys, channels, chosen, [])
+
+
+def _refuse_splits(archive: Archive) -> None:
+    """Raise DataError, with what to type, for the arrays of a training and a test split in one file."""
+    stems = [name.removesuffix("_train") for name in archive.names if name.endswith("_train")]
+    values = next((stem for stem in stems if stem.lower() == "x"), "")
+    label = next((stem for stem in stems if stem.lower() == "y"), "")
+    if not values or not label or not {f"{values}_test", f"{label}_test"} <= {*archive.names}:
+        return
+    made = {part: archive.path.with_name(f"{archive.path.stem}_{part.upper()}.npz") for part in ("train", "test")}
+    saves = "; ".join(f"n.savez('{path}', X=f['{values}_{part}'], y=f['{label}_{part}'])" for part, path in made.items())
+    raise DataError(
+        f"{archive.path}: holds the arrays of two splits; put each into a file of its own: type: "
+        f"python -c \"import numpy as n; f=n.load('{archive.path}'); {saves}\"; then use {made['train']}, and {made['test']} "
+        "for the test"
+    )
+
+
+def _of_one_hot(archive: Archive, name: str) -> Array:
+    """(N) the place of the one in each row of zeros. Raises DataError for other rows."""
+    stored = archive.array(name)
+    if stored.dtype.kind not in "biuf" or not (((stored == 0) | (stored == 1)).all() and (stored.sum(1) == 1).all()):
+        raise archive.fault(name, f"is of shape {stored.shape}; give it one label a series, or rows of zeros with a one")
+    places: Array = stored.argmax(1)
+    return places
 
 
 def _times(archive: Archive, name: str, stored: Array) -> Array:

@@ -62,7 +62,10 @@ def joined(path: Path, tables: Sequence[Table], told: Told) -> Table:
         if {*other.names} != {*first.names}:
             lacking, more = ([name for name in one if name not in two] for one, two in _both(first, other))
             said = [f"lacks {some(lacking)}"] * bool(lacking) + [f"has {some(more)} besides"] * bool(more)
-            raise DataError(f"{other.path}: {' and '.join(said)}, unlike {first.path}; give all files the same columns")
+            raise DataError(
+                f"{other.path}: {' and '.join(said)}, unlike {first.path}; give all files the same columns. If one of "
+                "them says the class of the others, move each recording into a folder of its class, and that file away"
+            )
         if {other.names[place] for place in other.nested} != {first.names[place] for place in first.nested}:
             raise DataError(f"{other.path}: other columns than in {first.path} hold lists; give all files the same")
     own = [name for name in first.names if name not in told.columns]

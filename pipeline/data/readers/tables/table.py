@@ -15,7 +15,11 @@ from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.series import PART, WORD, Array, Columns, place, refuse_unfit
 from pipeline.errors import DataError, quoted, some
 
-DATES = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f")
+DATES = (
+    *("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S%.f"),
+    *("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S%.f"),  # with dots the day is the first
+)
+DATE = r"^\d{4}-\d|^\d\d?\.\d\d?\.\d{4}"
 OFFSET = re.compile(r".*\d\d:\d\d.*[+-]\d\d(?::?\d\d)?")  # a time of day, and how far it is from UTC
 
 
@@ -176,11 +180,21 @@ def _of_classes(heads: pl.DataFrame, role: str) -> pl.DataFrame:
     return heads.with_columns(words.replace(other)) if other else heads
 
 
+def dates(words: pl.Series) -> pl.Series | None:
+    """A column of words as dates, if all of them are, in a form that is read."""
+    there = words.drop_nulls()
+    if not len(there) or not there[:100].str.contains(DATE).all():
+        return None
+    made = _dates(words, OFFSET.fullmatch(there[0]) is not None)
+    return made if made.null_count() == words.null_count() else None
+
+
 def _dates(words: pl.Series, offset: bool) -> pl.Series:
     """Dates of words, null where there is none. ``offset``: each says how far it is from UTC, and the dates are in UTC."""
     plain, end = (words, "%#z") if offset else (words.str.strip_suffix("Z"), "")
     forms = (form + end for form in DATES[offset:])
-    return pl.select(pl.coalesce(plain.str.to_datetime(form, time_unit="us", strict=False) for form in forms)).to_series()
+    made = pl.select(pl.coalesce(plain.str.to_datetime(form, time_unit="us", strict=False) for form in forms)).to_series()
+    return made.set(~words.str.contains(DATE).fill_null(False), None)  # a year has four digits
 
 
 def _time(table: Table, rows: Rows, column: int, kind: pl.DataType | None) -> pl.Series:
@@ -195,6 +209,6 @@ def _time(table: Table, rows: Rows, column: int, kind: pl.DataType | None) -> pl
     if wrong.any():
         row = wrong.arg_max() or 0
         problem = f"{quoted(str(stored[row]))} is no time, or none like those before it"
-        remedy = "write all as numbers, or all as YYYY-MM-DD HH:MM:SS, with +HH:MM or without"
+        remedy = "write all as numbers, or all as YYYY-MM-DD HH:MM:SS or DD.MM.YYYY HH:MM:SS, with +HH:MM or without"
         raise table.fault(rows.places[row], column, f"{problem}; {remedy}")
     return time
