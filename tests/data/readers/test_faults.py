@@ -46,7 +46,7 @@ LONG = {
     "an empty time": (GOOD + "b,,7,8,v\n", "line 5, column 'time'", "is empty"),
     "text for a time": (GOOD + "b,soon,7,8,v\n", "line 5, column 'time'", "'soon' is no time"),
     "a time that is not finite": (GOOD + "b,NaN,7,8,v\n", "line 5, column 'time'", "'NaN' is no time"),
-    "an unknown form of date": (HEAD + "a,1.4.2024,7,8,v\n", "line 2, column 'time'", "YYYY-MM-DD"),
+    "an unknown form of date": (HEAD + "a,1/4/2024,7,8,v\n", "line 2, column 'time'", "YYYY-MM-DD"),
     "the same id and time twice": (GOOD + "b,1,7,8,v\na,1,9,9,u\n", "line 6, column 'time'", "'a'", "on line 3"),
     "a label that changes": (GOOD + "a,2,7,8,v\n", "line 5, column 'label'", "'v'", "series 'a' has the label 'u'"),
     "a missing column": (GOOD.replace("label", "labels"), "no column 'label'", "did you mean 'labels'?", "data.label=NAME"),
