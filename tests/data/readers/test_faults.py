@@ -216,7 +216,7 @@ PACKED = np.arange(9.0).reshape(9, 1)
 ARCHIVES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
     "no labels": ({"values": VALUES}, ("no array 'label'", "data.label")),
     "labels of another number": ({"values": VALUES, "labels": [1, 2]}, ("array 'labels'", "shape (2,)", "3 series")),
-    "labels of one hot": ({"values": VALUES, "labels": np.eye(3)}, ("array 'labels'", "shape (3, 3)")),
+    "labels as shares of classes": ({"values": VALUES, "labels": np.full((3, 3), 1 / 3)}, ("array 'labels'", "shape (3, 3)")),
     "an empty label": ({"values": VALUES, "labels": ["u", "", "v"]}, ("array 'labels'", "series 1 (from 0) has no label")),
     "a label that is NaN": (
         {"values": VALUES, "labels": [1.0, 2.0, np.nan]},
