@@ -53,11 +53,14 @@ class BatchNorm(nn.Module):
         seen, self.seen = self.seen, None
         return torch.zeros(2 * len(self.mean) + 1, device=self.mean.device) if seen is None else seen
 
-    def track(self, sums: Tensor) -> None:
-        """Move the running statistics towards those of ``taken`` (2W + 1), over however many passes and shards."""
+    def track(self, sums: Tensor, left_out: Tensor | None = None) -> None:
+        """Move the running statistics towards those of ``taken`` (2W + 1), over however many passes and shards.
+
+        ``left_out`` (): if it is 1 on the device, they stay.
+        """
         average, var = (sums[:-1] / sums[-1]).reshape(2, -1)
-        self.mean.lerp_(average, MOMENTUM)
-        self.var.lerp_(var, MOMENTUM)
+        for running, now in ((self.mean, average), (self.var, var)):
+            running.lerp_(now if left_out is None else torch.where(left_out > 0, running, now), MOMENTUM)
 
 
 class _Normalised(torch.autograd.Function):

@@ -78,7 +78,7 @@ class EagerStep:
             flag_nonfinite(grads, state.nonfinite)
         state.optimizer.found_inf = state.nonfinite  # type: ignore[attr-defined]  # what fused optimisers skip an update by
         state.optimizer.step()
-        self._track_unless(state.nonfinite, found)
+        self._track(found, state.nonfinite)
         if skips:
             state.nonfinite.zero_()
         state.right.add_(hits(found.answers) * (1 - state.nonfinite))  # a step that is held back is counted when it is taken
@@ -132,18 +132,10 @@ class EagerStep:
         for parameter in self.parameters:  # zero_grad without what an optimiser does around it
             parameter.grad = None
 
-    def _track(self, found: Gradient) -> None:
-        """Move the running statistics: with each update of the weights, and never without one."""
+    def _track(self, found: Gradient, left_out: Tensor | None = None) -> None:
+        """Move the running statistics: with each update of the weights, and never without one. See ``BatchNorm.track``."""
         for module, sums in zip(self.norms, found.statistics, strict=True):
-            module.track(sums)
-
-    def _track_unless(self, left_out: Tensor, found: Gradient) -> None:
-        """``_track``, as the device decides: not if ``left_out`` () is 1."""
-        statistics = [tensor for module in self.norms for tensor in (module.mean, module.var)]
-        before = [tensor.clone() for tensor in statistics]
-        self._track(found)
-        for now, then in zip(statistics, before, strict=True):
-            torch.where(left_out > 0, then, now, out=now)
+            module.track(sums, left_out)
 
     def _update(self, grads: list[Tensor], found: Gradient) -> bool:
         """Update the weights if all of ``grads`` is finite. True: the step is settled either way."""

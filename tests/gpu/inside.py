@@ -269,7 +269,7 @@ def _without_values() -> None:
     layer.problem = lambda *_: "it has a compiler and a driver of its own"
     stage.refuse_nonfinite = lambda state: None
     task.untouched = lambda: ""  # type: ignore[assignment]
-    GraphedStep.position = lambda self: (self.state.step, False)  # type: ignore[method-assign]
+    GraphedStep.position = lambda self: (1 << 62, False)  # type: ignore[method-assign]
     make = assembly.make_state
 
     def made(*arguments: Any) -> State:

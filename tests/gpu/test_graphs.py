@@ -14,19 +14,22 @@ GRAPHED: dict[str, tuple[str, ...]] = {
     "bf16": ("train.precision=bf16",),
     "fp16": ("train.precision=fp16",),
     "exact mode and averages": ("train.gradient_shards=8", "train.ema=0.9"),
+    "batch normalisation": ("model.conv=16", "model.conv_norm=batch"),
     "accumulated and augmented": ("train.accumulate=4", "data.shift=1", "data.rotate=10", "data.elastic=1"),
 }
+TWO = ("fp32", "batch normalisation", "exact mode and averages")  # of two processes too
 
 
-@pytest.mark.parametrize(("processes", "case"), [*((1, case) for case in GRAPHED), (2, "fp32"), (2, "exact mode and averages")])
+@pytest.mark.parametrize(("processes", "case"), [*((1, case) for case in GRAPHED), *((2, case) for case in TWO)])
 def test_a_step_is_one_launch(processes: int, case: str) -> None:
     step = rehearsed("steps", *GRAPHED[case], processes=processes)
     assert (step["graphs"], step["launches"], step["fills"], step["copies"], step["waits"]) == (1, 1, 0, {}, {})
     assert (step["weight_calls"], step["illegal"], len(step["captured"])) == (0, {}, 1)
 
 
-def test_dropout_fills_in_its_seed_besides() -> None:
-    step = rehearsed("steps", "model.layers=2", "model.dropout=0.2", "train.ema=0.9")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_dropout_fills_in_its_seed_besides(precision: str) -> None:
+    step = rehearsed("steps", "model.layers=2", "model.dropout=0.2", "train.ema=0.9", f"train.precision={precision}")
     assert (step["graphs"], step["launches"], step["copies"], step["illegal"]) == (1, 3, {}, {})
 
 
@@ -36,8 +39,9 @@ def test_two_directions_are_computed_side_by_side() -> None:
     assert ways["in turn"]["launches"] == ways["side by side"]["launches"]
 
 
-def test_data_beyond_the_limit_is_copied_from_pinned_memory() -> None:
-    step = rehearsed("steps", "data.resident_limit_mb=0")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_data_beyond_the_limit_is_copied_from_pinned_memory(precision: str) -> None:
+    step = rehearsed("steps", "data.resident_limit_mb=0", f"train.precision={precision}")
     assert (step["graphs"], step["launches"], step["waits"], step["illegal"]) == (1, 1, {}, {})
     assert set(step["copies"]) == {"memcpy H2D pinned async"}
 

@@ -24,7 +24,7 @@ from pipeline.training.state import State, Taken, hits
 
 class DeviceStep:
     """The steps of ``state`` on one or several processes. The gradients of all parameters are one vector, which stays where it
-    is, with the loss and the gradient's norm behind them."""
+    is, with the loss and the gradient's norm behind them; in exact mode the statistics of batch normalisation before these."""
 
     def __init__(
         self, state: State, batches: Batches, train: config.Train, optim: config.Optim, rate: Callable[[int], float]
@@ -32,13 +32,17 @@ class DeviceStep:
         device = batches.store.device
         self.state, self.train, self.clip = state, train, optim.clip
         self.tables = Tables(batches, state.step, rate, train.ema)
-        self.flow = Flow(state.nonfinite, state.scaler, train.on_nonfinite == "skip")
+        hosted = state.model.stochastic or batches.store.lengths is not None or not batches.store.resident
+        self.flow = Flow(state.nonfinite, state.scaler, train.on_nonfinite == "skip", hosted)
         self.parameters = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
         sizes = [parameter.numel() for parameter in self.parameters]
-        self.vector = torch.zeros(sum(sizes) + 2, device=device)  # (P + 2)
-        self.summed, self.gradient = self.vector[:-1], self.vector[:-2]  # what is summed over processes, and without the loss
+        self.norms, exact = state.model.batch_norms, bool(train.gradient_shards)
+        shared = [2 * len(norm.mean) + 1 for norm in self.norms if exact]  # else each process has those of all
+        self.vector = torch.zeros(sum(sizes) + sum(shared) + 2, device=device)
+        self.summed, self.gradient = self.vector[:-1], self.vector[: sum(sizes)]  # what is summed over processes; and (P)
+        self.statistics = torch.split(self.vector[sum(sizes) : -2], shared)
         self.loss, self.norm = self.vector[-2], self.vector[-1]
-        self.gathered = torch.zeros(world_size() * len(self.summed), device=device) if train.gradient_shards else None
+        self.gathered = torch.zeros(world_size() * len(self.summed), device=device) if exact else None
         for parameter, piece in zip(self.parameters, torch.split(self.gradient, sizes), strict=True):
             parameter.grad = piece.view_as(parameter)
         for group in state.optimizer.param_groups:
@@ -56,7 +60,8 @@ class DeviceStep:
             with streams.beside(device):  # nothing of the step waits for it
                 found.append(hits([answer]).double())
             grads = torch.autograd.grad(self.flow.scaled(share), self.parameters)
-            leaves.append([*(grad.reshape(-1) for grad in grads), share.detach()[None]])
+            statistics = [] if self.gathered is None else [norm.taken() for norm in self.norms]
+            leaves.append([*(grad.reshape(-1) for grad in grads), *statistics, share.detach()[None]])
         self._sum(leaves)
         if state.scaler is not None:  # whose scale is undone first
             settled = self.flow.settle(self.gradient)
@@ -66,6 +71,9 @@ class DeviceStep:
         with streams.beside(device):
             state.right.add_(sum(found) * settled)
             self.tables.counter.add_(settled.long())
+        taken = self.statistics if self.gathered is not None else [norm.taken() for norm in self.norms]
+        for norm, sums in zip(self.norms, taken, strict=True):
+            norm.track(sums, self.flow.left_out)
         if self.clip:
             self.gradient.mul_((self.clip / (self.norm + 1e-6)).clamp(max=1))
         state.optimizer.step()

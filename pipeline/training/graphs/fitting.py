@@ -11,14 +11,9 @@ from pipeline.training.state import State
 
 def obstacle(state: State, batches: Batches, train: config.Train) -> str:
     """What keeps a step from being taken by the device alone, in words; empty if nothing does."""
-    store, fp16 = batches.store, state.scaler is not None
     obstacles = {
         "gradients are summed by DDP": isinstance(state.forward, DistributedDataParallel),
-        "batch normalisation": bool(state.model.batch_norms),
         "dropout in exact mode": state.model.stochastic and train.gradient_shards > 0 and len(batches.mine) > 1,
-        "dropout in fp16": state.model.stochastic and fp16,
-        "series of unequal lengths in fp16": store.lengths is not None and fp16,
-        "data beyond data.resident_limit_mb in fp16": not store.resident and fp16,
     }
     return next((words for words, there in obstacles.items() if there), "")
 

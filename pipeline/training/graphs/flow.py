@@ -14,15 +14,22 @@ class Flow:
     """Of one training. ``skips``: the update of a gradient that is not finite; each is called once in a step.
 
     Without ``skips``, ``nonfinite`` stays 1 from the first such gradient on: no update is made after it, and the device's
-    count of steps stands at that step. In fp16 a step that overflows is taken again at a lower scale.
+    count of steps stands at that step. In fp16 a step that overflows is taken again at a lower scale: by the next launch, or
+    where a launch is ``hosted``, of one step by what the host brings for it, by the next one after ``release``.
     """
 
-    def __init__(self, nonfinite: Tensor, scaler: Any, skips: bool) -> None:
+    def __init__(self, nonfinite: Tensor, scaler: Any, skips: bool, hosted: bool = False) -> None:
         self.nonfinite, self.skips, self.scaler = nonfinite, skips, scaler
         self.one = torch.ones_like(nonfinite)
         self.left_out = nonfinite if scaler is None else torch.zeros_like(nonfinite)  # 1: the update is not made
+        self.held = torch.zeros_like(nonfinite) if hosted and scaler is not None else None  # 1: launches change nothing
         if scaler is not None:
             scaler.scale(self.one)  # which makes its tensors
+
+    def release(self) -> None:
+        """The host begins again at the step that the device stands at."""
+        if self.held is not None:
+            self.held.zero_()
 
     def scaled(self, share: Tensor) -> Tensor:
         """A share of the loss as it is differentiated."""
@@ -38,13 +45,26 @@ class Flow:
             unscale_and_flag(vector, self.nonfinite, self.one)
             return self.one if self.skips else 1 - self.nonfinite
         overflowed = self.left_out.zero_()
-        scale: Tensor = self.scaler._scale
+        scale, tracker = self.scaler._scale, self.scaler._growth_tracker
+        before = (scale, tracker) if self.held is None else (scale.clone(), tracker.clone())
         unscale_and_flag(vector, overflowed, scale.double().reciprocal().float())
         update_scale(self.scaler, overflowed)
         hopeless = overflowed * (scale < 1)  # no scale helps this batch
         if self.skips:
             scale.clamp_(min=1)  # the next one starts from here
-            return 1 - overflowed + hopeless
-        torch.maximum(self.nonfinite, hopeless, out=self.nonfinite)
-        torch.maximum(overflowed, self.nonfinite, out=overflowed)
-        return 1 - overflowed
+            settled = 1 - overflowed + hopeless
+        else:
+            torch.maximum(self.nonfinite, hopeless if self.held is None else hopeless * (1 - self.held), out=self.nonfinite)
+            torch.maximum(overflowed, self.nonfinite, out=overflowed)
+            settled = 1 - overflowed
+        return settled if self.held is None else self._unless_held(settled, before)
+
+    def _unless_held(self, settled: Tensor, before: tuple[Tensor, Tensor]) -> Tensor:
+        """``settled``, where launches are held: then nothing is, and the scale and its tracker stay as ``before``."""
+        assert self.held is not None
+        for now, then in zip((self.scaler._scale, self.scaler._growth_tracker), before, strict=True):
+            torch.where(self.held > 0, then, now, out=now)
+        torch.maximum(self.left_out, self.held, out=self.left_out)
+        settled = settled * (1 - self.held)
+        torch.maximum(self.held, 1 - settled, out=self.held)
+        return settled

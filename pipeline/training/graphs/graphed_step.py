@@ -54,6 +54,8 @@ class GraphedStep:
             self.check()  # it may have steps of the epoch before to take again
         self.tables.turn(number)
         taken = self._take(number)
+        if self.state.scaler is not None and (logged or (self.step.flow.held is not None and self.taken <= WARMUP)):
+            self._settle(number + 1)  # what is reported is of this step; and a run's first scales are mostly too high
         if not logged:
             return taken
         assert taken.norm is not None
@@ -61,6 +63,7 @@ class GraphedStep:
 
     def _take(self, number: int) -> Taken:
         """Have the device take a step with what the host knows of step ``number``: its seed and its length."""
+        self.taken += 1
         if self.state.model.stochastic:
             random = generator(self.batches.store.device)
             random.manual_seed(mix(self.seed, number, self.batches.mine.start))
@@ -69,9 +72,8 @@ class GraphedStep:
             self.tables.inputs.fill(number, steps)
         if not self.capture:
             return self.step(steps)
-        if steps not in self.graphs and self.taken >= WARMUP and steps in self.seen and len(self.graphs) < MOST:
+        if steps not in self.graphs and self.taken > WARMUP and steps in self.seen and len(self.graphs) < MOST:
             self._record(steps)
-        self.taken += 1
         if steps in self.graphs:
             graph, taken = self.graphs[steps]
             graph.replay()
@@ -104,6 +106,8 @@ class GraphedStep:
         except RuntimeError as error:
             problem = " ".join(str(error).split())[:200] or type(error).__name__
         everyone = gather(problem)
+        for norm in self.state.model.batch_norms:
+            norm.taken()  # of a capture that broke off
         if not any(everyone):
             self.graphs[steps] = graph, taken
             return
@@ -118,9 +122,14 @@ class GraphedStep:
 
         Raises NonFiniteError that names the first step whose gradient was not finite.
         """
+        self._settle(self.state.step)
+
+    def _settle(self, steps: int) -> None:
+        """``check``, where the host is at the end of so many ``steps``."""
         at, nonfinite = self.position()
-        while at < self.state.step and not nonfinite and self.state.scaler is not None:
-            for number in range(at, self.state.step):
+        while at < steps and not nonfinite and self.state.scaler is not None:
+            self.step.flow.release()
+            for number in range(at, steps):
                 self._take(number)
             at, nonfinite = self.position()
         if nonfinite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache, partial
+from typing import Any
 
 import torch
 
@@ -35,19 +36,22 @@ def computes_in(precision: str, place: Place) -> Found:
     return Found(f"the recurrent layers compute in {name}", {"dtype": name}, holds, "" if holds else do)
 
 
-def graph(precision: str, place: Place) -> Found:
-    """Whether steps that are launched as one graph give the weights of the same steps launched kernel by kernel."""
+def graph(precision: str, more: dict[str, Any], place: Place) -> Found:
+    """Whether steps that are launched as one graph give the weights of the same steps launched kernel by kernel.
+
+    ``more``: what the model has besides that of ``task``.
+    """
     if not torch.cuda.is_available():
         raise NotHere("graphs of CUDA need a GPU")
-    train = task.options(precision=precision)
+    train, model = task.options(precision=precision), task.MODEL.model_copy(update=more)
     with task.met(precision) as accelerator:
-        training = task.made(accelerator, train)
+        training = task.made(accelerator, train, model)
         if why := obstacle(training.state, training.batches, train):
             raise NotHere(f"steps are launched kernel by kernel: {why}")
         said: list[str] = []
         training.state.say = said.append  # that a graph could not be captured
         graphed = training.to(STEPS)
-        plain, again = (by_kernels(task.made(accelerator, train)) for _ in range(2))
+        plain, again = (by_kernels(task.made(accelerator, train, model)) for _ in range(2))
         bits, repeats = task.sha256(graphed) == task.sha256(plain), task.sha256(plain) == task.sha256(again)
         apart = task.furthest(graphed, plain)
     values = {"equal": bits, "largest_difference": apart, "kernels_repeat": repeats, "captured": not said}
