@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
 from pipeline.distributed import signals
 
-if next((word for word in sys.argv[1:] if word[:1] != "-"), "") in ("train", "seeds", "sweep"):
+if signals.is_training(sys.argv[1:]):
     signals.catch()
 elif sys.argv[0].endswith(("pipeline/__main__.py", "sequence-pipeline")):  # and not a program that imports this
     signals.catch_keyboard()

@@ -11,9 +11,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from pipeline.distributed import stacks
 from pipeline.errors import Stopped
@@ -33,6 +35,11 @@ class Closed(Stopped):
 
 class Interrupted(BaseException):
     """By the keyboard. After a KeyboardInterrupt in some places Python would end by the signal, whatever the status is."""
+
+
+def is_training(words: Sequence[str]) -> bool:
+    """Whether the command that ``words`` are of trains, so that there is something to save."""
+    return next((word for word in words if word[:1] != "-"), "") in ("train", "seeds", "sweep")
 
 
 def catch() -> None:
@@ -62,10 +69,15 @@ def trained() -> None:
     _trained.set()
 
 
+def ours(handler: Any) -> bool:
+    """Whether a handler ends this program, as one of ``catch`` and ``catch_keyboard`` does."""
+    return handler in (_stop, _interrupt)
+
+
 def over() -> None:
     """Let signals do again what they do to any process: they end it."""
     for number in STOPPING:
-        if signal.getsignal(number) in (_stop, _interrupt):
+        if ours(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
 
 

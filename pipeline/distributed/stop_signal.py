@@ -108,10 +108,12 @@ class StopSignal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Put back the handlers that were there before."""
+        """Put back the handlers that were there before. Where they would end this program, which ends anyway by the signal
+        that was received, more signals change nothing from now on."""
         if self._pending is not None and error is None:
             self._wait()
         patience.look = Patience.look
         signals.trained()
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            ends = self._agreed in signals.STOPPING and signals.ours(handler)
+            signal.signal(number, signal.SIG_IGN if ends else handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,16 +61,18 @@ def test_worker_that_dies_is_restarted_and_the_run_resumes_by_itself(folder: Pat
     assert_as_if_left_alone(folder, "elastic")
 
 
-def test_second_signal_while_stopping_changes_nothing(folder: Path) -> None:
+def test_more_signals_while_stopping_change_nothing(folder: Path) -> None:
+    """Whenever they come, until the process is gone."""
     job = Job(*arguments("twice"), cwd=folder, processes=2)
     wait_until(lambda: reached(folder / "twice", 90), "step 90")
-    for _ in range(20):
-        for process in job.processes:
-            if process.is_alive() and process.pid:
-                os.kill(process.pid, signal.SIGTERM)
-        time.sleep(0.002)
+    while alive := [process for process in job.processes if process.is_alive()]:
+        for process in alive:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid or 0, signal.SIGTERM)
+        time.sleep(0.0005)
     statuses, output = job.wait()
     assert statuses == [143, 143], output
+    assert output.count("stopped by SIGTERM and saved after step") == 1 and "outside of the training" not in output
     succeed(*arguments("twice"), cwd=folder, processes=2)
     assert_as_if_left_alone(folder, "twice")
 

@@ -97,7 +97,10 @@ def _main(arguments: tuple[str, ...], cwd: str, variables: dict[str, str], outpu
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     sys.argv = ["pipeline/__main__.py", *arguments]  # as after "python -m pipeline"
     from pipeline.__main__ import main
+    from pipeline.distributed import signals
 
+    if signals.is_training(arguments):  # as the program does at its start, which the server imported long ago
+        signals.catch()
     if "INJECTED_FAULT" in variables:
         faults.install()
     main()

@@ -25,6 +25,9 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
             signals.caught()
             status = program()
             sys.stdout.flush()
+        except Stopped:
+            signals.ignore()  # there is no moment at which another one would end it otherwise
+            raise
         finally:
             signals.over()
     except UserError as error:
@@ -39,10 +42,8 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
         streams.refuse(error.format_message())
         sys.exit(error.exit_code)
     except (TrainingError, Stopped) as end:
-        if isinstance(end, Stopped):
-            signals.ignore()
-            if not isinstance(end, signals.Closed):
-                signals.tell_launcher()
+        if isinstance(end, Stopped) and not isinstance(end, signals.Closed):
+            signals.tell_launcher()
         if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
             _say(str(end))
         if isinstance(end, LostContactError):
