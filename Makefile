@@ -57,7 +57,7 @@ ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
 .DEFAULT_GOAL := help
-.PHONY: help setup init check doctor prep prepare tune train eval evaluate export report all seeds sweep summary runs test test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
+.PHONY: help setup init check doctor prep prepare tune train eval evaluate export report all seeds sweep summary runs test test-long test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -122,8 +122,11 @@ seeds: setup ## train and evaluate CONFIG with SEEDS seeds: mean and standard de
 sweep: setup ## try the values in SWEEP, or go on with it, WORKERS at a time; the best by the validation split  (TRIALS, SEEDS)
 	@$(PIPELINE) sweep --config $(CONFIG) $(SWEEPING) $(ARGS)
 
-test: setup ## the test suite; the slow faults are left to "make faults"
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: setup ## most of the tests, in five minutes on two cores; "make test-long" has those that take long, "make faults" the slow faults
+	@$(BIN)/python -m pytest -m "not slow and not long" $(ARGS)
+
+test-long: setup ## the tests that "make test" leaves out: half an hour of real processes
+	@$(BIN)/python -m pytest -m "long and not slow" $(ARGS)
 
 test-quick: setup ## the tests of one process that take half a minute: while you work
 	@$(BIN)/python -m pytest -m "not slow" $(QUICK) $(ARGS)

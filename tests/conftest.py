@@ -19,6 +19,7 @@ from pipeline.data.store import Store
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.training import optim
 from pipeline.training.state import State, make_state
+from tests import tiers
 
 for _name in (
     "MAKELEVEL",
@@ -29,6 +30,15 @@ for _name in (
     os.environ.pop(_name, None)
 
 T, F, C = 5, 3, 4  # steps, features and classes of the tiny data
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that ``make test`` leaves out."""
+    names = tiers.listed()
+    for item in items:
+        if tiers.is_long(item.nodeid, names):
+            item.add_marker("long")
 
 
 @pytest.fixture(autouse=True, scope="session")

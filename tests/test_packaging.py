@@ -272,18 +272,21 @@ def test_actions_of_others_are_pinned_by_their_commit() -> None:
 
 def test_ci_refuses_a_step_that_it_has_not() -> None:
     done = subprocess.run([ROOT / ".ci/run", "tests"], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 2 and done.stderr == "error: tests is no step; there are: lint faults cluster-test test\n"
+    assert (
+        done.returncode == 2 and done.stderr == "error: tests is no step; there are: lint faults cluster-test test-long test\n"
+    )
 
 
 def test_ci_runs_each_test_once_within_its_time() -> None:
     script = (ROOT / ".ci/run").read_text()
     limits = [int(minutes) for minutes in re.findall(r"^limited (\d+)m make", script, re.MULTILINE)]
-    assert len(limits) == 4 and sum(limits) < 90
-    commands = [["make", "-n", "-o", "setup", "faults", "ARGS=-m slow"], ["make", "-n", "-o", "setup", "test"]]
-    assert 'make faults ARGS="-m slow"' in script and "make test " in script
+    assert len(limits) == 5 and sum(limits) < 90
+    commands = [["make", "-n", "-o", "setup", *words] for words in (["faults", "ARGS=-m slow"], ["test-long"], ["test"])]
+    assert 'make faults ARGS="-m slow"' in script and "make test-long " in script and "make test " in script
     runs = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for command in commands]
     chosen = [shlex.split(run)[shlex.split(run).index("pytest") + 1 :] for run in runs]
-    assert chosen == [["tests/faults", "-m", "slow"], ["-m", "not slow"]], "together each test once"
+    wanted = [["tests/faults", "-m", "slow"], ["-m", "long and not slow"], ["-m", "not slow and not long"]]
+    assert chosen == wanted, "together each test once"
     marked = {file for file in (ROOT / "tests").rglob("test_*.py") if "@pytest.mark.slow" in file.read_text()}
     elsewhere = {file.parent.name for file in marked - {Path(__file__)}} - {"faults"}
-    assert elsewhere == {"cluster", "distributed", "docs", "run", "stages"}, "slow tests that CI leaves out"
+    assert elsewhere == {"benchmarks", "distributed", "docs", "hosts", "run", "stages"}, "slow tests that CI leaves out"
