@@ -15,6 +15,7 @@ import pytest
 from pipeline.config import Data
 from pipeline.data import clean, series
 from pipeline.data.preparation import series_parts, series_split, spool
+from pipeline.data.preparation.moments import Moments
 from pipeline.data.readers import formats
 from pipeline.data.series import Columns
 from tests.benchmarks import larger_than_memory
@@ -65,10 +66,10 @@ def test_preparing_holds_a_few_blocks_and_never_all_values(tmp_path: Path, monke
     found = spool.spool(blocks(), tmp_path / "spool")
     rows = np.random.default_rng(0).permutation(len(found))[:10_000]
     rows.sort()
-    cleaning = series_parts._learn(found, rows, clean.cleaning(Data(source="npz", path="x"), found.channels))
+    cleaning, _ = series_parts._learn(found, rows, clean.cleaning(Data(source="npz", path="x"), found.channels))
     spool.repeated(found, rows, found, rows[:100], cleaning.rounded)
     part = series_split.Part(found, rows, rows % 2)
-    series_parts._write(tmp_path, "train", part, cleaning, 2, 16)
+    series_parts._write(tmp_path / "train", part, cleaning, Moments(8), 2, 16)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.values.nbytes > 40e6 and len(list(tmp_path.glob("train-*.safetensors"))) == 2
