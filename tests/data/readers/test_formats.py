@@ -261,7 +261,9 @@ def test_a_large_archive_is_read_in_bounded_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(npz, "BLOCK", 2**17)
     values = np.zeros((2000, 100, 4))  # 6.4 MB
     np.savez_compressed(tmp_path / "a.npz", values=values, labels=np.arange(2000) % 3)
+    np.savez_compressed(tmp_path / "small.npz", values=values[:9], labels=np.arange(9) % 3)
     count, columns = 0, Columns()
+    list(formats.read("npz", tmp_path / "small.npz", columns))  # what is imported for it is there then
     tracemalloc.start()
     for block in formats.read("npz", tmp_path / "a.npz", columns):
         count += len(block)
