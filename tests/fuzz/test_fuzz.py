@@ -33,7 +33,7 @@ def test_any_file_is_read_as_it_is_or_refused_with_one_message(name: str) -> Non
     assert [outcome.index for outcome in found] == list(range(FILES))
     assert not [outcome for outcome in found if outcome.kind == "finding"], tally(found)
     kinds = [outcome.kind for outcome in found]
-    assert kinds.count("same") == FILES // 4 and min(kinds.count("value"), kinds.count("refused")) > 2, tally(found)
+    assert kinds.count("same") == FILES // 4 and min(kinds.count("value"), kinds.count("refused")) > 0, tally(found)
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
