@@ -66,9 +66,9 @@ def test_each_test_that_takes_long_is_there() -> None:
 
 def test_what_takes_long_is_found_in_the_table_of_durations() -> None:
     lines = [
-        "3.10s setup    tests/a/test_one.py::test_first",
+        f"{tiers.FIXTURES + 0.1:.2f}s setup    tests/a/test_one.py::test_first",
         "0.20s setup    tests/a/test_two.py::test_other",
-        "0.90s call     tests/a/test_two.py::test_other[some-case]",
+        f"{tiers.CALL + 0.1:.2f}s call     tests/a/test_two.py::test_other[some-case]",
         "0.10s call     tests/a/test_two.py::test_short",
         "9.00s call     tests/a/test_one.py::test_second",
     ]

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 LIST = Path(__file__).parent / "long.txt"
-CALL, FIXTURES = 0.7, 3.0  # seconds that a test may take, and those of all fixtures of a file
+CALL, FIXTURES = 1.2, 4.0  # seconds that a test may take, and those of all fixtures of a file
 LINE = re.compile(r"^ *(\d+\.\d+)s (setup|call|teardown) +tests/((\S+?\.py)::\w+)")
 
 
