@@ -6,7 +6,7 @@ any of several languages counts beside that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -30,31 +30,28 @@ def label_of(frame: Frame, path: Path, rows: Sequence[str]) -> tuple[str, list[s
     """The column of the class: few values that come again, the same within a series, by a usual name, or as words, or as the
     last column; and what its owner should look at. Raises DataError if there is none."""
     scores: dict[str, float] = {}
+    sizes = {name: frame[name].n_unique() for name in frame.columns}
     for place, name in enumerate(frame.columns):
         values = frame[name]
-        few = 2 <= values.n_unique() <= min(MOST_CLASSES, len(frame) // 2)
+        few = 2 <= sizes[name] <= min(MOST_CLASSES, len(frame) // 2)
         whole = not values.dtype.is_float() or bool((values.drop_nulls() % 1 == 0).all())
         if name in rows or not (few and whole) or values.dtype.is_temporal():
             continue
         words = not (values.dtype.is_numeric() or values.dtype == pl.Boolean)
         edge = place in (0, len(frame.columns) - 1)
-        scores[name] = 4 * names.means(name, names.LABEL) + 2 * words + edge - values.n_unique() / MOST_CLASSES
+        scores[name] = 4 * names.means(name, names.LABEL) + 2 * words + edge - sizes[name] / MOST_CLASSES
         scores[name] -= 3 * (names.means(name, names.GROUP) or names.means(name, names.ID) or names.means(name, names.TIME))
     if not scores:
         raise DataError(
             f"{path}: no column can be the class: one is needed of 2 to {MOST_CLASSES} values, each of them several times"
         )
-    finest = max(
-        (name for name in frame.columns if name not in rows and _tells_apart(frame, name)), key=_size(frame), default=""
-    )
+    apart = [name for name in frame.columns if name not in rows and _tells_apart(frame, name)]
+    finest = max(apart, key=lambda name: sizes[name], default="")
     for name in scores if finest else ():
-        scores[name] += 2 * (name != finest and most_within(frame, name, finest) == 1)
-    for name in list(scores):
-        coarser = (other for other in scores if other != name and _size(frame)(other) < _size(frame)(name))
-        few = name == finest or (
-            finest != "" and most_within(frame, name, finest) == 1 and _size(frame)(finest) < FEW * _size(frame)(name)
-        )
-        if few and any(most_within(frame, other, name) == 1 for other in coarser):
+        constant = most_within(frame, name, finest) == 1  # within each series; that of the series' own names is, too
+        scores[name] += 2 * (constant and name != finest)
+        coarser = (other for other in scores if sizes[other] < sizes[name])
+        if constant and sizes[finest] < FEW * sizes[name] and any(most_within(frame, other, name) == 1 for other in coarser):
             scores[name] -= 6  # it names series of a class, or persons
     best = max(scores, key=lambda name: scores[name])
     others = [name for name in scores if name != best and scores[name] > max(0.0, scores[best] - NEAR)]
@@ -155,10 +152,6 @@ def is_even(steps: pl.DataFrame) -> bool:
     assert isinstance(usual, float)
     close = int(((apart - usual).abs() <= abs(usual) / 100).sum())
     return bool((apart > 0).all()) and close >= EVEN * len(apart)
-
-
-def _size(frame: Frame) -> Callable[[str], int]:
-    return lambda name: frame[name].n_unique()
 
 
 def _comes_again(frame: Frame, name: str) -> bool:

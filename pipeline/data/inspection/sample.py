@@ -49,7 +49,7 @@ def of(source: str, path: Path, most: int) -> tuple[pl.DataFrame, tuple[str, ...
         truncate_ragged_lines=True,
         decimal_comma=decimal == ",",
     )
-    return pl.DataFrame([_truth(column) for column in frame]), dialect.names, {"header": dialect.header, "decimal": decimal}
+    return pl.DataFrame([_typed(column) for column in frame]), dialect.names, {"header": dialect.header, "decimal": decimal}
 
 
 def nested(path: Path) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def nested(path: Path) -> tuple[str, ...]:
     return tuple(table.names[place] for place in table.nested)
 
 
-def _truth(column: pl.Series) -> pl.Series:
+def _typed(column: pl.Series) -> pl.Series:
     """A column of True and False, or of dates that a reader knows, however they are written, as what it is."""
     if column.dtype == pl.String and (found := dates(column.str.strip_chars())) is not None:
         return found.alias(column.name)
