@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from pipeline.distributed import process
 
 WANTED = "SEQUENCE_PIPELINE_GPU"  # set where the launch file of one process asks for a GPU and leaves it open which
-ORDER = (2, 3, 143)  # of the exit statuses of several processes, the first that one of them has is that of all
+# Of the exit statuses of several processes, the first that one of them has is that of all: an error speaks for those that the
+# launcher stopped because of it.
+ORDER = (2, 3, 1, 143)
 PORT = 29500  # of the first machine, where the processes meet, if none is named
 
 
@@ -128,7 +131,7 @@ def launch(file: Path | None, processes: int, arguments: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    from pipeline.distributed import loopback
+    from pipeline.distributed import loopback, signals
 
     devices = ["--multi_gpu"] if torch.accelerator.is_available() else ["--multi_gpu", "--gpu_ids=-1,-1"]
     alone = [*devices, "--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -139,7 +142,9 @@ def launch(file: Path | None, processes: int, arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGUSR1, lambda *_: os.kill(os.getpid(), signal.SIGTERM))  # which the launcher hands on; not this one
     logging.disable(logging.CRITICAL)  # this process only launches: what its loggers say, the processes have said better
     try:
-        launch_command(launch_command_parser().parse_args([*where, *more, "-m", "pipeline", *arguments]))
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ[signals.FAILED] = f"{folder}/failed"
+            launch_command(launch_command_parser().parse_args([*where, *more, "-m", "pipeline", *arguments]))
     except ChildFailedError as failed:
         return _status([failure.exitcode for failure in failed.failures.values()])
     except SignalException as stopped:
@@ -157,7 +162,7 @@ def _status(codes: list[int]) -> int:
             "train.batch; the same command goes on from the last checkpoint",
             file=sys.stderr,
         )
-    order = ORDER[:2] if killed else ORDER  # the others of a killed one were stopped by the launcher
+    order = ORDER[:-1] if killed else ORDER  # the others of a killed one were stopped by the launcher
     return next((status for status in order if status in codes), 1)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -75,10 +76,28 @@ def _store(rank: int, end: float) -> tuple[Any, int]:
             return loopback.serve(port, left), number
         return TCPStore(address, port, None, True, left, wait_for_workers=False), number
     try:
+        _knock(address, port, end)
+        left = timedelta(seconds=max(1.0, end - time.monotonic()))
         return TCPStore(address, port, None, False, left), number
     except (RuntimeError, OSError) as error:
         why = " ".join(str(error).split())[:200]
         raise _Missing(f"process 0 does not answer at MASTER_ADDR = {address}, port {port} ({why})") from error
+
+
+def _knock(address: str, port: int, end: float) -> None:
+    """Return once somebody answers at that port. torch, which is as patient, writes a page for each time that nobody does.
+
+    Raises OSError at the ``end``.
+    """
+    while True:
+        try:
+            socket.create_connection((address, port), max(1.0, min(10.0, end - time.monotonic()))).close()
+        except OSError:
+            if time.monotonic() + ASK > end:
+                raise
+            time.sleep(ASK)
+        else:
+            return
 
 
 def _lead(store: Any, number: int, own: Mapping[str, Any], end: float) -> tuple[str, Arrivals]:

@@ -23,6 +23,7 @@ from pipeline.errors import Stopped
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE = 5.0  # seconds until a process leaves that is too busy to see a signal, as in a call that waits for others
 STATUS, INTERRUPTED = 143, 130
+FAILED = "SEQUENCE_PIPELINE_FAILED"  # a file that a process of a launch makes when an error ends it: the others are then closed
 
 _inside = threading.Event()  # of what turns an exception into an exit status
 _trained = threading.Event()
@@ -62,6 +63,19 @@ def catch_keyboard() -> None:
 def caught() -> None:
     """From now on a signal is an exception, Stopped or Interrupted, so that what was begun is cleared away."""
     _inside.set()
+
+
+def failed() -> None:
+    """Let the other processes of this launch know that an error ends this one, whose words are to be the last."""
+    if path := os.environ.get(FAILED):
+        with suppress(OSError):
+            Path(path).touch()
+
+
+def closed_for_another() -> bool:
+    """Whether a launcher closes this process since an error ended another one."""
+    made = os.environ.get(FAILED)
+    return made is not None and Path(made).exists()
 
 
 def trained() -> None:
@@ -125,7 +139,7 @@ def _said(number: int) -> str:
 
 
 def _leave(number: int) -> None:
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if os.environ.get("LOCAL_RANK", "0") == "0" and not closed_for_another():
         print(_said(number), file=sys.stderr, flush=True)
     os._exit(STATUS)
 

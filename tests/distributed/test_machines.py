@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from pipeline.distributed import launcher, process
 from pipeline.errors import UserError
-from tests.support.launching import ROOT
+from tests.support.launching import ROOT, begin, end, free_port
 
 NODES = ROOT / "launch/multi_node.yaml"
 HEAD = "10.0.0.1:29511"
@@ -88,3 +89,19 @@ def test_what_makes_no_sense_is_refused_with_what_to_type(asked: dict[str, objec
     with pytest.raises(UserError) as refused:
         number(**asked)
     assert message in str(refused.value) and process.MACHINE not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("machine", "who"), [(0, "processes 2 to 3 of machine 1 did not arrive"), (1, "process 0 does not answer")]
+)
+def test_the_last_word_of_a_machine_whose_others_never_come_is_who_is_missing(tmp_path: Path, machine: int, who: str) -> None:
+    words = ["train", "--config", str(ROOT / "configs/smoke.yaml"), "run.dir=run", "run.join_timeout=5", "--processes", "4"]
+    place = ["--machine", f"{machine}/2", "--head", f"127.0.0.1:{free_port()}"]
+    status, output = end(begin([sys.executable, "-m", "pipeline", *words, *place], tmp_path))
+    assert status == 1 and f"did not find the others within run.join_timeout = 5 s: {who}" in output.splitlines()[-1], output
+    assert "SIGTERM" not in output and not (tmp_path / "run").exists(), output
+
+
+def test_an_error_speaks_for_all_before_the_signals_that_it_causes() -> None:
+    assert launcher._status([1, 143]) == launcher._status([143, 1]) == 1
+    assert launcher._status([143, 2]) == 2 and launcher._status([3, 1, 143]) == 3 and launcher._status([143, 143]) == 143

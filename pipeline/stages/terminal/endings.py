@@ -31,6 +31,7 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
         finally:
             signals.over()
     except UserError as error:
+        signals.failed()
         if os.environ.get("LOCAL_RANK", "0") == "0":  # the others of this machine have met the same
             _say(f"error: {error}")
         else:
@@ -44,7 +45,10 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
     except (TrainingError, Stopped) as end:
         if isinstance(end, Stopped) and not isinstance(end, signals.Closed):
             signals.tell_launcher()
-        if os.environ.get("LOCAL_RANK", "0") == "0" or isinstance(end, LostContactError):
+        if not isinstance(end, Stopped):
+            signals.failed()
+        silent = os.environ.get("LOCAL_RANK", "0") != "0" or (isinstance(end, signals.Closed) and signals.closed_for_another())
+        if not silent or isinstance(end, LostContactError):
             _say(str(end))
         if isinstance(end, LostContactError):
             _end_if_held(end.status)
@@ -53,6 +57,7 @@ def ended(program: Callable[[], int | None]) -> NoReturn:
         _interrupted()
     except Exception as error:
         # torch has a class for the first on GPUs only
+        signals.failed()
         if "can't allocate memory" not in str(error) and type(error).__name__ != "OutOfMemoryError":
             streams.refuse(f"{type(error).__name__}: {error}")
             raise
