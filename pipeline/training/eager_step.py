@@ -16,7 +16,7 @@ from pipeline.data.batches import Batches
 from pipeline.distributed.collectives import settled
 from pipeline.model.torch_private import flag_nonfinite, total_norm, unscale
 from pipeline.training.gradients import exact_gradient, plain_gradient
-from pipeline.training.state import Gradient, State, Taken, hits
+from pipeline.training.state import LEAST_SCALE, Gradient, State, Taken, hits
 
 
 class EagerStep:
@@ -37,6 +37,7 @@ class EagerStep:
         self.late = (batches.store.device.type == "cuda" if late is None else late) and (state.scaler is None or not state.ema)
         self.rates: list[float] = []  # of the steps that the host knows no end of
         self.held = torch.zeros_like(state.nonfinite)  # how many of them the device has left out
+        self.good = 0.0  # the scale of fp16 at the first try of the step that is taken; 0: none is
         self.scale = KnownScale(state.scaler) if self.late and state.scaler is not None else None
         if self.late:
             state.check = self.check
@@ -155,6 +156,7 @@ class EagerStep:
         state, scaler = self.state, self.state.scaler
         settled(found.loss)
         before = scaler.get_scale()
+        self.good = self.good or before
         scaler.step(state.optimizer)
         scaler.update()
         overflowed = scaler.get_scale() < before
@@ -162,12 +164,13 @@ class EagerStep:
             self.scale.note(overflowed)
         if not overflowed:
             self._track(found)
-            return True
-        if scaler.get_scale() >= 1:
+        elif scaler.get_scale() >= LEAST_SCALE:
             return False
-        if self.train.on_nonfinite == "stop":
+        elif self.train.on_nonfinite == "stop":
             raise state.nonfinite_error(self.batches)
-        scaler.update(1.0)  # no scale helps this batch; the next one starts from here
+        else:
+            scaler.update(self.good)  # no scale helps this batch
+        self.good = 0.0
         return True
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 OVERLAPS = 25_000_000  # bytes of gradients beyond which DDP's sums, taken during the backward pass, are worth their launches
 
+LEAST_SCALE = 2.0**-24  # of fp16, where a gradient of 1e12 still fits: if it overflows there, no scale helps
+
 
 def class_weights(counts: Tensor) -> Tensor:
     """The weight (C) float32 of each class in the loss, from its ``counts`` (C) in the training split: n / (classes * count).

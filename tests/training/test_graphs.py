@@ -24,7 +24,7 @@ from pipeline.training import loop, optim
 from pipeline.training.graphs import graphed_step as graphed_step_module
 from pipeline.training.graphs.fitting import obstacle
 from pipeline.training.graphs.graphed_step import GraphedStep
-from pipeline.training.state import State
+from pipeline.training.state import LEAST_SCALE, State
 
 MakeState, MakeBatches = Callable[..., State], Callable[..., Batches]
 COUNT, BATCH, STEPS = 30, 8, 8  # the fourth batch of an epoch lacks two examples
@@ -210,12 +210,34 @@ def test_a_batch_that_no_scale_helps_is_left_out_or_named(state: MakeState, batc
         made.step += 1
     if policy == "skip":
         made.check()
-        assert step.position()[0] == made.step == 4 and made.scaler.get_scale() >= 1
+        assert step.position()[0] == made.step == 4
+        assert made.scaler.get_scale() == 2.0**4, "the next batch has the scale that the one before it had"
         assert bool(weights(made).isfinite().all())
         return
     with pytest.raises(NonFiniteError, match=r"^step 3: "):
         made.check()
     assert made.step == 2
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_a_gradient_beyond_fp16_is_taken_at_a_scale_below_one(
+    state: MakeState, batches: MakeBatches, policy: str, graphs: bool
+) -> None:
+    rates, settings = Optim(name="sgd", lr=1e-9), Train(batch=BATCH, epochs=2, on_nonfinite=policy)
+    plain, made = state(rates, settings), state(rates, settings)
+    for one in (plain, made):
+        one.class_weights = torch.full((4,), 1e7)
+    made.scaler = Overflows(2.0**4)
+    for parameter in made.model.parameters():
+        parameter.register_hook(lambda grad: grad.masked_fill(grad.abs() > 65504, torch.inf))
+    graphed(plain, batches(COUNT, BATCH), settings, rates, STEPS)
+    if graphs:
+        graphed(made, batches(COUNT, BATCH), settings, rates, STEPS)
+    else:
+        list(loop.train(made, batches(COUNT, BATCH), settings, rates, 0))
+    assert LEAST_SCALE < made.scaler.get_scale() < 1
+    torch.testing.assert_close(weights(made), weights(plain), rtol=1e-5, atol=0)
 
 
 def test_it_goes_on_where_a_checkpoint_was_made(state: MakeState, batches: MakeBatches) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model.torch_private import unscale_and_flag, update_scale
+from pipeline.training.state import LEAST_SCALE
 
 
 class Flow:
@@ -15,7 +16,8 @@ class Flow:
 
     Without ``skips``, ``nonfinite`` stays 1 from the first such gradient on: no update is made after it, and the device's
     count of steps stands at that step. In fp16 a step that overflows is taken again at a lower scale: by the next launch, or
-    where a launch is ``hosted``, of one step by what the host brings for it, by the next one after ``release``.
+    where a launch is ``hosted``, of one step by what the host brings for it, by the next one after ``release``. The batch after
+    one that no scale helps begins with the scale that the one before it had.
     """
 
     def __init__(self, nonfinite: Tensor, scaler: Any, skips: bool, hosted: bool = False) -> None:
@@ -25,6 +27,7 @@ class Flow:
         self.held = torch.zeros_like(nonfinite) if hosted and scaler is not None else None  # 1: launches change nothing
         if scaler is not None:
             scaler.scale(self.one)  # which makes its tensors
+            self.good: Tensor = scaler._scale.clone()  # the scale of the last step that was settled
 
     def release(self) -> None:
         """The host begins again at the step that the device stands at."""
@@ -49,15 +52,19 @@ class Flow:
         before = (scale, tracker) if self.held is None else (scale.clone(), tracker.clone())
         unscale_and_flag(vector, overflowed, scale.double().reciprocal().float())
         update_scale(self.scaler, overflowed)
-        hopeless = overflowed * (scale < 1)  # no scale helps this batch
+        hopeless = overflowed * (scale < LEAST_SCALE)  # no scale helps this batch
         if self.skips:
-            scale.clamp_(min=1)  # the next one starts from here
-            settled = 1 - overflowed + hopeless
+            torch.where(hopeless > 0, self.good, scale, out=scale)
+            settled: Tensor = 1 - overflowed + hopeless
         else:
             torch.maximum(self.nonfinite, hopeless if self.held is None else hopeless * (1 - self.held), out=self.nonfinite)
             torch.maximum(overflowed, self.nonfinite, out=overflowed)
             settled = 1 - overflowed
-        return settled if self.held is None else self._unless_held(settled, before)
+        if self.held is not None:
+            settled = self._unless_held(settled, before)
+        if self.skips:
+            torch.where(settled > 0, scale, self.good, out=self.good)
+        return settled
 
     def _unless_held(self, settled: Tensor, before: tuple[Tensor, Tensor]) -> Tensor:
         """``settled``, where launches are held: then nothing is, and the scale and its tracker stay as ``before``."""
