@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.model.convolutions import BatchNorm
+from pipeline.model.convolutions import KERNELS, BatchNorm, Convolutions, filtered, filtered_by_product
 from pipeline.training import loop
 from pipeline.training.state import State
 
@@ -43,6 +44,27 @@ def test_statistics_of_several_passes_are_those_of_all_their_steps_together() ->
     apart(x[:2], None), apart(x[2:], None), together(x, None)
     torch.testing.assert_close(apart.taken()[:2], together.taken()[:2])
     assert apart.taken().tolist() == [0.0] * 5, "they are taken once"
+
+
+@pytest.mark.parametrize("kernel", (*KERNELS, 1))
+def test_a_convolution_as_a_product_is_the_convolution_with_its_gradients(kernel: int) -> None:
+    torch.manual_seed(0)
+    x, convolve = torch.randn(4, 9, 3, dtype=torch.float64, requires_grad=True), nn.Conv1d(3, 6, kernel).double()
+    made, seed = [], torch.randn(4, 9, 6, dtype=torch.float64)
+    for way in (filtered, filtered_by_product):
+        result = way(x, convolve)
+        made.append([result, *torch.autograd.grad(result, [x, *convolve.parameters()], seed)])
+    torch.testing.assert_close(made[1], made[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT TESTED: needs a GPU")
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_gradients_of_the_branch_repeat_on_a_gpu(norm: Literal["batch", "layer"]) -> None:
+    torch.manual_seed(0)
+    branch, x = Convolutions(28, 64, norm).cuda(), torch.randn(64, 28, 28, device="cuda")
+    grads = [torch.autograd.grad(branch(x, None).square().sum(), list(branch.parameters())) for _ in range(20)]
+    assert all(torch.equal(one, other) for later in grads for one, other in zip(grads[0], later, strict=True))
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
