@@ -40,8 +40,10 @@ class Model(Section):
     pooling: Literal["last", "mean", "max", "attention"] = field(
         "last", "how the valid steps become one vector; `last`: each direction's final state; `attention`: a weighted mean"
     )
-    init: Literal["pytorch", "orthogonal"] = field(
-        "pytorch", "initial weights; `orthogonal`: recurrent weights orthogonal, input weights Glorot, LSTM forget bias 1"
+    init: Literal["pytorch", "orthogonal", "chrono"] = field(
+        "pytorch",
+        "initial weights; `orthogonal`: recurrent weights orthogonal, input weights Glorot, LSTM forget bias 1; `chrono`: "
+        "the same, and units remember for times from 1 step to the longest series (LSTM, GRU)",
     )
     projection: int = field(0, "width of a linear layer between the features and the recurrence; 0: none", ge=0, le=WIDEST)
     layer_norm: bool = field(False, "layer normalisation of the outputs of each recurrent layer")
@@ -55,6 +57,8 @@ class Model(Section):
 
     def disagreements(self) -> Iterator[tuple[str, str]]:
         """Keys that do not go together, each with what is wrong."""
+        if self.init == "chrono" and self.cell == "rnn":
+            yield "model.init", "chrono is about gates, which rnn has not; set it to orthogonal, or model.cell to lstm or gru"
         if self.dropout and self.layers == 1:
             yield "model.dropout", "acts between layers; set model.layers to 2 or more, or model.head_dropout"
         alone = "and one alone becomes a constant; set"

@@ -9,6 +9,7 @@ In the order of their imports:
     streams     two things side by side on a GPU
     masked      layers and means over the valid steps of series of unequal lengths
     convolutions   the convolutional branch and its normalisation
+    initial     initial weights other than torch's own
     footprint   how many series one pass reads at a time
     classifier  RecurrentClassifier
 """

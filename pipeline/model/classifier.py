@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.model import cpu_lstm, gpu_layer, masked, streams
+from pipeline.model import cpu_lstm, gpu_layer, initial, masked, streams
 from pipeline.model.convolutions import BatchNorm, Convolutions
 from pipeline.model.footprint import Sizes
 from pipeline.model.masked import Attention
@@ -55,7 +55,7 @@ class RecurrentClassifier(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         pooling: Literal["last", "mean", "max", "attention"] = "last",
-        init: Literal["pytorch", "orthogonal"] = "pytorch",
+        init: Literal["pytorch", "orthogonal", "chrono"] = "pytorch",
         projection: int = 0,
         layer_norm: bool = False,
         conv: int = 0,
@@ -82,30 +82,9 @@ class RecurrentClassifier(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in self.recurrent) if layer_norm else None
         self.attention = Attention(width) if pooling == "attention" else None
         self.convolutions = Convolutions(features, conv, conv_norm) if conv else None
-        if init == "orthogonal":
-            self._orthogonal_init()
-
-    @torch.no_grad()
-    def _orthogonal_init(self) -> None:
-        """Orthogonal recurrent weights (Saxe et al., 2014), one block a gate; Glorot input weights (Glorot and
-        Bengio, 2010); biases zero but an LSTM's forget gate, which starts at 1 (Jozefowicz et al., 2015).
-        Projection and attention, linear and before a tanh, are Glorot's too. Convolutions stay torch's: the
-        normalisation after them takes out their scale."""
-        for name, parameter in self.recurrent.named_parameters():
-            if "weight" in name:
-                fill = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
-                for block in torch.split(parameter, self.hidden):
-                    fill(block)
-            else:
-                parameter.zero_()
-                if self.cell == "lstm" and "bias_ih" in name:  # torch's gates are i, f, g, o, and its two biases add up
-                    parameter[self.hidden : 2 * self.hidden] = 1
-        linear = [self.projection, *(self.attention.children() if self.attention is not None else ())]
-        for module in linear:
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    module.bias.zero_()
+        if init != "pytorch":
+            linear = self.attention.children() if self.attention is not None else ()
+            initial.orthogonal(self.recurrent, [*([self.projection] if self.projection is not None else ()), *linear])
 
     @property
     def sizes(self) -> Sizes:

@@ -21,6 +21,7 @@ from pipeline.data.manifest import Manifest, Name
 from pipeline.data.prepared import Part, Prepared, open_prepared
 from pipeline.data.store import Store
 from pipeline.errors import RunError, UserError
+from pipeline.model import initial
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.report.plots.data import image_grid
 from pipeline.report.plots.series import CHANNELS, series_grid
@@ -38,6 +39,8 @@ def make_model(settings: Config, prepared: Prepared) -> RecurrentClassifier:
     """The configured model for the prepared data, with its normalisation; the weights follow from run.seed."""
     torch.manual_seed(settings.run.seed)
     model = RecurrentClassifier(**model_arguments(settings, prepared))
+    if settings.model.init == "chrono":
+        initial.chrono(model.recurrent, prepared.manifest.length)
     model.set_normalization(*prepared.normalization(settings.data.normalize))
     return model
 

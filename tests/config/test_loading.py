@@ -214,6 +214,9 @@ DISAGREEMENTS = {
     "train: {early_stopping: 3}\ndata: {validation: 0}": [
         "train.early_stopping: needs a validation split; set data.validation"
     ],
+    "model: {init: chrono, cell: rnn}": [
+        "model.init: chrono is about gates, which rnn has not; set it to orthogonal, or model.cell to lstm or gru"
+    ],
     "model: {dropout: 0.1}": ["model.dropout: acts between layers; set model.layers to 2 or more, or model.head_dropout"],
     "model: {dropout: 0.1}\ntrain: {batch: 3, accumulate: 2}": [
         "model.dropout: acts between layers; set model.layers to 2 or more, or model.head_dropout",

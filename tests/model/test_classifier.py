@@ -157,36 +157,6 @@ def test_bytes_are_taken_for_the_numbers_they_are(model: Make) -> None:
     assert torch.equal(made(values(torch.int64), LENGTHS), made(values(torch.uint8), LENGTHS))
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_orthogonal_init_is_orthogonal_by_gate_with_a_forget_bias_of_1(model: Make, cell: str) -> None:
-    made = model(cell=cell, bidirectional=True, layers=2, init="orthogonal")
-    assert len(made.recurrent) == 4
-    for module in made.recurrent:
-        blocks = module.weight_hh_l0.split(H)
-        assert len(blocks) == {"lstm": 4, "gru": 3, "rnn": 1}[cell]
-        for block in blocks:
-            torch.testing.assert_close(block @ block.T, torch.eye(H), rtol=0, atol=1e-5)
-        width = module.weight_ih_l0.shape[1]
-        for block in module.weight_ih_l0.split(H):
-            assert block.abs().max() <= (6 / (H + width)) ** 0.5, "Glorot's bound"
-        bias = (module.bias_ih_l0 + module.bias_hh_l0).split(H)
-        gates = {"lstm": [0, 1, 0, 0], "gru": [0, 0, 0], "rnn": [0]}[cell]  # torch: i, f, g, o
-        assert [gate.unique().tolist() for gate in bias] == [[gate] for gate in gates]
-
-
-def test_orthogonal_init_gives_projection_and_attention_glorots_weights_and_no_bias(model: Make) -> None:
-    plain, made = (
-        model(projection=50, hidden=60, pooling="attention", conv=4, init=init) for init in ("pytorch", "orthogonal")
-    )
-    assert made.projection is not None and made.attention is not None
-    for linear in (made.projection, made.attention.key, made.attention.query):
-        bound = (6 / sum(linear.weight.shape)) ** 0.5
-        assert 0.9 * bound < linear.weight.abs().max() <= bound
-    assert not made.projection.bias.any() and not made.attention.key.bias.any()
-    for name in ("head.weight", "convolutions.filters.0.weight"):
-        assert torch.equal(made.get_parameter(name), plain.get_parameter(name)), "as torch makes them"
-
-
 def test_what_is_not_asked_for_has_no_weights_and_draws_no_random_numbers(model: Make) -> None:
     made = model(layers=2, bidirectional=True)
     after = torch.rand(3)
@@ -200,16 +170,6 @@ def test_what_is_not_asked_for_has_no_weights_and_draws_no_random_numbers(model:
     for name, value in weights.items():
         assert torch.equal(made.state_dict()[name], value)
         assert name.startswith("head") or torch.equal(everything.state_dict()[name], value), "other parts come after it"
-
-
-def test_the_orthogonal_lstm_keeps_what_it_has_seen(model: Make) -> None:
-    """With a forget gate that starts open, the cell state decays by sigmoid(1) a step; with torch's, by about a half."""
-    module = model(init="orthogonal").recurrent[0]
-    assert isinstance(module, nn.LSTM)
-    state = (torch.zeros(1, 1, H), torch.ones(1, 1, H))
-    with torch.no_grad():
-        _, (_, cell) = module(torch.zeros(1, 1, F), state)
-    torch.testing.assert_close(cell, torch.full((1, 1, H), torch.tensor(1.0).sigmoid().item()))
 
 
 def test_normalisation_belongs_to_the_model_and_travels_with_its_state(model: Make) -> None:
