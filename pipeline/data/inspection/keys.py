@@ -28,12 +28,13 @@ STEP = pl.col("time").diff().over("id")
 
 def label_of(frame: Frame, path: Path, rows: Sequence[str]) -> tuple[str, list[str]]:
     """The column of the class: few values that come again, the same within a series, by a usual name, or as words, or as the
-    last column; and what its owner should look at. Raises DataError if there is none."""
+    last column; and what its owner should look at. Raises DataError if there is none, or if it would be ids or times."""
     scores: dict[str, float] = {}
     sizes = {name: frame[name].n_unique() for name in frame.columns}
     for place, name in enumerate(frame.columns):
         values = frame[name]
-        few = 2 <= sizes[name] <= min(MOST_CLASSES, len(frame) // 2)
+        said = values.dtype == pl.String and names.means(name, names.LABEL)  # of words so called there may be many
+        few = 2 <= sizes[name] <= min(len(frame) if said else MOST_CLASSES, len(frame) // 2)
         whole = not values.dtype.is_float() or bool((values.drop_nulls() % 1 == 0).all())
         if name in rows or not (few and whole) or values.dtype.is_temporal():
             continue
@@ -42,9 +43,7 @@ def label_of(frame: Frame, path: Path, rows: Sequence[str]) -> tuple[str, list[s
         scores[name] = 4 * names.means(name, names.LABEL) + 2 * words + edge - sizes[name] / MOST_CLASSES
         scores[name] -= 3 * (names.means(name, names.GROUP) or names.means(name, names.ID) or names.means(name, names.TIME))
     if not scores:
-        raise DataError(
-            f"{path}: no column can be the class: one is needed of 2 to {MOST_CLASSES} values, each of them several times"
-        )
+        raise _no_class(frame, path, sizes, "")
     apart = [name for name in frame.columns if name not in rows and _tells_apart(frame, name)]
     finest = max(apart, key=lambda name: sizes[name], default="")
     for name in scores if finest else ():
@@ -54,12 +53,25 @@ def label_of(frame: Frame, path: Path, rows: Sequence[str]) -> tuple[str, list[s
         if constant and sizes[finest] < FEW * sizes[name] and any(most_within(frame, other, name) == 1 for other in coarser):
             scores[name] -= 6  # it names series of a class, or persons
     best = max(scores, key=lambda name: scores[name])
+    if names.means(best, f"{names.ID} {names.TIME}") and not names.means(best, names.LABEL):
+        raise _no_class(frame, path, sizes, best)
     others = [name for name in scores if name != best and scores[name] > max(0.0, scores[best] - NEAR)]
     if names.means(best, names.LABEL) or not others:
         return best, []
     return best, [
         f"{best!r} is taken for the class, for its values; it may also be {' or '.join(map(repr, others))}: data.label"
     ]
+
+
+def _no_class(frame: Frame, path: Path, sizes: dict[str, int], best: str) -> DataError:
+    """The error about a table in which nothing is the class, or nothing but ``best``, which is called as ids or times are."""
+    said = [f"{name!r} has one value" for name in sizes if sizes[name] == 1 and names.means(name, names.LABEL)]
+    floats = [name for name in sizes if frame[name].dtype.is_float() and names.means(name, names.LABEL)]
+    said += [f"{name!r} holds numbers that are not whole, as of a regression, which is not trained" for name in floats]
+    needed = f"one is needed of 2 to {MOST_CLASSES} values, each of them several times"
+    needed += f"; if {best!r} is it, call it 'label'" if best else ""
+    told = f"; if the name of a file says its class, move it into a folder of that name: {path}/CLASS/FILE" * path.is_dir()
+    return DataError(f"{path}: no column can be the class: {'; '.join([*said, needed])}{told}")
 
 
 def id_of(frame: Frame, left: Sequence[str], label: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.data.readers.cells import MISSING
+from pipeline.data.readers.cells import EXACT, MISSING
 from pipeline.data.readers.tables import csv_dialect, csv_lines
 from pipeline.data.readers.tables.parquet_table import open_parquet
 from pipeline.data.readers.tables.table import dates
@@ -59,7 +59,9 @@ def nested(path: Path) -> tuple[str, ...]:
 
 
 def _typed(column: pl.Series) -> pl.Series:
-    """A column of True and False, or of dates that a reader knows, however they are written, as what it is."""
+    """A column of True and False, of whole numbers, or of dates that a reader knows, however they are written, as what it is."""
+    if column.dtype == pl.Float64 and len(there := column.drop_nulls()) and ((there % 1 == 0) & (there.abs() < EXACT)).all():
+        return column.cast(pl.Int64)  # 3.0 comes of a table that once had a gap
     if column.dtype == pl.String and (found := dates(column.str.strip_chars())) is not None:
         return found.alias(column.name)
     if column.dtype == pl.String and set(column.drop_nulls().unique().str.to_lowercase()) in (

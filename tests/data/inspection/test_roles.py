@@ -106,3 +106,40 @@ def test_a_csv_of_any_separator_is_looked_at_as_it_is_read(tmp_path):
     path = tmp_path / "table.csv"
     long_table().rename({"pulse": "pulse,1,2,3"}).write_csv(path, separator="\t")
     assert roles.find("csv", path).columns.channels == ("pulse,1,2,3", "pressure")
+
+
+def labels(frame, made):
+    """``frame`` with other labels, one for each series, in the column ``label``."""
+    return frame.drop("outcome", "patient").with_columns(label=pl.Series(np.repeat(made, STEPS)))
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (["walk"] * 40, "'label' has one value"),
+        (np.random.default_rng(1).normal(size=40), "'label' holds numbers that are not whole, as of a regression"),
+    ],
+)
+def test_no_id_and_no_time_is_taken_for_the_class_where_the_label_is_none(tmp_path, made, says):
+    with pytest.raises(DataError, match=f"no column can be the class: {says}"):
+        found(tmp_path, labels(long_table(40), made).rename({"record": "id", "seconds": "time"}))
+
+
+def test_a_time_is_no_class_in_a_folder_whose_files_say_theirs_by_their_names(tmp_path):
+    for number in range(8):
+        pl.DataFrame({"time": range(5), "x": np.random.default_rng(number).normal(size=5)}).write_csv(
+            tmp_path / f"{'ab'[number % 2]}_{number}.csv"
+        )
+    with pytest.raises(DataError, match=r"no column can be the class.*move it into a folder of that name: .*/CLASS/FILE"):
+        roles.find("csv", tmp_path)
+
+
+def test_two_hundred_words_in_the_column_of_the_label_are_classes(tmp_path):
+    columns = found(tmp_path, labels(long_table(400), [f"word {number % 200}" for number in range(400)])).columns
+    assert (columns.id, columns.time, columns.label, columns.group) == ("record", "seconds", "label", "")
+
+
+def test_whole_numbers_with_a_point_are_ids_and_times(tmp_path):
+    frame = long_table(40).drop("patient").with_columns(record=pl.Series(np.repeat(np.arange(40.0), STEPS)))
+    columns = found(tmp_path, frame.with_columns(pl.col("seconds").cast(pl.Float64)).rename({"seconds": "x1"})).columns
+    assert (columns.layout, columns.id, columns.time, columns.channels) == ("long", "record", "x1", ("pulse", "pressure"))
