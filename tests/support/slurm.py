@@ -176,6 +176,15 @@ class Batch:
         """``scancel``, with a signal or without."""
         self.slurm.do("scancel", *options, self.number)
 
+    def hears(self) -> bool:
+        """Whether its script has begun: a shell that catches SIGUSR1 runs it. Before that the signal ends any process."""
+        for pid in self.slurm.hosts[0].processes(f"job{int(self.number):05d}/slurm_script"):
+            with suppress(OSError):
+                caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+                if caught and int(caught[1], 16) >> (signal.SIGUSR1 - 1) & 1:
+                    return True
+        return False
+
     def tasks(self, host: int, run: str) -> list[int]:
         """The ranks on one of the hosts that train the run of that name."""
         found = list[int]()

@@ -98,7 +98,7 @@ def test_a_job_that_is_cancelled_saves_and_is_not_requeued(slurm: Slurm, folder:
 
 def test_a_warning_in_the_first_second_requeues_too(slurm: Slurm, folder: Path) -> None:
     job = slurm.submit(script(), *EXACT, "run.dir=early")
-    job.wait_for("RUNNING")
+    wait_for(job.hears, "the script")
     job.signal("--batch", "--signal=USR1")
     assert_as_if_left_alone(job, folder, "early")
     assert job.fact("Restarts") == "1", job.said()
