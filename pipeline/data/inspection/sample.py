@@ -59,7 +59,7 @@ def nested(path: Path) -> tuple[str, ...]:
 
 
 def _typed(column: pl.Series) -> pl.Series:
-    """A column of True and False, of whole numbers, or of dates that a reader knows, however they are written, as what it is."""
+    """A column of True and False, of whole numbers, or of dates that a reader knows, however written, as what it is."""
     if column.dtype == pl.Float64 and len(there := column.drop_nulls()) and ((there % 1 == 0) & (there.abs() < EXACT)).all():
         return column.cast(pl.Int64)  # 3.0 comes of a table that once had a gap
     if column.dtype == pl.String and (found := dates(column.str.strip_chars())) is not None:
