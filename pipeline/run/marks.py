@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import files
+from pipeline.run import advice
 
 What = Literal["best", "finished"]
 Step = Annotated[int, Field(ge=0, le=10**15)]
@@ -64,6 +65,19 @@ def marked(folder: Path, what: What) -> int | None:
         return files.read_json(path, _Mark).step if os.path.lexists(path) else _former(folder / what)
     except (OSError, ValueError):
         return None
+
+
+def outdated(folder: Path, step: int) -> str:
+    """What is said where the run in ``folder`` was evaluated at ``step`` and has another best checkpoint by now; else "".
+
+    Of a run without a valid split the newest checkpoint is the best.
+    """
+    there = [step_of(path) for path in all_of(folder / "checkpoints")]
+    best = marked(folder / "checkpoints", "best")
+    best = best if best is not None or not there else there[-1]
+    if best in (None, step):
+        return ""
+    return f"evaluated at step {step}, and step {best} is the best now; type: {advice.of_run('evaluate', folder)}"
 
 
 def _former(link: Path) -> int | None:

@@ -52,6 +52,23 @@ def test_a_run_that_lacks_something_is_shown_without_it(copied: Path, lost: str,
     assert said in found["text"]
 
 
+def test_predictions_of_another_evaluation_are_not_drawn_beside_its_accuracy(copied: Path) -> None:
+    path = copied / "eval/metrics.json"
+    measured = json.loads(path.read_text())
+    path.write_text(json.dumps(measured | {"accuracy": measured["accuracy"] / 2}))
+    shown, found = of(copied)
+    assert "predictions.csv: is of another evaluation than metrics.json; type: " in shown
+    assert not any("guess" in item for item in found["examples"].values())
+
+
+def test_an_evaluation_of_another_checkpoint_is_said_to_be_one(copied: Path) -> None:
+    path = copied / "eval/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"step": 1}))
+    shown, found = of(copied)
+    assert "evaluated at step 1, and step" in shown and "evaluated at step 1, and step" in found["text"]
+    assert "evaluated at step 1, and step" in succeed("summary", str(copied), cwd=copied)
+
+
 @pytest.mark.parametrize("damaged", ["eval/metrics.json", "eval/predictions.csv", "metrics.jsonl", "environment.json"])
 def test_a_damaged_file_is_named_in_the_report_and_on_the_screen(copied: Path, damaged: str) -> None:
     (copied / damaged).write_text('{"damaged\n')

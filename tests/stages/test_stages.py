@@ -129,7 +129,12 @@ def test_summary_names_the_accuracy_the_folder_and_the_next_command(folder: Path
     measured = json.loads((folder / "runs/smoke/eval/metrics.json").read_text())
     assert f"{measured['accuracy']:.4f}" in shown
     assert "runs/smoke" in shown
-    assert "next           read runs/smoke/export/README.md to use the model" in shown
+    assert "next           read runs/smoke/export/README.md to use the model" in shown and "warning" not in shown
+    (folder / "runs/smoke/export").rename(folder / "elsewhere")
+    without = succeed("summary", "--run", "runs/smoke", cwd=folder)
+    (folder / "elsewhere").rename(folder / "runs/smoke/export")
+    assert "model          not exported yet" in without and "README.md" not in without
+    assert "export --run runs/smoke" in without.splitlines()[-1]
     for name in ("Makefile", "configs/mnist.yaml"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()

@@ -59,7 +59,6 @@ class Evaluated:
     examples: tuple[tuple[int, str], ...]  # (N) index and label
     right: tuple[bool, ...]  # (N) whether it was predicted so
     data: str | None  # the digest of the prepared data that it was trained on, if a checkpoint says it
-    best: int | None  # the step of the best checkpoint now
 
     @cached_property
     def fingerprint(self) -> str:
@@ -94,7 +93,7 @@ def read(folder: Path) -> Evaluated:
     if metrics.split != "test" or metrics.count != len(rows) or not math.isclose(sum(right) / len(rows), metrics.accuracy):
         raise RunError(f"{folder / 'eval'}: metrics.json and predictions.csv are of two evaluations; type: {again}")
     examples = tuple((index, label) for index, label, _ in rows)
-    return Evaluated(folder, settings, metrics, examples, right, _data(folder), marks.marked(folder / "checkpoints", "best"))
+    return Evaluated(folder, settings, metrics, examples, right, _data(folder))
 
 
 def _rows(path: Path, count: int) -> list[tuple[int, str, str]]:

@@ -62,7 +62,8 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def of(runs: Sequence[Evaluated]) -> list[Group]:
-    """The groups, in the order of their first runs."""
+    """The groups, in the order of their first runs. Raises UserError if a recipe that is compared with others has two runs of
+    one seed, such as a run and its copy: as two seeds they would claim a spread that nobody measured."""
     groups: list[list[Evaluated]] = []
     for run in runs:
         same = (group for group in groups if not set(differing.between([group[0].settings, run.settings])) - {SEED})
@@ -71,8 +72,22 @@ def of(runs: Sequence[Evaluated]) -> list[Group]:
             groups.append([run])
         else:
             group.append(run)
+    if len(groups) > 1:
+        _refuse_repeated(groups)
     root = Path(os.path.commonpath([run.folder.absolute().parent for run in runs]))
     return [Group(_name(group, root), tuple(group)) for group in groups]
+
+
+def _refuse_repeated(groups: Sequence[Sequence[Evaluated]]) -> None:
+    for group in groups:
+        known: dict[int, Evaluated] = {}
+        for run in group:
+            first = known.setdefault(run.settings.run.seed, run)
+            if first is not run:
+                raise UserError(
+                    f"{first.folder} and {run.folder} are one recipe with the same seed, {run.settings.run.seed}, "
+                    "and count as one; name one of them"
+                )
 
 
 def _name(group: Sequence[Evaluated], root: Path) -> str:

@@ -10,6 +10,7 @@ from pipeline.report.compare import statistics
 from pipeline.report.compare.evaluated import Evaluated
 from pipeline.report.compare.groups import Group
 from pipeline.report.compare.statistics import LEVEL, Test
+from pipeline.run import marks
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,5 @@ def notes(groups: Sequence[Group]) -> list[str]:
     few = [group.name for group in groups if 1 < len(group.runs) < 5]
     if len(groups) > 1 and few:
         said.append(f"{', '.join(few)}: fewer than five seeds, with which only large differences are found")
-    stale = [run for group in groups for run in group.runs if run.best not in (None, run.metrics.step)]
-    said += [f"{run.folder}: evaluated at step {run.metrics.step}, and step {run.best} is the best now" for run in stale]
-    return said
+    runs = [run for group in groups for run in group.runs]
+    return said + [f"{run.folder}: {stale}" for run in runs if (stale := marks.outdated(run.folder, run.metrics.step))]

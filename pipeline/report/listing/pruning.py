@@ -64,6 +64,8 @@ def _verdict(run: Run, best: Run | None) -> Verdict:
         return Verdict(run, False, f"{run.state} after step {run.step:,}{of}; {other}")
     if run.record.value is None:
         return Verdict(run, True, "it has no validation metric to compare")
+    if run.record.value == best.record.value:
+        return Verdict(run, True, f"its {name} is as good as the best of its data, {run.record.value:.4f}")
     return Verdict(run, False, f"{run.record.value:.4f}; {other}")
 
 

@@ -6,6 +6,7 @@ Shapes: N examples, C classes, K cells of the confusion matrix that are not 0.
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import files
 from pipeline.errors import RunError
+from pipeline.run import advice
 from pipeline.training import baselines, metrics
 
 MOST_CELLS = 30  # classes whose matrix is shown whole; of more, the most frequent mistakes are listed
@@ -91,6 +93,8 @@ def guesses(folder: Path, found: Evaluation) -> Guesses:
         if len(rows) != found.count:
             raise RunError(f"{path}: has other rows than the {found.count} examples that metrics.json is of")
         index, labels, predictions = np.array([row[:3] for row in rows], np.int64).T
+        if not math.isclose(float((labels == predictions).mean()), found.accuracy):
+            raise RunError(f"{path}: is of another evaluation than metrics.json; type: {advice.of_run('evaluate', folder)}")
     except RunError:
         raise
     except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:

@@ -19,8 +19,8 @@ from pipeline.deploy import bundle
 from pipeline.errors import UserError
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.report.page import choice, curves, dataset, examples, history, ink, measured, reasons, shown, weights, writing
+from pipeline.run import marks
 from pipeline.run.folder import settings_of
-from pipeline.run.marks import marked
 from pipeline.stages.assembly import best_of
 from pipeline.stages.terminal import streams
 
@@ -48,6 +48,8 @@ def report(folder: Path) -> None:
     torch.set_num_threads(settings.run.threads)  # many small computations: more threads would only wait for each other
     found = notes.attempt(measured.evaluation, folder)
     rows = notes.attempt(measured.guesses, folder, found) if found else None
+    if found and (stale := marks.outdated(folder, found.step)):
+        notes.append(f"an evaluation of the best checkpoint: {stale}")
     tries = notes.attempt(history.attempts, folder) or []
     best = notes.attempt(best_of, folder, settings)
     model, prepared = (best[0], best[2]) if best else (None, notes.attempt(open_prepared, settings.data, ()))
@@ -58,7 +60,7 @@ def report(folder: Path) -> None:
     data: dict[str, Any] = {
         "classes": names,
         "bars": measured.headline(found)["bars"] if found else [],
-        "curves": notes.attempt(curves.curves, folder, marked(folder / "checkpoints", "best")),
+        "curves": notes.attempt(curves.curves, folder, marks.marked(folder / "checkpoints", "best")),
         "reliability": measured.reliability(rows) if rows else None,
         "form": None,
         "lengths": None,
@@ -78,7 +80,7 @@ def report(folder: Path) -> None:
     page = _page(folder, settings) | {
         "headline": measured.headline(found) if found else None,
         "per_class": measured.per_class(found) if found else [],
-        "best": marked(folder / "checkpoints", "best"),
+        "best": marks.marked(folder / "checkpoints", "best"),
         "confusion": measured.confusion(rows, names) if rows else None,
         "classes": names,
         "dataset": dataset.dataset(prepared) if prepared else None,

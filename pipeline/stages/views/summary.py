@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import RunError
-from pipeline.run import advice
+from pipeline.run import advice, marks
 from pipeline.run.folder import settings_of
 from pipeline.stages.assembly import test_metrics
 from pipeline.stages.terminal import streams
@@ -20,13 +20,17 @@ def summary(folder: Path) -> None:
         raise RunError(f"{folder}: not evaluated yet; type: {advice.of_run('evaluate', folder)}")
     streams.say(f"{measured['split']} accuracy  {measured['accuracy']:.4f} on {measured['count']} examples")
     print(f"run folder     {folder}")
+    exported = (folder / "export").is_dir()
     print(f"pictures       {folder / 'eval'}")
-    print(f"model          {folder / 'export'}")
+    print(f"model          {folder / 'export' if exported else 'not exported yet'}")
     if (folder / "report.html").exists():
         print(f"report         {folder / 'report.html'}")
     larger = Path("configs/mnist.yaml")
     more = settings.data.source == "digits" and larger.exists() and Path("Makefile").exists()  # as in a checkout
     other = f"make all CONFIG={larger}, or " if more else ""
-    print(f"next           {other}read {folder / 'export' / 'README.md'} to use the model")
+    use = f"read {folder / 'export' / 'README.md'} to use the model" if exported else advice.of_run("export", folder)
+    print(f"next           {other}{use}")
+    if stale := marks.outdated(folder, measured["step"]):
+        print(f"warning: {folder}: {stale}")
     where = {"run": str(folder), "pictures": str(folder / "eval"), "model": str(folder / "export")}
     streams.answer(Summary.model_validate(measured | where))

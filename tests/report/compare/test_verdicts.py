@@ -71,6 +71,15 @@ def test_the_same_run_named_twice_is_one(tmp_path: Path) -> None:
         groups.named([folder, folder])
 
 
+def test_a_copy_of_a_run_is_no_second_seed(tmp_path: Path) -> None:
+    one, copy = (evaluated(tmp_path / name, hits(100, range(10))) for name in ("a", "copy"))
+    other = evaluated(tmp_path / "b", hits(100, range(40)), "model.cell=rnn")
+    with pytest.raises(UserError, match=r"a and .*copy are one recipe with the same seed, 0, and count as one"):
+        said_of(one, copy, other)
+    (verdict,) = said_of(one, copy)  # of nothing but one recipe the two models are compared
+    assert verdict.words == "no evidence of a difference" and verdict.counts == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -125,4 +134,5 @@ def test_an_evaluation_of_another_checkpoint_than_the_best_is_noted(tmp_path: Pa
     evaluated(tmp_path / "b", hits(10, ()), "run.seed=2")
     (folder / "checkpoints/best.json").write_text(json.dumps({"step": 30}))
     notes = verdicts.notes(groups.of(groups.named([tmp_path / "a", tmp_path / "b"])))
-    assert notes == [f"{folder}: evaluated at step 20, and step 30 is the best now"]
+    (note,) = notes
+    assert note.startswith(f"{folder}: evaluated at step 20, and step 30 is the best now; type: ")

@@ -33,6 +33,13 @@ def test_the_best_run_of_each_task_is_kept_and_so_is_what_is_used(tmp_path: Path
     assert {one.run.folder.name for one in verdicts if one.keep} == {"best", "exported", "held", "seeds", "other"}
 
 
+def test_a_run_as_good_as_the_best_is_kept(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        make(tmp_path / name, values=(1.0,))
+    found_ = pruning.verdicts(facts.all_of(list(found.within(tmp_path))))
+    assert all(verdict.keep for verdict in found_) and sum("as good as" in verdict.why for verdict in found_) == 1
+
+
 def test_a_run_is_deleted_whole_and_what_its_links_lead_to_stays(tmp_path: Path) -> None:
     folder = make(tmp_path / "runs/a")
     make(tmp_path / "runs/a/seed-1")
