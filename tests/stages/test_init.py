@@ -11,6 +11,9 @@ import yaml
 from PIL import Image
 
 from pipeline import config
+from pipeline.data.readers import folders
+from pipeline.data.series import Columns
+from pipeline.data.sources import image_folder
 from pipeline.errors import DataError
 from pipeline.stages.advice import init
 from tests.data.inspection.test_roles import long_table
@@ -119,3 +122,30 @@ def test_the_two_files_of_an_archives_folder_are_training_and_test(tmp_path: Pat
         "Mine_TRAIN.tsv",
         "Mine_TEST.tsv",
     ) and "20 series" in said
+
+
+@pytest.mark.parametrize(
+    ("parts", "test"), [(("Training", "Testing"), "Testing"), (("train", "val", "test"), "test"), (("train", "valid"), "valid")]
+)
+@pytest.mark.parametrize("kind", ["series", "images"])
+def test_folders_of_splits_are_no_classes(
+    tmp_path: Path, parts: tuple[str, ...], test: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for part in parts:
+        for number in range(8):
+            place = tmp_path / "set" / part / ("sit", "walk")[number % 2] / f"{number}.{'csv' if kind == 'series' else 'png'}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if kind == "series":
+                pl.DataFrame({"time": range(9), "x": random.normal(size=9) + number % 2}).write_csv(place)
+            else:
+                Image.fromarray(random.integers(0, 255, (6, 6), dtype=np.uint8)).save(place)
+    init.init(tmp_path / "set", None, tmp_path / "o.yaml")
+    settings = config.load(tmp_path / "o.yaml").data
+    assert (Path(settings.path).name, Path(settings.test_path).name) == (parts[0], test)
+    assert ("val is left out" in capsys.readouterr().out) == ("val" in parts)
+    with pytest.raises(DataError, match=f"data.path=.*{parts[0]} data.test_path=.*{test}"):
+        if kind == "images":
+            image_folder.folders(config.Data(source="images", path=str(tmp_path / "set")))
+        else:
+            folders.look("csv", tmp_path / "set", Columns())

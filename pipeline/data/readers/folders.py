@@ -6,7 +6,7 @@ Hidden files, and those whose names begin with ``_``, are no data. Files stand i
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,11 @@ from pipeline.data.series import Columns
 from pipeline.errors import DataError, some
 
 SPLITS = {"train", "test"}  # folders of these names are no classes
+SPLIT_OF = {  # nor are those whose names all mean splits, in lower case
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 OF_NPY = (("X", "y"), ("x", "y"), ("data", "labels"), ("values", "labels"), ("features", "labels"))  # names that go together
 
@@ -31,7 +36,7 @@ OTHERS_OF = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "save the sheet as CSV (UTF-8)"),
     **dict.fromkeys((".pkl", ".pickle"), "a pickle may run any program; save the table by pandas' to_parquet"),
     **dict.fromkeys((".mat", ".h5", ".hdf5", ".pt", ".npy"), ARRAYS),
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z"), "unpack it"),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".bz2", ".xz", ".zst", ".z"), "unpack it"),
 }
 
 
@@ -94,6 +99,25 @@ def refuse_npy(path: Path, labelled: bool = True) -> None:
     raise DataError(f"{path}: {reason}: type: python -c \"import numpy as n; n.savez('{made}', {arrays})\"; then use {made}")
 
 
+def splits(names: Collection[str]) -> dict[str, str]:
+    """Which of the folders ``names`` is which split: train, valid, test; {} if one is no split, or two are the same."""
+    found = {SPLIT_OF[name.lower()]: name for name in names if name.lower() in SPLIT_OF}
+    return found if len(found) == len(names) and "train" in found and len(found) > 1 else {}
+
+
+def refuse_splits(path: Path, names: Collection[str]) -> None:
+    """Raise DataError, with what to type, if the folders ``names`` in ``path`` are splits that it takes keys to read."""
+    parts = splits(names)
+    if not parts or {*names} == SPLITS:
+        return
+    test = parts.get("test", parts.get("valid", ""))
+    merged = f"; what lies in {parts.get('valid')}/ may lie in {parts['train']}/ too, of which a valid split is cut"
+    raise DataError(
+        f"{path}: holds splits ({some(list(names))}) and no classes; type data.path={path / parts['train']} "
+        f"data.test_path={path / test}{merged * (len(parts) == 3)}"
+    )
+
+
 def format_in(path: Path, images: Collection[str]) -> str | None:
     """The format that most files in a folder have by their names; None where most are ``images``, by their suffixes."""
     names = [Path(name) for name in data_files(path)]
@@ -121,6 +145,7 @@ def look(source: str, path: Path, columns: Columns) -> Folder:
         )
     if set(inner) == SPLITS:
         raise DataError(f"{path}: holds train/ and test/; type data.path={path / 'train'} data.test_path={path / 'test'}")
+    refuse_splits(path, inner)
     if inner and all("=" in name for name in inner):
         raise DataError(f"{path}: is partitioned by {inner[0].split('=')[0]!r}, which is not read; write it without partitions")
     if len(inner) == 1 and columns.labelled:
@@ -131,11 +156,23 @@ def look(source: str, path: Path, columns: Columns) -> Folder:
 def data_files(path: Path) -> list[str]:
     """All files below a folder that may be data, as paths from there on. Raises DataError for what cannot be looked at."""
     found: list[str] = []
-    for place, inner, names in os.walk(path, onerror=_refuse):
+    for place, inner, names in walk(path):
         inner[:] = [name for name in inner if name[0] not in "._"]
         below = Path(place).relative_to(path)
         found += [(below / name).as_posix() for name in names if name[0] not in "._"]
     return sorted(found, key=lambda name: name.split("/"))
+
+
+def walk(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As ``os.walk``, through links to folders too, or their files would be left out without a word.
+
+    Raises DataError for what cannot be looked at, and for a link to a folder that it lies in.
+    """
+    for place, inner, names in os.walk(path, onerror=_refuse, followlinks=True):
+        for link in (entry for entry in map(Path(place).joinpath, inner) if entry.is_symlink()):
+            if link.resolve() in {above.resolve() for above in link.parents}:
+                raise DataError(f"{link}: is a link to a folder that it lies in; remove it")
+        yield place, inner, names
 
 
 def _refuse(error: OSError) -> None:

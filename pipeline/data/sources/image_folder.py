@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline import config, files
 from pipeline.data import split
+from pipeline.data.readers.folders import refuse_splits, walk
 from pipeline.data.readers.held import held
 from pipeline.data.series import Array, class_order, refuse_unfit
 from pipeline.data.sources.checksums import Digests
@@ -35,7 +36,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 def folders(data: config.Data) -> list[Path]:
     """The folder of the training split and, if there is one, that of the test split.
 
-    Raises DataError if ``data.path`` has only one of ``train/`` and ``test/``, or ``data.test_path`` comes on top of both.
+    Raises DataError if ``data.path`` has only one of ``train/`` and ``test/``, or other splits, or if ``data.test_path`` comes
+    on top of both.
     """
     path = files.path(data.path).resolve()
     inner = [path / name for name in ("train", "test") if (path / name).is_dir()]
@@ -43,6 +45,7 @@ def folders(data: config.Data) -> list[Path]:
         raise DataError(f"{path}: holds train/ and test/, and data.test_path comes on top; leave it out, or name {path}/train")
     if data.test_path:
         return [path, files.path(data.test_path).resolve()]
+    refuse_splits(path, sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else ())
     if len(inner) == 1 and any(entry.is_dir() for entry in inner[0].iterdir()):
         raise DataError(f"{path}: holds {inner[0].name}/ but not the other of train/ and test/; add it, or set data.test_path")
     if len(inner) == 1 or not inner:
@@ -152,7 +155,7 @@ def _files(folder: Path) -> dict[str, list[str]]:
 def _below(folder: Path, name: str) -> Iterator[str]:
     """The images below the folder ``name`` of ``folder``: their paths from there on. Raises DataError for what cannot be looked
     at, or images would be left out without a word; a link to nothing is no image."""
-    for place, _, names in os.walk(folder / name, onerror=_refuse):
+    for place, _, names in walk(folder / name):
         inner = Path(place).relative_to(folder).as_posix()
         for file in names:  # by words alone: a path is an object with each of its parts
             if os.path.splitext(file)[1].lower() in SUFFIXES and _is_file(f"{place}/{file}"):  # noqa: PTH122  # of a million images

@@ -36,8 +36,14 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
         raise DataError(f"{data}: there is no such file or folder; name another")
     inner = {entry.name: entry for entry in data.iterdir() if entry.is_dir()} if data.is_dir() else {}
     source = folders.format_in(data, image_folder.SUFFIXES) if data.is_dir() else folders.named(data)
-    if source and {*inner} == folders.SPLITS:
-        data, other = inner["train"], inner["test"]
+    parts = folders.splits(inner)
+    unread = []
+    if parts and (source or {*inner} != folders.SPLITS):  # a folder of images with these two is read as it is
+        data, other = inner[parts["train"]], inner[parts.get("test", parts.get("valid", ""))]
+        if "test" not in parts:
+            unread.append(f"{other} is the test split, as there is no other")
+        elif "valid" in parts:
+            unread.append(f"{inner[parts['valid']]} is left out: put its files into {data}, of which a valid split is cut")
     if source and data.is_dir() and not inner and not test:  # an archive's folder: its two files are no parts of one
         pairs = [(data / name, found) for name in folders.data_files(data) if (found := _partner(data / name))]
         data, other = pairs[0] if len(pairs) == 1 else (data, other)
@@ -47,6 +53,7 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
     chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other)
     for line in reasons:
         print(line)
+    doubts += unread
     for line in doubts:
         print(f"look at this: {line}")
     text = _yaml(data, chosen, reasons, doubts)

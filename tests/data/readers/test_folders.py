@@ -13,6 +13,7 @@ import pytest
 from pipeline import config
 from pipeline.data.inspection import profile, roles
 from pipeline.data.preparation.folder import prepare
+from pipeline.data.readers import folders
 from pipeline.data.readers.tables import csv_lines, parquet_table, row_order
 from pipeline.deploy import bundle, inputs
 from pipeline.errors import DataError
@@ -217,3 +218,16 @@ def test_predict_reads_folders_of_recordings_with_and_without_classes(tmp_path: 
         sorted(f"{name}.csv" for name in SERIES)
     ] * 2
     assert found[flat][0].labels is None and set(found[folder][0].labels or ()) == {"sit", "walk"}
+
+
+def test_links_to_folders_are_gone_through_and_those_to_themselves_refused(tmp_path: Path) -> None:
+    for word in ("sit", "walk"):
+        (tmp_path / "real" / word).mkdir(parents=True)
+        (tmp_path / "real" / word / "1.csv").write_text("x\n1\n2\n")
+    (tmp_path / "set" / "sit" / "more").mkdir(parents=True)
+    (tmp_path / "set" / "walk").symlink_to(tmp_path / "real" / "walk")
+    (tmp_path / "set" / "sit" / "more" / "inner").symlink_to(tmp_path / "real" / "sit")
+    assert folders.data_files(tmp_path / "set") == ["sit/more/inner/1.csv", "walk/1.csv"]
+    (tmp_path / "real" / "sit" / "back").symlink_to(tmp_path / "set")
+    with pytest.raises(DataError, match=r"back: is a link to a folder that it lies in; remove it"):
+        folders.data_files(tmp_path / "set")
