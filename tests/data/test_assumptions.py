@@ -165,6 +165,7 @@ DOUBTS: dict[str, tuple[str, str]] = {
     "capitals": (table(label=lambda i, t: ("Walk", "walk")[i % 2]), "Walk, walk are different classes"),
     "blanks": (table(label=lambda i, t: ("sit down", "sit_down")[i % 2]), "sit down, sit_down are different classes"),
     "zeros ahead": (table(label=lambda i, t: ("01", "1")[i % 2]), "01, 1 are different classes"),
+    "a label that is missing": (table(label=lambda i, t: ("NaN", "walk")[i % 2]), "'NaN' is a class of its own"),
     "a stand-in below": (table(x=lambda i, t: -999 if (i + t) % 7 == 0 else wave(i, t)), "channel 'x' holds -999 11 times"),
     "a stand-in above": (table(x=lambda i, t: 9999 if (i + t) % 7 == 0 else wave(i, t)), "channel 'x' holds 9999 11 times"),
     "a stand-in of a power": (
@@ -185,6 +186,14 @@ def test_what_is_likely_no_measurement_or_a_slip_is_prepared_with_a_warning(case
     content, said = DOUBTS[case]
     (line,) = made(tmp_path, content).manifest.doubts
     assert line.startswith(said)
+
+
+def test_groups_that_may_be_one_are_named_since_splits_may_part_them(tmp_path: Path) -> None:
+    group = [("P1", "p1", "P2", "P3")[series % 4] for series in range(16) for _ in range(5)]
+    head, *rows = table().splitlines()
+    content = "\n".join([f"{head},who", *(f"{row},{word}" for row, word in zip(rows, group, strict=True))]) + "\n"
+    (line,) = made(tmp_path, content, group="who", split="group").manifest.doubts
+    assert line.startswith("P1, p1 are different groups, which splits may part")
 
 
 CERTAIN = {

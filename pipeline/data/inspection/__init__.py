@@ -6,6 +6,7 @@ In the order of their imports:
     sample      the first rows of a table, as numbers, dates and words
     frame       its columns by their names, and what is found in them
     keys        which column is the class, the series, the time, the group
+    words       what is said of a column of words
     images      images in the rows of a table
     recordings  the columns of recordings in a folder per class
     roles       the columns of a table: id, time, label, group, channels

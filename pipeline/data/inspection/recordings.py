@@ -47,7 +47,8 @@ def windows_for(frame: Frame, id_: str, label: str) -> tuple[int, str]:
     recording = (ids != ids.shift()).fill_null(True).to_numpy()
     begins = np.flatnonzero(recording | labels.ne_missing(labels.shift()).to_numpy())
     starts = np.flatnonzero(recording)
-    if len(begins) == len(starts):
+    heads = labels.drop_nulls().len() == len(starts) and not labels.to_numpy()[starts].tolist().count(None)
+    if len(begins) == len(starts) or heads:  # a label that stands in the first row of each is refused where it is lacking
         return 0, ""
     stays = float(np.median(np.diff(begins, append=len(ids))))
     own = np.searchsorted(starts, begins, side="right") - 1

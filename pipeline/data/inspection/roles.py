@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import config
-from pipeline.data.inspection import images, keys, names, sample
+from pipeline.data.inspection import images, keys, names, sample, words
 from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows, joined
 from pipeline.data.inspection.recordings import of_recordings, single, windows_for
 from pipeline.data.readers import folders
@@ -64,7 +64,7 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     group, more = keys.group_of(frame, [name for name in left if name != time], id_, label)
     doubts += more
     left = [name for name in left if name not in (time, group)]
-    channels, more = _channels(frame, left, id_, label)
+    channels, more = _channels(frame, left, id_, label, time is not None)
     reasons.append(f"steps are ordered by {time!r}" if time else "steps are in the order of the file: no column orders them")
     if group:
         reasons.append(f"no {group!r} stands on both sides of a split ({frame[group].n_unique():,} of them)")
@@ -79,7 +79,7 @@ def _of_one(frame: Frame, left: list[str], time: str, label: str) -> Found:
     """The roles in a table that is one recording, with a label a step."""
     whole = frame.with_constant(ONE)
     window, why = windows_for(whole, ONE, label)
-    channels, doubts = _channels(whole, left, ONE, label)
+    channels, doubts = _channels(whole, left, ONE, label, True)
     reasons = [f"one recording: {time!r} rises from the first row to the last, and no column tells series apart", why]
     columns = config.Columns(layout="long", id="", time=time, label=label, channels=tuple(channels), window=window)
     return Found(columns, reasons, doubts)
@@ -109,8 +109,8 @@ def _is_wide(frame: Frame, left: list[str]) -> bool:
     return max((stems.count(one) for one in {*stems} - {None}), default=0) >= WIDE
 
 
-def _channels(frame: Frame, left: list[str], id_: str, label: str) -> tuple[list[str], list[str]]:
-    """The columns of measurements, and what is said of the others."""
+def _channels(frame: Frame, left: list[str], id_: str, label: str, ordered: bool) -> tuple[list[str], list[str]]:
+    """The columns of measurements, and what is said of the others. ``ordered``: a column that is not left is the time."""
     channels, said = [], []
     for name in left:
         values = frame[name]
@@ -120,10 +120,13 @@ def _channels(frame: Frame, left: list[str], id_: str, label: str) -> tuple[list
         if is_index(name):
             said.append(f"{name!r} had no name, as an index has none: it is left out")
             continue
-        if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
-            said.append(f"{name!r} holds words and is left out")
-            continue
         varies = keys.most_within(frame, name, id_)
+        if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
+            if varies > 1 and words.are_mostly_numbers(values):
+                channels.append(name)  # which is refused with the line of the first word
+            else:
+                said.append(words.said(frame, name, id_, ordered))
+            continue
         if values.n_unique() == 1:
             said.append(f"{name!r} is the same in all rows and is left out")
         elif varies == 1:

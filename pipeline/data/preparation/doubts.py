@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline.data.preparation.moments import folded
+from pipeline.data.readers.cells import is_missing
 from pipeline.data.series import Array, Columns, Series
 from pipeline.errors import quoted, some
 
@@ -22,7 +23,10 @@ APART = 3.0
 
 def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
     """The lines about all ``series`` of a file, whose values may be memory-mapped; they are read once, in order."""
-    yield from _of_classes(class_names)
+    yield from _alike(class_names, "classes")
+    yield from _alike(sorted({*(series.groups or ())}), "groups, which splits may part")
+    for name in filter(is_missing, class_names):
+        yield f"{quoted(name)} is a class of its own; if it says that a label is missing, leave its rows out"
     found = _Channels(series)
     found.read()
     leave = f"name the others by {Columns().option('channels')}=[NAME, ...] if it is no measurement"
@@ -41,15 +45,15 @@ def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
             yield f"{shown}: if that stands for a missing value, leave the cell empty"
 
 
-def _of_classes(names: Sequence[str]) -> Iterator[str]:
-    """About classes whose names differ only in capitals, blanks, ``_`` and ``-``, or in zeros ahead of a number."""
+def _alike(names: Sequence[str], what: str) -> Iterator[str]:
+    """About names that differ only in capitals, blanks, ``_`` and ``-``, or in zeros ahead of a number."""
     called: dict[str, list[str]] = {}
     for name in names:
         plain = "".join(name.casefold().replace("_", " ").replace("-", " ").split())
         called.setdefault((plain.lstrip("0") or "0") if plain.isdecimal() else plain, []).append(name)
     for alike in called.values():
         if len(alike) > 1 and not any(_number(name) for name in alike):
-            yield f"{some(alike)} are different classes; if they are one, write it in one way"
+            yield f"{some(alike)} are different {what}; if they are one, write it in one way"
 
 
 def _number(name: str) -> bool:

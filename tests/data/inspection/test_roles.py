@@ -1,5 +1,7 @@
 """What is what in a table that nobody has described: by what is measured, whatever the columns are called."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -143,3 +145,40 @@ def test_whole_numbers_with_a_point_are_ids_and_times(tmp_path):
     frame = long_table(40).drop("patient").with_columns(record=pl.Series(np.repeat(np.arange(40.0), STEPS)))
     columns = found(tmp_path, frame.with_columns(pl.col("seconds").cast(pl.Float64)).rename({"seconds": "x1"})).columns
     assert (columns.layout, columns.id, columns.time, columns.channels) == ("long", "record", "x1", ("pulse", "pressure"))
+
+
+def with_cells(name, cells):
+    """A long table whose column ``name`` holds ``cells``, one a row, again and again."""
+    return long_table(**{name: lambda series, random: [cells[row % len(cells)] for row in range(len(series))]})
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "says"),
+    [
+        ("timestamp", ["3/9/2024 8:00", "3/9/2024 9:00", "3/10/2024 8:00"], "in no form that is read.*order of the file.*YYYY"),
+        ("moment", ["2024-03-09", "2024-03-09", "2024-03-09", "2024-03-10"], "holds one time for several steps"),
+        ("humidity", ["50.1%", "49%", "-3%"], "holds words such as '50.1%'.*write numbers and nothing beside them"),
+        ("variable", ["up", "down"], "the same words equally often in each series.*a column of its own"),
+        ("note", ["up", "down", "down"], "holds words and is left out"),
+    ],
+)
+def test_what_is_left_out_for_its_words_is_said_with_what_to_do(tmp_path, name, cells, says):
+    result = found(tmp_path, with_cells(name, cells).drop("seconds"))
+    assert set(result.columns.channels) == {"pulse", "pressure"} and result.columns.time == ""
+    (line,) = [line for line in result.doubts if repr(name) in line]
+    assert re.search(says, line), line
+
+
+def test_a_channel_with_some_words_is_refused_with_the_line_of_the_first(tmp_path):
+    frame = with_cells("humidity", ["50.1", "49", "n.a.", "51"])
+    columns = found(tmp_path, frame).columns
+    with pytest.raises(DataError, match=r"line 4, column 'humidity': 'n.a.' is not a number"):
+        list(formats.read("csv", tmp_path / "table.csv", Columns(**columns.model_dump())))
+
+
+def test_a_label_in_the_first_row_of_each_series_alone_makes_no_windows(tmp_path):
+    heads = pl.when(pl.col("seconds") == 0).then("outcome").alias("outcome")
+    columns = found(tmp_path, long_table().drop("patient").with_columns(heads)).columns
+    assert columns.window == 0
+    with pytest.raises(DataError, match=r"line 3, column 'outcome': is empty; each row needs its label: fill it in"):
+        list(formats.read("csv", tmp_path / "table.csv", Columns(**columns.model_dump())))
