@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 # What a terminal, a table or a page obeys and nobody sees: control characters but for the tab, ends of lines, changes of the
 # direction of writing; and halves of characters, which no file can hold.
 HIDDEN = re.compile("[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+STDOUT = 1  # the number of the standard output, whatever wraps it
 
 
 class UserError(ValueError):
@@ -93,7 +93,7 @@ def written(stream: Any) -> Iterator[None]:
         yield
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if stream is sys.__stdout__ and not isinstance(error, BrokenPipeError):
+        if stream.fileno() == STDOUT and not isinstance(error, BrokenPipeError):
             raise UserError(f"the standard output cannot be written: {error.strerror}; send it to another place") from None
 
 

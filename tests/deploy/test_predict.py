@@ -264,6 +264,14 @@ def test_without_an_output_file_the_screen_has_the_csv_and_nothing_else(tables: 
     assert shown("predict", "--model", "run/export", "series.csv", cwd=tables) == (tables / "out.csv").read_text()
 
 
+@pytest.mark.parametrize("option", ["", "--quiet", "--json"])
+def test_predictions_that_the_standard_output_does_not_take_are_an_error(tables: Path, option: str) -> None:
+    command = f"{sys.executable} -m pipeline predict --model run/export series.csv {option} > /dev/full"
+    done = subprocess.run(command, shell=True, cwd=tables, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: the standard output cannot be written: No space left on device")
+
+
 def test_columns_may_stand_in_another_order_beside_others_without_labels_and_under_other_names(tables: Path) -> None:
     table = pl.read_csv(tables / "series.csv")
     odd = table.select("noise", pl.lit("x").alias("comment"), "id", "load", "time", "pulse")
