@@ -231,3 +231,22 @@ def test_links_to_folders_are_gone_through_and_those_to_themselves_refused(tmp_p
     (tmp_path / "real" / "sit" / "back").symlink_to(tmp_path / "set")
     with pytest.raises(DataError, match=r"back: is a link to a folder that it lies in; remove it"):
         folders.data_files(tmp_path / "set")
+
+
+@pytest.mark.parametrize("time", [True, False])
+def test_ids_that_each_file_counts_anew_are_no_series_of_several_files_in_silence(tmp_path: Path, time: bool) -> None:
+    frame = long_frame([SERIES[f"r{n}"] for n in range(4)])
+    frame = frame if time else frame.drop("time")
+    for day in (1, 2):
+        (tmp_path / "days").mkdir(exist_ok=True)
+        frame.write_csv(tmp_path / "days" / f"day{day}.csv")
+    if time:
+        with pytest.raises(DataError, match=r"day2.csv: line 2.*already on line 2 of .*day1.csv.*ids of their own: FILE-ID"):
+            only("csv", tmp_path / "days")
+    else:
+        (said,) = only("csv", tmp_path / "days", time="").doubts
+        assert "series 's1' and others have rows in" in said and "ids of their own: FILE-ID" in said
+    (tmp_path / "parts").mkdir()
+    for part, piece in enumerate((frame[:7], frame[7:15], frame[15:])):  # one table, cut within series
+        piece.write_csv(tmp_path / "parts" / f"part-{part}.csv")
+    assert not only("csv", tmp_path / "parts", **({} if time else {"time": ""})).doubts

@@ -20,11 +20,11 @@ import numpy as np
 import polars as pl
 
 from pipeline.data.readers import cells
-from pipeline.data.readers.tables import list_cells
+from pipeline.data.readers.tables import list_cells, part_files
 from pipeline.data.readers.tables.row_order import by_series
 from pipeline.data.readers.tables.rows import Numbers, Rows, shared
 from pipeline.data.readers.tables.table import Table, Wanted, blocks, find_roles
-from pipeline.data.series import Array, Columns, Series, Steps, offsets_of, place
+from pipeline.data.series import PART, Array, Columns, Series, Steps, offsets_of
 from pipeline.errors import DataError, quoted, some
 
 STEP = re.compile(r"(.+)_(\d{1,9})")
@@ -59,13 +59,13 @@ def read(table: Table, columns: Columns, folder: Path | None = None) -> Iterator
 def _long(
     table: Table, columns: Columns, roles: dict[str, int], others: dict[str, int], folder: Path | None
 ) -> Iterator[Series]:
-    names = tuple(others)
-    channels = tuple(names[number] for number in cells.choose(table.path, names, columns))
+    channels = tuple(tuple(others)[number] for number in cells.choose(table.path, tuple(others), columns))
     if "id" not in roles:
         table, roles = _one_series(table, roles)
     wanted = Wanted(columns, roles, tuple(others[name] for name in channels))
+    crossing: set[tuple[int, int]] = set()
     for rows in by_series(table, wanted, folder):
-        yield _group(table, rows, channels, wanted)
+        yield part_files.doubted(table, rows, _group(table, rows, channels, wanted), crossing)
 
 
 def _one_series(table: Table, roles: dict[str, int]) -> tuple[Table, dict[str, int]]:
@@ -125,16 +125,16 @@ def _order_of_time(table: Table, rows: Rows, starts: Array, wanted: Wanted) -> A
     if twice.any():
         row = int(twice.argmax())
         first, second = sorted(rows.places[order[row : row + 2]].tolist())
-        name = quoted(rows.words("id")[row])
-        problem = f"series {name} has this time already on {place(table.unit, first)}; leave out one of the two"
-        raise table.fault(second, wanted.roles["time"], problem)
+        said = f"series {quoted(rows.words('id')[row])} has this time already on {table.spot(first)}; leave out one of the two"
+        said += f", or {part_files.ANEW}" * (first // PART != second // PART)
+        raise table.fault(second, wanted.roles["time"], said)
     return order
 
 
 def _refuse_change(table: Table, rows: Rows, starts: Array, order: Array | None, wanted: Wanted, role: str) -> None:
     """Raise DataError for the first row, in the order of time, whose word is not that of the row before in its series."""
-    words, places = rows.words(role), rows.places
-    words, places = (words, places) if order is None else (words[order], places[order])
+    kept = slice(None) if order is None else order
+    words, places = rows.words(role)[kept], rows.places[kept]
     changed = words.ne_missing(words.shift()).to_numpy().copy()
     changed[starts] = False
     row = int(changed.argmax())

@@ -14,9 +14,10 @@ from pipeline.data.readers.folders import Folder
 from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.readers.tables.rows import joined as joined_rows
 from pipeline.data.readers.tables.table import Table, Wanted
-from pipeline.data.series import PART, Columns
-from pipeline.errors import DataError, some
+from pipeline.data.series import PART, Columns, Series
+from pipeline.errors import DataError, quoted, some
 
+ANEW = "if each file counts its series anew, give them ids of their own: FILE-ID"
 BLOCK = 2**23  # bytes of rows that are handed on at a time
 
 
@@ -85,6 +86,24 @@ def joined(path: Path, tables: Sequence[Table], told: Told) -> Table:
             yield joined_rows(held)
 
     return replace(first, path=path, names=names, read=read, nested=nested, parts=tuple(tables))
+
+
+def doubted(table: Table, rows: Rows, made: Series, crossing: set[tuple[int, int]]) -> Series:
+    """Series ``made`` of ``rows``, with a warning about the second, of all blocks, with rows in the same two files that no time
+    orders: of a table that is cut into parts, one series goes on in the next. ``crossing``: the pairs of files before.
+    """
+    if not table.parts or rows.time is not None:
+        return made
+    files = rows.places // PART
+    first, last = (extreme.reduceat(files, made.offsets[:-1]) for extreme in (np.minimum, np.maximum))
+    for number in np.flatnonzero(first != last):
+        pair = int(first[number]), int(last[number])
+        if pair in crossing:
+            both = " and in ".join(str(table.parts[part].path) for part in pair)
+            said = f"series {quoted(made.ids[number])} and others have rows in {both}, one after the other; {ANEW}"
+            return replace(made, doubts=(*made.doubts, said))
+        crossing.add(pair)
+    return made
 
 
 def _go_together(held: Sequence[Rows], rows: Rows) -> bool:

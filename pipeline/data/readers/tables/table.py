@@ -48,6 +48,13 @@ class Table:
     nested: Mapping[int, pl.DataType] = field(default_factory=dict)  # the places of columns whose cells are lists, and of what
     parts: tuple[Table, ...] = ()  # of which it is made, if it is of several files
 
+    def spot(self, row: int) -> str:
+        """Where a row stands: in which of several files too."""
+        if not self.parts:
+            return place(self.unit, row)
+        part = self.parts[int(row) // PART]
+        return f"{place(part.unit, int(row) % PART)} of {part.path}"
+
     def fault(self, row: int, column: int, problem: str) -> DataError:
         """The error about one cell."""
         if self.parts:
