@@ -38,6 +38,16 @@ def test_cpu_yaml_starts_as_many_processes_as_asked_for(folder: Path, processes:
     assert len(losses(folder / name)) == 28
 
 
+def test_launches_that_start_at_once_meet_at_ports_of_their_own(tmp_path: Path) -> None:
+    """Accelerate's own port, 29500, is taken by the first; whether the others see that in time is chance."""
+    (tmp_path / "port.py").write_text("import os; print('meet at', os.environ['MASTER_PORT'])")
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(ROOT / "launch/cpu.yaml"), "port.py"]
+    said = [end(job) for job in [begin(command, tmp_path) for _ in range(2)]]
+    ports = [{line.split()[-1] for line in output.splitlines() if line.startswith("meet at")} for _, output in said]
+    assert [status for status, _ in said] == [0, 0] and [len(each) for each in ports] == [1, 1], said
+    assert len(ports[0] | ports[1]) == 2 and "29500" not in ports[0] | ports[1], said
+
+
 def test_multi_node_yaml_joins_two_launches(folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
