@@ -259,3 +259,14 @@ def test_what_is_missing_at_the_end_of_a_row_of_an_array_is_no_step(channels: in
     values[9] = np.nan
     with pytest.raises(DataError, match=r"array 'values': series 9 \(from 0\) has no value; leave it out"):
         made(tmp_path, npz(tmp_path / "data.npz", values=values, labels=["a", "b"] * 8), missing="mean")
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"), [({"validation": 0}, "FILE$"), ({}, "FILE$"), ({"validation": 3}, "=0, or set data.test")]
+)
+def test_a_class_of_one_series_is_refused_with_what_is_not_set_already(keys: dict[str, Any], says: str, tmp_path: Path) -> None:
+    content = table(label=lambda i, t: "rare" if i == 7 else "ab"[i % 2])
+    (tmp_path / "data.csv").write_text(content)
+    data = config.Data(source="csv", path=str(tmp_path / "data.csv"), prepared=str(tmp_path / "prepared"), **keys)
+    with pytest.raises(DataError, match=r"line 37: class 'rare' has 1 series.*add some, leave these out, or set data.*" + says):
+        prepare(data)

@@ -149,3 +149,11 @@ def test_folders_of_splits_are_no_classes(
             image_folder.folders(config.Data(source="images", path=str(tmp_path / "set")))
         else:
             folders.look("csv", tmp_path / "set", Columns())
+
+
+def test_a_test_file_without_labels_is_left_to_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long_table(count=40).write_csv(tmp_path / "train.csv")
+    long_table(count=8).drop("outcome").write_csv(tmp_path / "test.csv")
+    init.init(tmp_path / "train.csv", None, tmp_path / "o.yaml")
+    assert config.load(tmp_path / "o.yaml").data.test_path == ""
+    assert "test.csv has no column 'outcome'" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline import config
+from pipeline.data.inspection import names
 from pipeline.data.readers.arrays import axes
 from pipeline.data.readers.arrays.archive import Archive
 from pipeline.data.series import Array, Columns
@@ -31,7 +32,21 @@ def find(path: Path) -> tuple[config.Columns, list[str], list[str]]:
         count = max(1, min(header.shape[0], LOOKED_AT * header.shape[0] // max(1, header.size // header.dtype.itemsize)))
         counts = [count, header.shape[0] - count] if count < header.shape[0] else [count]
         values = next(iter(archive.blocks(name, counts)))
-    return _of(name, header.shape, np.nan_to_num(values.astype(np.float64)))
+        group = _group(archive, header.shape[0])
+    columns, reasons, doubts = _of(name, header.shape, np.nan_to_num(values.astype(np.float64)))
+    if group:
+        columns = columns.model_copy(update={"group": group})
+        reasons.append(f"no {group!r} stands on both sides of a split")
+    return columns, reasons, doubts
+
+
+def _group(archive: Archive, count: int) -> str:
+    """The array that says whom or what each of ``count`` series is of, by its name; "" if there is none."""
+    for name in archive.names:
+        header = archive.header(name)
+        if names.means(name, names.GROUP) and header.shape == (count,) and header.dtype.kind in "iuUS":
+            return name
+    return ""
 
 
 def _of(name: str, shape: tuple[int, ...], values: Array) -> tuple[config.Columns, list[str], list[str]]:

@@ -48,6 +48,8 @@ def _plain(text: str) -> str:
 
 
 def stem(name: str) -> str | None:
-    """The name of a numbered column without its number; None if it has none."""
+    """The name of a numbered column, as x_3, x3 or x[3], without its number; None if it has none."""
+    if found := re.fullmatch(r"(.*)[\[(]\d+[\])]", name):
+        return found[1]
     bare = name.rstrip("0123456789")
     return None if bare == name else bare[:-1] if bare.endswith(("_", " ", ".", "-")) else bare

@@ -16,6 +16,7 @@ from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows,
 from pipeline.data.inspection.recordings import of_recordings, single, windows_for
 from pipeline.data.readers import folders
 from pipeline.data.readers.cells import is_index
+from pipeline.data.readers.tables import layouts
 from pipeline.data.series import Columns
 
 ONE = ""  # the id of the one recording of a table without ids
@@ -52,7 +53,7 @@ def _in_frame(frame: Frame, path: Path) -> Found:
         return Found(found.columns, found.reasons, [*doubts, *found.doubts])
     if id_ is None or _is_wide(frame, left):
         columns, more = _wide(frame, left, label, rows)
-        return Found(columns, [*reasons, *more], doubts)
+        return Found(columns, [*reasons, *more], [*doubts, *_doubts_of_wide(frame, left, columns)])
     left.remove(id_)
     reasons.append(
         f"a row per step: rows of one {id_!r} are a series ({frame[id_].n_unique():,} of them); the class is {label!r}"
@@ -140,6 +141,25 @@ def _channels(frame: Frame, left: list[str], id_: str, label: str, ordered: bool
         else:
             channels.append(name)
     return channels, said
+
+
+def _doubts_of_wide(frame: Frame, left: list[str], found: config.Columns) -> list[str]:
+    """What may be otherwise in a table that is taken for one with a row per series."""
+    if not _is_wide(frame, left):
+        return [
+            "each row is taken for a series, since no column tells series apart: if several rows are one, type "
+            "data.layout=long data.id=NAME data.time=NAME or ''"
+        ]
+    steps = [name for name in left if frame[name].dtype.is_numeric() and name not in (found.id, found.group)]
+    stems = [bare for bare in map(names.stem, steps) if bare]
+    several = [one for one in dict.fromkeys(stems) if stems.count(one) >= WIDE]
+    if len(several) < 2 or all(layouts.STEP.fullmatch(name) for name in steps):
+        return []
+    shown = ", ".join(map(repr, several[:10]))
+    return [
+        f"the columns are numbered under several names ({shown}), and are read as the steps of one channel: if these are "
+        f"channels, rename their columns to {several[0]}_0, {several[0]}_1 and so on"
+    ]
 
 
 def _wide(frame: Frame, left: list[str], label: str, rows: list[str]) -> tuple[config.Columns, list[str]]:

@@ -97,9 +97,15 @@ def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
             rows = [train.spot(number) for number, label in enumerate(train.labels) if label == word]
             raise DataError(
                 f"{train.source}: {', '.join(rows)}: class {quoted(word)} has {count} series; to cut the parts, each class "
-                f"needs {needed}: add some, or set data.validation=0 or data.test_path"
+                f"needs {needed}: add some, leave these out{_fewer_parts(data)}"
             )
     return class_order(counts)
+
+
+def _fewer_parts(data: config.Data) -> str:
+    """What to set so that fewer parts are cut."""
+    keys = ["data.validation=0"] * bool(data.validation) + ["data.test_path=FILE"] * (not data.test_path)
+    return "".join(f", or set {key}" for key in keys)
 
 
 def _parts_cut(data: config.Data) -> int:

@@ -22,6 +22,9 @@ TRUTH = ("true", "false")  # in lower case
 # nothing is tried twice: a cell may be long
 NUMBER = re.compile(r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?", re.ASCII)
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+", re.ASCII)
+GROUPED = re.compile(
+    r"[-+]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:\.\d{3})+,\d+|(?:['\u2019 \u00a0\u202f]\d{3})+(?:[.,]\d+)?)", re.ASCII
+)
 WHOLE = re.compile(r"([-+]?)(0|[1-9]\d*)\.0*", re.ASCII)
 INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # as pandas calls what has no name
 POWER = re.compile(r"[-+]?\d(?:\.\d*)?[eE][-+]\d+", re.ASCII)  # as programs print it: 2E00 and 12e456 are codes

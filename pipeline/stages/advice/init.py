@@ -10,7 +10,8 @@ from pipeline.config import strict_yaml
 from pipeline.data.inspection import arrays, profile, roles
 from pipeline.data.inspection.frame import Found
 from pipeline.data.inspection.profile import Profile
-from pipeline.data.readers import folders, text_files
+from pipeline.data.readers import folders, formats, text_files
+from pipeline.data.series import Columns
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError, UserError
 from pipeline.run import advice
@@ -89,6 +90,9 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
     found = roles.find(source, data) if table else Found(config.Columns())
     if source == "npz" and data.is_file():
         found = Found(*arrays.find(data))
+    if test and table and (unlabelled := _without(found.columns.label, source, test, found.columns)):
+        test = None
+        found.doubts.append(unlabelled)
     facts = profile.of_series(source, data, found.columns)
     chosen = [Choice("data.source", source, ""), Choice("data.path", str(data), "")]
     chosen += [Choice("data.test_path", str(test), "stands beside it")] if test else []
@@ -118,6 +122,13 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         chosen.append(Choice("data.normalize", "global", "one grey level means the same in every column"))
         return chosen + for_images(trained), reasons, found.doubts
     return chosen + for_series(facts, trained), reasons, doubts
+
+
+def _without(label: str, source: str, test: Path, columns: config.Columns) -> str:
+    """What is said of a test file that has no column of the class; "" for one that has, and for a folder."""
+    if test.is_dir() or not columns.header or label in formats.TABLES[source](test, Columns(**columns.model_dump())).names:
+        return ""
+    return f"{test} has no column {label!r}, so it tests nothing: what becomes of it is for predict, and the test split is cut"
 
 
 def _size(data: Path, facts: Profile) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.data.inspection import roles
+from pipeline.data.inspection import arrays, roles
 from pipeline.data.readers import formats
 from pipeline.data.series import Columns
 from pipeline.errors import DataError
@@ -182,3 +182,29 @@ def test_a_label_in_the_first_row_of_each_series_alone_makes_no_windows(tmp_path
     assert columns.window == 0
     with pytest.raises(DataError, match=r"line 3, column 'outcome': is empty; each row needs its label: fill it in"):
         list(formats.read("csv", tmp_path / "table.csv", Columns(**columns.model_dump())))
+
+
+def test_rows_that_may_be_steps_are_not_taken_for_series_in_silence(tmp_path):
+    frame = pl.DataFrame({"kind": ["x", "y"] * 20, "u": np.random.default_rng(0).normal(size=40)})
+    (line,) = found(tmp_path, frame.with_columns(v=pl.col("u") * 2)).doubts
+    assert "each row is taken for a series" in line and "data.layout=long data.id=NAME" in line
+
+
+@pytest.mark.parametrize("form", ["{}{}", "{}[{}]", "{}_{}"])
+def test_channels_whose_columns_are_not_named_as_steps_are_named(tmp_path, form):
+    random = np.random.default_rng(0)
+    steps = {form.format(name, step): random.normal(size=12) for name in ("ax", "ay") for step in range(9)}
+    result = found(tmp_path, pl.DataFrame({"kind": ["x", "y"] * 6} | steps))
+    assert result.columns.layout == "wide" and len(result.doubts) == (form != "{}_{}")
+    assert all("('ax', 'ay')" in line and "ax_0, ax_1" in line for line in result.doubts)
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_an_array_of_persons_is_the_group(tmp_path, kind):
+    random = np.random.default_rng(0)
+    who = np.repeat(np.arange(6), 5).astype(kind)
+    np.savez(tmp_path / "a.npz", X=random.normal(size=(30, 12, 2)), y=np.arange(30) % 2, subject=who)
+    columns, reasons, _ = arrays.find(tmp_path / "a.npz")
+    assert columns.group == "subject" and any("on both sides" in line for line in reasons)
+    (series,) = formats.read("npz", tmp_path / "a.npz", Columns(**columns.model_dump()))
+    assert series.groups == tuple(map(str, who))

@@ -130,3 +130,10 @@ def test_decimal_commas_between_spaces_without_a_header_are_found(tmp_path: Path
     with_dates = tmp_path / "b.csv"
     with_dates.write_text("2026-01-01 00:00:00,5,a\n2026-01-01 00:00:01,6,b\n2026-01-01 00:00:02,7,a\n")
     assert csv_dialect.find(with_dates, None).separator == ","
+
+
+@pytest.mark.parametrize("cell", ['"1,234.50"', "1.234,50", "1 234", "1'234.5", "1 234,5", "-12.345.678,9"])
+def test_what_sets_thousands_apart_is_called_so(tmp_path: Path, cell: str) -> None:
+    path = written(tmp_path / "a.csv", f"id;time;label;x\na;0;w;1\na;1;w;{cell}\n")
+    with pytest.raises(DataError, match=r"line 3, column 'x': .* is not a number; take out what sets its thousands apart"):
+        only("csv", path)

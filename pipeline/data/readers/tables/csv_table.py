@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.data.readers.cells import MISSING, NUMBERS, THOUSANDS, TRUTH, fault, is_number
+from pipeline.data.readers.cells import GROUPED, MISSING, NUMBERS, THOUSANDS, TRUTH, fault, is_number
 from pipeline.data.readers.tables import csv_lines
 from pipeline.data.readers.tables.csv_dialect import Dialect
 from pipeline.data.readers.tables.rows import Rows, dense
@@ -168,6 +168,9 @@ class _Parser:
             if THOUSANDS.fullmatch(cell):  # as a decimal comma it would be another number, without a word
                 remedy = "if the comma sets thousands apart, take it out; if it is a decimal comma, set data.decimal=','"
             return self.table.fault(line, column, f"{quoted(cell)} is not a number; {remedy}")
+        if GROUPED.fullmatch(cell):
+            problem = f"{quoted(cell)} is not a number; take out what sets its thousands apart, here and in all rows"
+            return self.table.fault(line, column, problem)
         if cell == self.table.names[column]:
             problem = f"{quoted(cell)} is the name of this column: line {line} is the header once more; leave it out"
             return self.table.fault(line, column, problem)
