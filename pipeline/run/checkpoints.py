@@ -138,6 +138,8 @@ def best(folder: Path) -> Checkpoint:
         return _open(path)
     checkpoint, _ = newest(folder)
     if checkpoint is None:
+        if seeds := sorted(path.parent for path in run.glob("seed-*/config.yaml")):
+            raise RunError(f"{run}: holds runs of several seeds and no model of its own; name one of them, such as {seeds[0]}")
         raise RunError(f"{folder}: no checkpoint yet; train first: {again}")
     if _is_lost(folder, checkpoint):
         raise RunError(

@@ -18,9 +18,9 @@ from pipeline.config import Config
 from pipeline.data.augment import SeriesWarp, Shift, Warp, places
 from pipeline.data.batches import Batches
 from pipeline.data.manifest import Manifest, Name
-from pipeline.data.prepared import Part, Prepared, open_prepared
+from pipeline.data.prepared import COMMAND, Part, Prepared, open_prepared
 from pipeline.data.store import Store
-from pipeline.errors import RunError, UserError
+from pipeline.errors import DataError, RunError, UserError
 from pipeline.model import initial
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.report.plots.data import image_grid
@@ -80,10 +80,19 @@ def assert_same_data(found: Checkpoint, prepared: Prepared) -> None:
         )
 
 
+def prepared_of(folder: Path, settings: Config, trained_on: str = "") -> Prepared:
+    """The data of a run, as ``open_prepared`` does, no part of it verified; what it raises says how to make it again."""
+    try:
+        return open_prepared(settings.data, verify=(), trained_on=trained_on)
+    except DataError as error:
+        again = advice.configured("prepare", str(folder / "config.yaml"))
+        raise DataError(str(error).replace(COMMAND, again)) from None
+
+
 def best_of(folder: Path, settings: Config) -> tuple[RecurrentClassifier, Checkpoint, Prepared]:
     """The model of a run with its best weights, on the CPU, and the data that it was trained on, no part of it verified."""
     found = checkpoints.best(folder / "checkpoints")
-    prepared = open_prepared(settings.data, verify=(), trained_on=found.facts.data)
+    prepared = prepared_of(folder, settings, found.facts.data)
     assert_same_data(found, prepared)
     model = make_model(settings, prepared)
     checkpoints.load_weights(found, model)

@@ -149,7 +149,8 @@ def several(
         if collectives.rank() == 0:
             print(f"{member.name}: {split} accuracy {found['accuracy']:.4f}", flush=True)
     numbers = {name: [one[name] for one in each if name in one] for name in MEASURED}
-    return folder, {name: summary(values) for name, values in numbers.items() if values} | {"each": each}
+    most = dict.fromkeys(MEASURED, 1.0) | {"loss": math.inf}
+    return folder, {name: summary(values, most[name]) for name, values in numbers.items() if values} | {"each": each}
 
 
 def silent(job: Job) -> str:
@@ -157,16 +158,17 @@ def silent(job: Job) -> str:
     return ""
 
 
-def summary(values: Sequence[float]) -> Numbers:
+def summary(values: Sequence[float], most: float) -> Numbers:
     """Mean, standard deviation (of a sample), minimum and maximum of values, and Student's 95 % interval of the mean; what one
-    value does not give is None."""
+    value does not give is None. No value is below 0 or above ``most``, and so are the ends of the interval."""
     found: Numbers = {"mean": mean(values), "std": None, "min": min(values), "max": max(values), "low": None, "high": None}
     if len(values) > 1:
         from scipy.stats import t
 
         found["std"] = stdev(values)
         half = float(t.ppf(0.975, len(values) - 1)) * found["std"] / math.sqrt(len(values))
-        found |= {"low": found["mean"] - half, "high": found["mean"] + half}
+        low, high = found["mean"] - half, found["mean"] + half
+        found |= {"low": max(0.0, low), "high": min(most, high)}
     return found
 
 
@@ -177,7 +179,7 @@ def spread(found: Numbers) -> str:
         return said
     return (
         f"{said} +- {found['std']:.4f} (standard deviation), {found['min']:.4f} to {found['max']:.4f}; "
-        f"95 % interval of the mean {max(0.0, found['low']):.4f} to {min(1.0, found['high']):.4f}"
+        f"95 % interval of the mean {found['low']:.4f} to {found['high']:.4f}"
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.report.page.test_writing import embedded
-from tests.support.launching import succeed
+from tests.support.launching import run, succeed
 
 
 @pytest.fixture
@@ -59,6 +60,15 @@ def test_predictions_of_another_evaluation_are_not_drawn_beside_its_accuracy(cop
     shown, found = of(copied)
     assert "predictions.csv: is of another evaluation than metrics.json; type: " in shown
     assert not any("guess" in item for item in found["examples"].values())
+
+
+def test_a_run_without_its_data_says_once_how_to_make_it_again(copied: Path) -> None:
+    path = copied / "config.yaml"
+    path.write_text(re.sub("  prepared: .*", f"  prepared: {copied}/none", path.read_text()))
+    shown, _ = of(copied)
+    assert shown.count("not prepared yet") == 1 and f"prepare --config {copied}/config.yaml" in shown
+    status, refused = run("evaluate", "--run", str(copied), cwd=copied)
+    assert status == 2 and f"prepare --config {copied}/config.yaml" in refused
 
 
 def test_an_evaluation_of_another_checkpoint_is_said_to_be_one(copied: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import signal
 from pathlib import Path
 from statistics import mean, stdev
@@ -16,6 +17,7 @@ import yaml
 from pipeline import fit
 from pipeline.data.prepared import open_prepared
 from pipeline.run.folder import settings_of
+from pipeline.stages.repeats import summary
 from tests.support.launching import Job, numbers, run, succeed, wait_until, weights
 from tests.support.raw_files import small_disk
 
@@ -144,6 +146,11 @@ def test_a_full_disk_ends_with_one_message_and_what_was_done_stays(own: Path, tm
             assert {"manifest.json", "state.json", "model.safetensors"} <= {path.name for path in checkpoint.iterdir()}
 
 
+def test_the_interval_of_a_share_ends_at_0_and_1_and_that_of_a_loss_at_0_alone() -> None:
+    assert (found := summary([0.9, 1.0], 1.0))["high"] == 1.0 and found["low"] == pytest.approx(0.95 - 12.7062 * 0.05, abs=1e-4)
+    assert (found := summary([0.0, 1.0], math.inf))["low"] == 0.0 and found["high"] > 6
+
+
 def test_seeds_are_the_runs_of_these_seeds_and_their_spread_is_said(own: Path) -> None:
     output = succeed(*SEEDS, cwd=own)
     found = said(own / "runs/own/seeds.json")
@@ -151,7 +158,13 @@ def test_seeds_are_the_runs_of_these_seeds_and_their_spread_is_said(own: Path) -
     line = f"3 seeds: accuracy {mean(accuracies):.4f} +- {stdev(accuracies):.4f} (standard deviation), "
     assert output.count(line + f"{min(accuracies):.4f} to {max(accuracies):.4f}; 95 % interval of the mean") == 1
     half = 4.302652729911275 * stdev(accuracies) / 3**0.5  # Student's t of two degrees of freedom
-    assert found["accuracy"]["high"] - found["accuracy"]["mean"] == pytest.approx(half)
+    low, high = mean(accuracies) - half, mean(accuracies) + half
+    expected = max(0.0, low), min(1.0, high)
+    assert (found["accuracy"]["low"], found["accuracy"]["high"]) == pytest.approx(expected)
+    assert f"95 % interval of the mean {expected[0]:.4f} to {expected[1]:.4f}" in output
+    for command in ("summary", "evaluate"):
+        status, refused = run(command, "--run", "runs/own", cwd=own)
+        assert status == 2 and "runs/own: holds runs of several seeds and no model of its own; name one of them" in refused
     succeed(*TRAIN, "run.seed=2", "run.dir=alone", cwd=own)
     assert weights(own / "alone") == weights(own / "runs/own/seed-2")
     assert yaml.safe_load((own / "runs/own/seed-3/config.yaml").read_text())["run"]["seed"] == 3

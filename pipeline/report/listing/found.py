@@ -11,6 +11,8 @@ from pathlib import Path
 DEEPEST = 4  # runs/NAME-sweep-ID/TRIAL/seed-1 is the deepest that this program makes; links may lead around in circles
 INNER = ("checkpoints", "eval", "export", "stacks", "wandb")  # of a run, in which no other run lies
 
+SWEEP = "sweep.json"  # what makes a folder that of a sweep
+
 
 @dataclass(frozen=True)
 class Found:
@@ -62,6 +64,8 @@ def _folders(folder: Path) -> list[Path]:
     """The folders in which runs may lie; seed-10 comes after seed-9."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if entry.name[0] != "." and entry.name not in INNER and _is_folder(entry)]
+    if (folder / SWEEP).is_file():  # beside its trials lie logs and locks of its own
+        names = [name for name in names if name == "trials"]
     return [folder / name for name in sorted(names, key=by_number)]
 
 

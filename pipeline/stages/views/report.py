@@ -13,7 +13,7 @@ import torch
 from pipeline import config
 from pipeline.config import Config, strict_yaml
 from pipeline.data.augment import places
-from pipeline.data.prepared import Prepared, open_prepared
+from pipeline.data.prepared import Prepared
 from pipeline.data.store import Store
 from pipeline.deploy import bundle
 from pipeline.errors import UserError
@@ -21,7 +21,7 @@ from pipeline.model.classifier import RecurrentClassifier
 from pipeline.report.page import choice, curves, dataset, examples, history, ink, measured, reasons, shown, weights, writing
 from pipeline.run import marks
 from pipeline.run.folder import settings_of
-from pipeline.stages.assembly import best_of
+from pipeline.stages.assembly import best_of, prepared_of
 from pipeline.stages.terminal import streams
 
 R = TypeVar("R")
@@ -38,7 +38,8 @@ class Notes(list[str]):
         try:
             return made(*arguments)
         except UserError as error:
-            self.append(str(error))
+            if str(error) not in self:
+                self.append(str(error))
             return None
 
 
@@ -52,7 +53,7 @@ def report(folder: Path) -> None:
         notes.append(f"an evaluation of the best checkpoint: {stale}")
     tries = notes.attempt(history.attempts, folder) or []
     best = notes.attempt(best_of, folder, settings)
-    model, prepared = (best[0], best[2]) if best else (None, notes.attempt(open_prepared, settings.data, ()))
+    model, prepared = (best[0], best[2]) if best else (None, notes.attempt(prepared_of, folder, settings))
     names = list(prepared.manifest.class_names) if prepared else list(found.per_class) if found else []
     if rows and found and names != list(found.per_class):
         notes.append("the evaluation is of other classes than the prepared data")

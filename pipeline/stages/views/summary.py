@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.errors import RunError
-from pipeline.run import advice, marks
+from pipeline.run import advice, checkpoints, marks
 from pipeline.run.folder import settings_of
 from pipeline.stages.assembly import test_metrics
 from pipeline.stages.terminal import streams
@@ -17,6 +17,7 @@ def summary(folder: Path) -> None:
     settings = settings_of(folder)
     measured = test_metrics(folder)
     if measured is None:
+        checkpoints.best(folder / "checkpoints")  # which raises, with what to do first, where there is nothing to evaluate
         raise RunError(f"{folder}: not evaluated yet; type: {advice.of_run('evaluate', folder)}")
     streams.say(f"{measured['split']} accuracy  {measured['accuracy']:.4f} on {measured['count']} examples")
     print(f"run folder     {folder}")

@@ -186,6 +186,10 @@ def test_trials_of_a_sweep_and_runs_of_earlier_versions_are_listed(tmp_path: Pat
     for number in (1, 2, 10):
         make(tmp_path / f"x-sweep/trials/{number}")
     (tmp_path / "x-sweep/study.db").touch()
+    (tmp_path / "x-sweep/sweep.json").touch()
+    for name in ("locks", "logs"):
+        (tmp_path / "x-sweep" / name).mkdir()
+    assert not [one for one in found.within(tmp_path) if one.problem], "what a sweep leaves is nothing strange"
     folder = make(tmp_path / "old")
     lines = (folder / "config.yaml").read_text().splitlines()
     (folder / "config.yaml").write_text("\n".join(line for line in lines if "cuda_graph" not in line) + "\n")
