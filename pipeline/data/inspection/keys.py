@@ -67,6 +67,7 @@ def _no_class(frame: Frame, path: Path, sizes: dict[str, int], best: str) -> Dat
     """The error about a table in which nothing is the class, or nothing but ``best``, which is called as ids or times are."""
     said = [f"{name!r} has one value" for name in sizes if sizes[name] == 1 and names.means(name, names.LABEL)]
     floats = [name for name in sizes if frame[name].dtype.is_float() and names.means(name, names.LABEL)]
+    floats = [name for name in floats if name.lower() != "y" or not {"x", "X"} & {*sizes}]  # of x, y and z it is no label
     said += [f"{name!r} holds numbers that are not whole, as of a regression, which is not trained" for name in floats]
     needed = f"one is needed of 2 to {MOST_CLASSES} values, each of them several times"
     needed += f"; if {best!r} is it, call it 'label'" if best else ""

@@ -9,7 +9,7 @@ import re
 import unicodedata
 
 ID = (
-    "id series seriesid case caseid sample sampleid record recording trial sequence seq unit run example episode session "
+    "id series seriesid case caseid sample sampleid rec record recording trial sequence seq unit run example episode session "
     "window serie reihe messung messreihe aufnahme probe fall versuch lauf nummer kennung essai enregistrement echantillon "
     "identifiant ensayo muestra registro caso identificador secuencia prueba amostra ensaio prova campione registrazione reeks "
     "meting opname seria probka nagranie серия запись опыт образец номер 编号 序列 样本 记录 系列 番号 試料 記録 번호"

@@ -19,12 +19,13 @@ FEW = 64  # different values of a channel that may be a code of the class
 # what programs write where there is no value, and how much it must stand apart, in widths of the range of the others
 STAND_INS = [sign * value for value in (99.0, 999.0, 9999.0, 99999.0, 999999.0, 32768.0, 1e20, 1e30) for sign in (-1, 1)]
 APART = 3.0
+SHOWN = 5  # groups, of which there may be many
 
 
 def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
     """The lines about all ``series`` of a file, whose values may be memory-mapped; they are read once, in order."""
     yield from _alike(class_names, "classes")
-    yield from _alike(sorted({*(series.groups or ())}), "groups, which splits may part")
+    yield from list(_alike(sorted({*(series.groups or ())}), "groups, which splits may part"))[:SHOWN]
     for name in filter(is_missing, class_names):
         yield f"{quoted(name)} is a class of its own; if it says that a label is missing, leave its rows out"
     found = _Channels(series)

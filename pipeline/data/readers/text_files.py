@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shlex
 import sys
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pipeline.errors import DataError
 PACKED = ".gz"  # at the end of the name of a gzip file
 GZIP = b"\x1f\x8b"
 OTHERS = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+MARKS = (0xFF, 0xFE)  # with which UTF-16 begins, in the two orders of its bytes
 CHUNK = 2**20
 
 
@@ -60,6 +62,15 @@ def opened(path: Path) -> Iterator[Bounded]:
                 yield Bounded(unpacked, path, max(limits.UNPACKED, limits.EXPANSION * size))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{path}: the gzip file is damaged or cut short ({error}); copy it again") from None
+
+
+def not_utf8(path: Path, byte: int) -> str:
+    """What is said of a file with a ``byte`` that UTF-8 does not have there, with what to type."""
+    said = f"byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
+    if is_packed(path):
+        return said
+    made = shlex.quote(str(path.with_name(f"{path.stem}-utf8{path.suffix}")))
+    return f"{said}, or type: iconv -f {'UTF-16' if byte in MARKS else 'CP1252'} -t UTF-8 {shlex.quote(str(path))} > {made}"
 
 
 def is_packed(path: Path) -> bool:

@@ -174,7 +174,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             except UnicodeDecodeError as error:
-                problem = f"byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8"
+                problem = text_files.not_utf8(path, line[error.start])
                 raise cells.fault(path, f"line {number}", problem) from None
             if text and text[0] not in "#%":
                 yield number, text

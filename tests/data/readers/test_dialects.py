@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -137,3 +138,13 @@ def test_what_sets_thousands_apart_is_called_so(tmp_path: Path, cell: str) -> No
     path = written(tmp_path / "a.csv", f"id;time;label;x\na;0;w;1\na;1;w;{cell}\n")
     with pytest.raises(DataError, match=r"line 3, column 'x': .* is not a number; take out what sets its thousands apart"):
         only("csv", path)
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "cp1252"])
+def test_a_file_in_another_encoding_is_read_after_what_the_message_says(tmp_path: Path, coding: str) -> None:
+    path = tmp_path / "my export.csv"
+    path.write_bytes("id;time;label;x\na;0;hei\u00df;1\n".encode(coding))
+    with pytest.raises(DataError, match="is not UTF-8; save the file as UTF-8, or type: iconv") as caught:
+        only("csv", path)
+    subprocess.run(str(caught.value).split("or type: ")[1], shell=True, check=True)
+    assert only("csv", tmp_path / "my export-utf8.csv").labels == ("hei\u00df",)

@@ -250,3 +250,14 @@ def test_ids_that_each_file_counts_anew_are_no_series_of_several_files_in_silenc
     for part, piece in enumerate((frame[:7], frame[7:15], frame[15:])):  # one table, cut within series
         piece.write_csv(tmp_path / "parts" / f"part-{part}.csv")
     assert not only("csv", tmp_path / "parts", **({} if time else {"time": ""})).doubts
+
+
+@pytest.mark.parametrize("persons", [("p0", "p1"), ("p0",), ()])
+def test_init_says_where_folders_below_the_classes_come_again_in_each(tmp_path: Path, persons: tuple[str, ...]) -> None:
+    for word in ("sit", "walk"):
+        for person in persons or ("",):
+            (tmp_path / word / person).mkdir(parents=True, exist_ok=True)
+            for name in ("1.csv", "2.csv"):
+                (tmp_path / word / person / name).write_text("time,x\n0,1\n1,2\n")
+    said = [line for line in roles.find("csv", tmp_path).doubts if "each class has the folders p0, p1" in line]
+    assert len(said) == (len(persons) > 1)

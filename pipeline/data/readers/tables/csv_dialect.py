@@ -175,7 +175,7 @@ def _first_lines(path: Path) -> tuple[int, list[str], str, str]:
             try:
                 text = line.decode("utf-8" if start or lines else "utf-8-sig").rstrip("\n")
             except UnicodeDecodeError as error:
-                problem = f"byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8"
+                problem = text_files.not_utf8(path, line[error.start])
                 raise cells.fault(path, f"line {start + 1 + len(lines)}", problem) from None
             if not start and not lines and (found := MARK.fullmatch(text.strip("\r"))):
                 start, mark = 1, found[1]

@@ -96,7 +96,7 @@ def _text(path: Path, line: int, block: bytes) -> bytes:
             block.decode()
         except UnicodeDecodeError as error:
             line += block.count(b"\n", 0, error.start)
-            problem = f"byte 0x{block[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            problem = text_files.not_utf8(path, block[error.start])
             raise fault(path, f"line {line}", problem) from None
     return block.replace(b"\r\n", b"\n") if b"\r" in block else block
 
