@@ -5,6 +5,7 @@ Colours are those of Okabe and Ito, Color Universal Design (2008), which readers
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ Array = np.ndarray[Any, Any]
 MOST_COUNTED = 20  # classes; numbers in the cells of more would be too small to read
 MOST_NAMED = 60  # classes; of more, some are named
 NAMED = 20  # of those
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of a home that it cannot write to it says two long lines each time
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 
 

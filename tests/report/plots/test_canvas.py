@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.report.plots import canvas
 from tests.report.plots.drawing import PICTURES, Drawn, texts
+from tests.support.launching import environment
 
 HOSTILE = ["$#1", "$\\a$", "$0-$9", "price_$_a_$", "a\\frac{", "back\x1b[2Jslash", "broken\udcff", "日本", "a%b{c}_^#", "$$"]
 
@@ -79,3 +82,10 @@ def test_a_disk_that_cannot_be_written_is_still_an_error(tmp_path: Path, no_spac
     ):
         no_space()
         PICTURES["confusion of 3"].draw(tmp_path / "picture.png", ["a", "b", "c"])
+
+
+def test_a_home_that_cannot_be_written_is_not_spoken_of() -> None:
+    program = "from pipeline.report.plots import canvas; canvas.new_figure(1, 1)"
+    variables = environment(HOME="/proc/none", XDG_CONFIG_HOME="", XDG_CACHE_HOME="", MPLCONFIGDIR="")
+    done = subprocess.run([sys.executable, "-c", program], env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
