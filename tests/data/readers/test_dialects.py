@@ -148,3 +148,10 @@ def test_a_file_in_another_encoding_is_read_after_what_the_message_says(tmp_path
         only("csv", path)
     subprocess.run(str(caught.value).split("or type: ")[1], shell=True, check=True)
     assert only("csv", tmp_path / "my export-utf8.csv").labels == ("hei\u00df",)
+
+
+@pytest.mark.parametrize("above", ["Device: XC-200\nStart: 08:00\n\n", "% from a logger\n"])
+def test_lines_above_the_header_are_refused_with_what_to_do(tmp_path: Path, above: str) -> None:
+    path = written(tmp_path / "a.csv", f"{above}id,time,label,x\na,0,w,1\na,1,w,2\n")
+    with pytest.raises(DataError, match=r"begin what stands above the names of the columns with # \(line 1\), or take it out"):
+        sample.of("csv", path, 100)

@@ -148,7 +148,9 @@ def _uneven(dialect: Dialect, cells: int, line: bytes) -> str:
     if dialect.ending and dialect.ending in line:
         mark = dialect.ending.decode()
         return f"{cells} cells, but {there}, and {mark!r} stands within: two rows are on one line; give each a line of its own"
-    return f"{cells} cells, but {there}; give each row one cell a column"
+    above = f", and begin what stands above the names of the columns with # (line {dialect.first - 1}), or take it out"
+    alone = len(dialect.names) == 1 and dialect.header
+    return f"{cells} cells, but {there}; give each row one cell a column{above * alone}"
 
 
 def _quotes(path: Path, dialect: Dialect, first: int, text: Array, ends: Array) -> Array:
