@@ -84,3 +84,4 @@ def test_a_damaged_file_is_named_in_the_report_and_on_the_screen(copied: Path, d
     (copied / damaged).write_text('{"damaged\n')
     shown, found = of(copied)
     assert damaged in shown and damaged in found["text"] and "Configuration" in found["text"]
+    assert ("evaluate --run" in shown) == damaged.startswith("eval/")

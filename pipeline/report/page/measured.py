@@ -78,7 +78,7 @@ def evaluation(folder: Path) -> Evaluation | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read ({error})") from None
+        raise RunError(f"{path}: cannot be read ({error}); type: {advice.of_run('evaluate', folder)}") from None
 
 
 def guesses(folder: Path, found: Evaluation) -> Guesses:
@@ -98,7 +98,8 @@ def guesses(folder: Path, found: Evaluation) -> Guesses:
     except RunError:
         raise
     except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-        raise RunError(f"{path}: cannot be read ({type(error).__name__}: {error})") from None
+        problem = f"{path}: cannot be read ({type(error).__name__}: {error})"
+        raise RunError(f"{problem}; type: {advice.of_run('evaluate', folder)}") from None
     return Guesses(index, labels, predictions, np.array([row[3] for row in rows]))
 
 
