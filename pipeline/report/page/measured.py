@@ -83,7 +83,7 @@ def evaluation(folder: Path) -> Evaluation | None:
 
 def guesses(folder: Path, found: Evaluation) -> Guesses:
     """Every prediction of that evaluation. Raises RunError if the file is missing or does not belong to it."""
-    path = folder / "eval" / "predictions.csv"
+    path, again = folder / "eval" / "predictions.csv", advice.of_run("evaluate", folder)
     numbers = {name: number for number, name in enumerate(found.per_class)}
     try:
         rows = [
@@ -91,15 +91,14 @@ def guesses(folder: Path, found: Evaluation) -> Guesses:
             for row in islice(csv.DictReader(files.lines(path)), found.count + 1)
         ]
         if len(rows) != found.count:
-            raise RunError(f"{path}: has other rows than the {found.count} examples that metrics.json is of")
+            raise RunError(f"{path}: has other rows than the {found.count} examples that metrics.json is of; type: {again}")
         index, labels, predictions = np.array([row[:3] for row in rows], np.int64).T
         if not math.isclose(float((labels == predictions).mean()), found.accuracy):
-            raise RunError(f"{path}: is of another evaluation than metrics.json; type: {advice.of_run('evaluate', folder)}")
+            raise RunError(f"{path}: is of another evaluation than metrics.json; type: {again}")
     except RunError:
         raise
     except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
-        problem = f"{path}: cannot be read ({type(error).__name__}: {error})"
-        raise RunError(f"{problem}; type: {advice.of_run('evaluate', folder)}") from None
+        raise RunError(f"{path}: cannot be read ({type(error).__name__}: {error}); type: {again}") from None
     return Guesses(index, labels, predictions, np.array([row[3] for row in rows]))
 
 
