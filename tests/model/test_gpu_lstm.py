@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,10 @@ def resources(source: Any, capability: int, warps: int) -> tuple[int, int]:
     import triton
     from triton.backends.compiler import GPUTarget
 
-    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps, "num_stages": 1})
+    options = {"num_warps": warps, "num_stages": 1} | layer.COMPILED
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Triton warns of a default that it is about to change
+        made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])

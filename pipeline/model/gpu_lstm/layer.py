@@ -23,6 +23,8 @@ from pipeline.model.gpu_lstm.choices import Choice, Scan, Sums, padded
 NEAR = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # of the largest value, rounding with room
 TRIED = 4096  # series that the kernels are tried on, at most
 ADDRESSABLE = 2**31  # elements that an index of 32 bits reaches
+# A product and a sum in one rounding. Triton has another default from 3.10 on, by which the bits would be others.
+COMPILED = {"enable_fp_fusion": True}
 
 chosen: Callable[..., Choice] = choices.choice  # what a measurement puts its own in place of
 
@@ -168,7 +170,7 @@ def _on(x: Tensor) -> AbstractContextManager[Any]:
 def _how(scan: Scan, dtype: torch.dtype) -> dict[str, Any]:
     """What two kernels are compiled for."""
     blocks = {"ROWS": scan.rows, "TURNED": scan.turned, "EXACT": _products(dtype)}
-    return blocks | {"num_warps": scan.warps, "num_stages": 1}
+    return blocks | COMPILED | {"num_warps": scan.warps, "num_stages": 1}
 
 
 def _products(dtype: torch.dtype) -> str:
@@ -207,11 +209,11 @@ def _weights(x: Tensor, outputs: Tensor, found: Tensor, how: Sums) -> list[Tenso
     pieces[(columns, tiles, count)](
         found, outputs, x, x.stride(0), x.stride(1), partial, batch, steps, each,
         F=features, H=hidden, D=directions, M=how.rows, N=how.columns, K=how.places, EXACT=_products(found.dtype),
-        num_warps=how.warps, num_stages=how.stages,
+        num_warps=how.warps, num_stages=how.stages, **COMPILED,
     )  # fmt: skip
     block = 128
     together[(-(-partial[0].numel() // block),)](
-        partial, grads, F=features, H=hidden, D=directions, S=count, N=block, num_warps=4
+        partial, grads, F=features, H=hidden, D=directions, S=count, N=block, num_warps=4, **COMPILED
     )  # fmt: skip
     sizes = [rows * features, rows * hidden, rows, rows]
     shapes = [(rows, features), (rows, hidden), (rows,), (rows,)]
