@@ -34,7 +34,8 @@ class RecurrentClassifier(nn.Module):
     ``conv`` K adds a convolutional branch of that many channels, whose result stands beside the pooled state before
     the head (LSTM-FCN; Karim et al., 2018); ``head_dropout`` acts on what the head reads.
 
-    ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section (``cell``: of CELLS).
+    ``features`` F, ``classes`` C; the other arguments are those of the configuration's ``model`` section (``cell``: of CELLS;
+    ``init="chrono"`` begins as ``orthogonal``, and whoever knows the longest series calls ``initial.chrono``).
     ``recurrent`` holds the recurrent modules layer by layer, forward before backward. ``by_kernel``: whether they are
     trained by the kernel of ``cpu_lstm`` or ``gpu_lstm`` where it computes the same; False until it is set.
     ``two_streams``: whether the two directions of a layer are trained side by side on a GPU. ``trained_in``: None, or the
@@ -83,8 +84,8 @@ class RecurrentClassifier(nn.Module):
         self.attention = Attention(width) if pooling == "attention" else None
         self.convolutions = Convolutions(features, conv, conv_norm) if conv else None
         if init != "pytorch":
-            linear = self.attention.children() if self.attention is not None else ()
-            initial.orthogonal(self.recurrent, [*([self.projection] if self.projection is not None else ()), *linear])
+            linear = [self.projection, *(self.attention.children() if self.attention is not None else ())]
+            initial.orthogonal(self.recurrent, linear)
 
     @property
     def sizes(self) -> Sizes:

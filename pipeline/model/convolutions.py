@@ -141,10 +141,9 @@ class Convolutions(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None, counted: Tensor | None = None) -> Tensor:
         """``x`` (B, T, F) must be zero after the end of a series; ``counted``: the steps that statistics are of, or None."""
+        way = filtered_by_product if x.is_cuda and self.training else filtered
         for convolve, norm in zip(self.filters, self.norms, strict=True):
-            given = (filtered_by_product if x.is_cuda and self.training else filtered)(
-                x, cast(nn.Conv1d, convolve)
-            )  # (B, T, width)
+            given = way(x, cast(nn.Conv1d, convolve))  # (B, T, width)
             normal = norm(given, counted) if isinstance(norm, BatchNorm) else norm(given)
             x = zero_padding(functional.relu(normal), valid)  # (B, T, width)
         return mean(x, valid)

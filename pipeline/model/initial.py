@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 @torch.no_grad()
-def orthogonal(recurrent: nn.ModuleList, linear: Iterable[nn.Module]) -> None:
+def orthogonal(recurrent: nn.ModuleList, linear: Iterable[nn.Module | None]) -> None:
     """Orthogonal recurrent weights (Saxe et al., 2014), one block a gate; Glorot input weights (Glorot and
     Bengio, 2010); biases zero but an LSTM's forget gate, which starts at 1 (Jozefowicz et al., 2015).
     ``linear``, which stand before a recurrence or a tanh, are Glorot's too. Convolutions stay torch's: the

@@ -71,7 +71,7 @@ def test_the_chrono_units_forget_over_times_from_one_step_to_the_longest_series(
     torch.testing.assert_close(times, torch.linspace(1, 100, 1000), rtol=0, atol=8.0)
     others = [*range(1000), *range(2000, len(bias))]
     if cell == "lstm":
-        torch.testing.assert_close(bias[:1000].sigmoid(), 1 - keeps), "what comes in is what is forgotten"
+        torch.testing.assert_close(bias[:1000].sigmoid(), 1 - keeps)  # what comes in is what is forgotten
         others = others[1000:]
     assert not bias[others].any()
 

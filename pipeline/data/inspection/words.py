@@ -26,12 +26,8 @@ def said(frame: Frame, name: str, id_: str, ordered: bool) -> str:
     values = frame[name]
     there = values.drop_nulls()
     if values.dtype != pl.String:
-        once = (
-            ""
-            if ordered
-            else ", so steps are in the order of the file; if a time of day stands in another column, join the two"
-        )
-        return f"{name!r} holds one time for several steps{once}: it is left out"
+        unordered = ", so steps are in the order of the file; if a time of day stands in another column, join the two"
+        return f"{name!r} holds one time for several steps{unordered * (not ordered)}: it is left out"
     shown = quoted(there[0])
     if names.means(name, names.TIME) and not ordered:
         return (

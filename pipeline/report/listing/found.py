@@ -10,7 +10,6 @@ from pathlib import Path
 
 DEEPEST = 4  # runs/NAME-sweep-ID/TRIAL/seed-1 is the deepest that this program makes; links may lead around in circles
 INNER = ("checkpoints", "eval", "export", "stacks", "wandb")  # of a run, in which no other run lies
-
 SWEEP = "sweep.json"  # what makes a folder that of a sweep
 
 

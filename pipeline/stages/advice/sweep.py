@@ -16,6 +16,7 @@ from pipeline import config, files
 from pipeline.config import Config
 from pipeline.distributed import lock, process
 from pipeline.errors import RunError, Stopped, UserError
+from pipeline.report.listing.found import SWEEP
 from pipeline.run.folder import FREE
 from pipeline.stages.advice.sweep_result import Asked, tell
 from pipeline.stages.advice.sweep_trial import BASE, Plan, attempt
@@ -28,7 +29,7 @@ from pipeline.tuning.sweeps.table import shown
 
 WORKER = "SEQUENCE_PIPELINE_SWEEP_WORKER"  # set where another process of this command says what all gave
 SAME = ("method", "metric", "parameters", "early_terminate")  # what a sweep keeps; it may become longer
-ORDER = (2, 3, 143)  # of the exit statuses of several workers, the first that one of them has is that of all
+ORDER = (2, 3)  # of the exit statuses of several workers, the first that one of them has is that of all
 
 
 class Begun(BaseModel):
@@ -85,7 +86,7 @@ def number_of_trials(wanted: Sweep, asked: Asked) -> int:
 def enter(folder: Path, wanted: Sweep, settings: Config, asked: Asked) -> Plan:
     """Begin the sweep in its folder, or find that it is the one that was begun there. Raises RunError if it is another one."""
     plan = Plan(folder, wanted, tuple(asked.overrides), asked.seeds)
-    known = folder / "sweep.json"
+    known = folder / SWEEP
     with files.disk_errors("the sweep", folder):
         if "locks" not in (there := _names(folder)):  # they are the first that a sweep makes
             refuse(folder, there)
