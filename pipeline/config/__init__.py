@@ -6,6 +6,7 @@ In the order of their imports:
     columns       what is what in the user's own file
     data_section  the section on data
     sections      the other sections
+    idle          keys that change nothing beside the others
     names         the names of all keys, and which one is like a name that was typed
     meanings      what each key takes, and what for
     strict_yaml   YAML text -> plain values and the line of every key
@@ -21,6 +22,7 @@ from pipeline.config.data_section import SERIES as SERIES
 from pipeline.config.data_section import SUFFIXES as SUFFIXES
 from pipeline.config.data_section import Data as Data
 from pipeline.config.data_section import Policies as Policies
+from pipeline.config.idle import idle as idle
 from pipeline.config.loading import changed as changed
 from pipeline.config.loading import differences as differences
 from pipeline.config.loading import dump as dump

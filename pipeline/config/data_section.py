@@ -173,8 +173,9 @@ class Data(Policies, Columns, Origin):
         own = self.series or self.source == "images"
         if own and not self.path:
             yield "data.path", f"data.source = {self.source} needs it: the {'file' if self.series else 'folder'} to read"
-        if not own and (self.path or self.test_path):
-            yield "data.path", f"data.source = {self.source} does not read it; set data.source, such as data.source=csv"
+        for name in ("path", "test_path"):
+            if not own and getattr(self, name):
+                yield f"data.{name}", f"data.source = {self.source} does not read it; set data.source, such as data.source=csv"
         if own and not self.test_path and not self.test and self.series:
             yield "data.test", "there is no test split; set data.test_path, or data.test to a share or a count"
         roles = self.series and SERIES[self.source].roles

@@ -20,6 +20,7 @@ from pipeline.data.batches import Batches
 from pipeline.data.manifest import Manifest, Name
 from pipeline.data.prepared import COMMAND, Part, Prepared, open_prepared
 from pipeline.data.store import Store
+from pipeline.distributed import collectives
 from pipeline.errors import DataError, RunError, UserError
 from pipeline.model import initial
 from pipeline.model.classifier import RecurrentClassifier
@@ -33,6 +34,12 @@ from pipeline.training.state import make_state as ready
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+def warn_of_idle(settings: Config) -> None:
+    """Say which keys somebody wrote that change nothing: one process does."""
+    for line in config.idle(settings) if collectives.rank() == 0 else ():
+        print(f"warning: {line}")
 
 
 def make_model(settings: Config, prepared: Prepared) -> RecurrentClassifier:

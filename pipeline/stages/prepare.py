@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline import files
+from pipeline import config, files
 from pipeline.config import Config
 from pipeline.data.preparation import folder, report
 from pipeline.errors import short
@@ -26,6 +26,8 @@ def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: 
     manifest = prepared.manifest
     before = "prepared before, and every file is what it was" if verify else "prepared before, nothing to do"
     print(f"{prepared.folder}: {'prepared' if prepared.made else before}")
+    for line in config.idle(settings, "data"):
+        print(f"warning: {line}")
     if manifest.adapted:
         print(manifest.adapted)
     for name, info in manifest.parts.items():

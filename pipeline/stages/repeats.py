@@ -21,7 +21,7 @@ from pipeline.errors import UserError
 from pipeline.run import advice, checkpoints, record
 from pipeline.run.folder import enter, keep_free
 from pipeline.stages import evaluate, train
-from pipeline.stages.assembly import test_metrics
+from pipeline.stages.assembly import test_metrics, warn_of_idle
 from pipeline.stages.job import Job, meet, placed, verified
 from pipeline.stages.terminal import streams
 from pipeline.training.loop import Report
@@ -135,6 +135,7 @@ def several(
     ``stack`` holds the run folder, so that no other process trains in it.
     """
     accelerator = stack.enter_context(meet(settings))
+    warn_of_idle(settings)
     prepared = verified(settings, accelerator)
     whole, folder = placed(changed(settings, train={"folds": 0}), prepared, stack)  # what is trained in it in the end
     collectives.on_main(lambda: enter(folder, whole, collectives.world_size()))

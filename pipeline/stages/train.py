@@ -17,6 +17,7 @@ from pipeline.run import advice, checkpoints, saving
 from pipeline.run.log import Log, Progress
 from pipeline.run.saving import Writer
 from pipeline.run.trackers import products
+from pipeline.stages.assembly import warn_of_idle
 from pipeline.stages.job import Job, begin, describe, meet, pins
 from pipeline.training import loop
 from pipeline.training.evaluation import Interrupted, Rows, evaluate
@@ -44,6 +45,7 @@ def train(settings: Config) -> None:
 def reports(settings: Config) -> Iterator[Report]:
     """``train``, with a report of each step once all that was due at it is done."""
     with meet(settings) as accelerator:
+        warn_of_idle(settings)
         yield from attempt(settings, accelerator, following)
 
 

@@ -22,7 +22,7 @@ KEPT_BY_CONV = 10  # numbers per channel of the convolutional branch and step
 
 def check(settings: Config, everything: bool = False) -> None:
     """Print what a configuration amounts to, and which keys differ from their defaults, or ``everything``."""
-    work, warnings = None, list[str]()
+    work, warnings = None, [*config.idle(settings)]
     try:
         prepared = open_prepared(settings.data, verify=())
     except UserError as error:
