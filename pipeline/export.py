@@ -1,3 +1,3 @@
 """``load`` under the name that the model cards of older exports import."""
 
-from pipeline.deploy.bundle import load_model as load  # noqa: F401
+from pipeline.deploy.weights_file import load_model as load  # noqa: F401

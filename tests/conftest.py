@@ -14,8 +14,7 @@ from accelerate.state import AcceleratorState, GradientState
 from pipeline import config
 from pipeline.data.augment import Shift
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.training import optim
 from pipeline.training.state import State, make_state

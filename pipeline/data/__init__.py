@@ -9,9 +9,9 @@ In the order of their imports:
     readers/      the user's own files -> series
     sources/      images by name
     inspection/   a file that nobody has described yet -> what is what in it
+    store         a part in memory, on the device or mapped
     prepared      prepared/ as it lies on the disk: opened, keyed, verified
     preparation/  raw examples -> prepared/
-    store         a part in memory, on the device or mapped
     augment       random distortion of training images and series
     batches       this process's batches, in an order given by (seed, epoch)
 """

@@ -18,17 +18,6 @@ from pipeline.errors import DataError
 from pipeline.model import masked
 
 
-def places(manifest: Manifest) -> Tensor:
-    """Where each pixel of a flattened image stands in its flattened sequence, (h * w) int64."""
-    assert manifest.image is not None
-    pixels = math.prod(manifest.image)
-    if manifest.order is None:
-        return torch.arange(pixels)
-    order, result = torch.tensor(manifest.order), torch.empty(pixels, dtype=torch.int64)
-    result[order] = torch.arange(len(order))  # a view may hold a pixel twice: either place will do
-    return result
-
-
 class Warp:
     """Each image turned, zoomed, sheared and bent by its own random amounts (Simard et al., Best Practices for
     Convolutional Neural Networks Applied to Visual Document Analysis, 2003), in any view, by one bilinear sampling.
@@ -45,7 +34,7 @@ class Warp:
         self.height, self.width = manifest.image
         self.background = float(manifest.value_range[0])
         self.data = data
-        self.places = places(manifest).to(device)
+        self.places = torch.from_numpy(manifest.places).to(device)
         self.order = None if manifest.order is None else torch.tensor(manifest.order, device=device)
         # in units of grid_sample, whose coordinates go from -1 to 1 over the whole image
         pixel = torch.tensor([2 / self.width, 2 / self.height], device=device)
@@ -97,7 +86,8 @@ class Shift:
         down, right = (move.reshape(-1, 1) for move in torch.meshgrid(moves, moves, indexing="ij"))  # (choices, 1)
         row, column = order // width - down, order % width - right  # (choices, P)
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        self.source = places(manifest)[row.clamp(0, height - 1) * width + column.clamp(0, width - 1)].to(home)  # (choices, P)
+        pixel = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)  # (choices, P)
+        self.source = torch.from_numpy(manifest.places)[pixel].to(home)  # (choices, P)
         self.inside = inside.to(home)
         self.background = manifest.value_range[0]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, get_args
 
+import numpy as np
 from pydantic import Field
 
 from pipeline import config
+from pipeline.data.series import Array
 
 REPEATED_SHOWN = 5  # of the test examples that were found in the training split
 FORMAT: Final = 1
@@ -101,6 +104,22 @@ class Manifest(config.Section):
     adapted: str = _later("")  # what became of a default that did not fit, in words
     left_out: int = _later(0)  # series in no part, since they end when the time that is held out has begun
     doubts: tuple[str, ...] = _later(())  # warnings of the readers: what was taken for granted and may be otherwise
+
+    @property
+    def places(self) -> Array:
+        """Where each pixel of a flattened image stands in its flattened sequence, (h * w) int64."""
+        assert self.image is not None
+        pixels = math.prod(self.image)
+        if self.order is None:
+            return np.arange(pixels)
+        result = np.empty(pixels, np.int64)
+        result[np.array(self.order)] = np.arange(len(self.order))  # a view may hold a pixel twice: either place will do
+        return result
+
+    def steps_text(self, name: Name) -> str:
+        """How long the examples of a part are, in words."""
+        least, most, _ = self.parts[name].lengths or (self.length, self.length, 0)
+        return f"{least} steps" if least == most else f"{least} to {most} steps"
 
 
 class Statistics(NamedTuple):

@@ -8,53 +8,30 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
 from pipeline import config, files
 from pipeline.data import clean
 from pipeline.data.manifest import FORMAT, NAMES, RULES, Manifest, Name
-from pipeline.data.series import offsets_of
+from pipeline.data.series import Array
 from pipeline.data.sources import catalog
 from pipeline.data.sources.checksums import Checksums
 from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.data.store import Part
 
 COMMAND = "python -m pipeline prepare --config FILE"
 LARGEST = 2**28  # bytes of a manifest
 LARGE = 2**20  # from here on, neighbours among the float32 are 1/8 and more apart
 Settings = dict[str, str | int | float]
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One part, rows in ascending ``index``; memory-mapped, private to the process and read when touched.
-
-    ``values`` (N, T, F), uint8 or float32; where lengths differ, (S, F), a series after the other, and ``offsets`` (N + 1):
-    series n is the steps from offsets[n] to offsets[n + 1]. A part of several files has only the first ones' rows in ``values``
-    and the others' in ``rest``; everything else is of all of them.
-    """
-
-    values: Tensor
-    labels: Tensor  # (N) int64
-    index: Tensor  # (N) int64, the row in the source's own train or test split; of series, their number in the file
-    offsets: Tensor | None = None
-    rest: tuple[Tensor, ...] = ()
-
-    @property
-    def lengths(self) -> Tensor:
-        """(N) int64, the steps of each example."""
-        return torch.full_like(self.labels, self.values.shape[1]) if self.offsets is None else self.offsets.diff()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all values."""
-        return sum(values.nbytes for values in (self.values, *self.rest))
 
 
 @dataclass(frozen=True)
@@ -86,27 +63,54 @@ class Prepared:
                 raise DataError(f"{path}: changed after it was made; {remedy}")
 
     def part(self, name: Name) -> Part:
-        """Raises DataError if there is no such part or its file cannot be read."""
-        from safetensors import SafetensorError, safe_open
+        """A part for training. Raises DataError if there is no such part or its file cannot be read."""
+        from pipeline.data import store  # only where it is used: PyTorch takes seconds
 
+        found = []
+        for path in self._files(name):
+            with self._readable(path):
+                found.append(store.mapped(path))
+        return store.joined(found)
+
+    def column(self, name: Name, key: Literal["labels", "lengths"]) -> Array:
+        """(N) int64: the label or the steps of each example of a part. Raises DataError as ``part`` does."""
+        found = []
+        for path in self._files(name):
+            with self._readable(path), safe_open(path, framework="np") as file:
+                found.append(_lengths(file) if key == "lengths" else file.get_tensor(key))
+        return np.concatenate(found)
+
+    def examples(self, name: Name, rows: Iterable[int]) -> Iterator[Array]:
+        """The values (T, F) of examples of a part, one by one, and nothing else. Raises DataError as ``part`` does."""
+        with ExitStack() as stack:
+            opened = []
+            for path in self._files(name):
+                with self._readable(path):
+                    opened.append(stack.enter_context(safe_open(path, framework="np")))
+            lengths = [_lengths(file) for file in opened]
+            firsts = np.cumsum([0, *map(len, lengths)])
+            for row in rows:
+                number = int(np.searchsorted(firsts, row, side="right")) - 1
+                place, values = int(row - firsts[number]), opened[number].get_slice("values")
+                if len(values.get_shape()) == 3:
+                    yield values[place : place + 1][0]
+                else:
+                    start = int(lengths[number][:place].sum())
+                    yield values[start : start + int(lengths[number][place])]
+
+    def _files(self, name: Name) -> list[Path]:
         if name not in self.manifest.parts:
             raise DataError(f"{self.folder}: has no {name} split; set data.validation, then type: {COMMAND}")
-        found: dict[str, list[Tensor]] = {}
+        return [self.folder / part_file.file for part_file in self.manifest.parts[name].files]
+
+    @contextmanager
+    def _readable(self, path: Path) -> Iterator[None]:
         try:
-            for part_file in self.manifest.parts[name].files:
-                path = self.folder / part_file.file
-                with safe_open(path, framework="pt") as file:
-                    for key in file.keys():  # noqa: SIM118  # it is no dictionary
-                        found.setdefault(key, []).append(file.get_tensor(key))
-            if "offsets" in found:
-                found["offsets"] = [_joined(found["offsets"])]
-            first, *rest = found.pop("values")
-            joined = {key: torch.cat(tensors) if tensors[1:] else tensors[0] for key, tensors in found.items()}
-            return Part(first, rest=tuple(rest), **joined)
+            yield
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path}: cannot be read ({error}); delete {self.folder} and type: {COMMAND}") from error
 
-    def normalization(self, mode: Literal["auto", "none", "unit", "global", "feature"]) -> tuple[Tensor, Tensor]:
+    def normalization(self, mode: Literal["auto", "none", "unit", "global", "feature"]) -> tuple[Array, Array]:
         """Mean and scale, each (F) float32, of ``data.normalize``: the model's input is (values - mean) * scale.
 
         What is constant over the training split has scale 1. Indicators of missing values stay 0 and 1: their own standard
@@ -128,15 +132,17 @@ class Prepared:
             "feature": (manifest.mean[:measured], manifest.std[:measured]),
         }
         moments["auto"] = moments["feature" if manifest.series else "global"]
-        mean, scale = torch.zeros(manifest.features), torch.ones(manifest.features)
-        mean[:measured] = torch.tensor(moments[mode][0], dtype=torch.float32)
-        scale[:measured] = torch.tensor([1 / width if width else 1.0 for width in moments[mode][1]], dtype=torch.float32)
+        mean, scale = np.zeros(manifest.features, np.float32), np.ones(manifest.features, np.float32)
+        mean[:measured] = moments[mode][0]
+        scale[:measured] = [1 / width if width else 1.0 for width in moments[mode][1]]
         return mean, scale
 
 
-def _joined(offsets: list[Tensor]) -> Tensor:
-    """The offsets of several files as those of one."""
-    return torch.from_numpy(offsets_of(torch.cat([tensor.diff() for tensor in offsets]).numpy()))
+def _lengths(file: Any) -> Array:
+    """(n) the steps of each example in a file of a part."""
+    shape = file.get_slice("values").get_shape()
+    lengths: Array = np.full(shape[0], shape[1]) if len(shape) == 3 else np.diff(file.get_tensor("offsets"))
+    return lengths
 
 
 def folder_of(data: config.Data, settings: Settings | None = None) -> Path:

@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from pipeline.data.manifest import Name
-from pipeline.data.prepared import Part
+from pipeline.data.series import offsets_of
 from pipeline.distributed.collectives import gather
 
 ON_CPU = 4096  # MB of a split that ``auto`` holds in memory there
 SHARE = 2  # on a GPU it leaves the rest of what is free to the model
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part, rows in ascending ``index``; memory-mapped, private to the process and read when touched.
+
+    ``values`` (N, T, F), uint8 or float32; where lengths differ, (S, F), a series after the other, and ``offsets`` (N + 1):
+    series n is the steps from offsets[n] to offsets[n + 1]. A part of several files has only the first ones' rows in ``values``
+    and the others' in ``rest``; everything else is of all of them.
+    """
+
+    values: Tensor
+    labels: Tensor  # (N) int64
+    index: Tensor  # (N) int64, the row in the source's own train or test split; of series, their number in the file
+    offsets: Tensor | None = None
+    rest: tuple[Tensor, ...] = ()
+
+    @property
+    def lengths(self) -> Tensor:
+        """(N) int64, the steps of each example."""
+        return torch.full_like(self.labels, self.values.shape[1]) if self.offsets is None else self.offsets.diff()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return sum(values.nbytes for values in (self.values, *self.rest))
+
+
+def mapped(path: Path) -> dict[str, Tensor]:
+    """The columns of a file of a part. Raises OSError or SafetensorError if it cannot be read."""
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no dictionary
+
+
+def joined(files: Sequence[dict[str, Tensor]]) -> Part:
+    """The part of one or several files."""
+    found = {key: [columns[key] for columns in files] for key in files[0]}
+    if "offsets" in found:
+        lengths = torch.cat([offsets.diff() for offsets in found["offsets"]])
+        found["offsets"] = [torch.from_numpy(offsets_of(lengths.numpy()))]
+    first, *rest = found.pop("values")
+    whole = {key: torch.cat(tensors) if tensors[1:] else tensors[0] for key, tensors in found.items()}
+    return Part(first, rest=tuple(rest), **whole)
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

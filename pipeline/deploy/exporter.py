@@ -23,8 +23,8 @@ from torch.export import Dim
 
 from pipeline import files
 from pipeline.data.sources import progress
-from pipeline.deploy import bundle, card
-from pipeline.deploy.facts import Arguments, Contents, Facts, contents_of
+from pipeline.deploy import bundle, card, weights_file
+from pipeline.deploy.facts import CONFIG, Arguments, Contents, Facts, contents_of
 from pipeline.errors import ExportError, needs
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.model.footprint import Sizes, rows_at_once
@@ -77,7 +77,7 @@ def export(
             with progress.Bar(f"writing {file}"):
                 _WRITERS[name](original, contents, partial / file)
         contents = contents.model_copy(update={"sha256": {file: files.sha256(partial / file) for file in chosen.values()}})
-        files.write_json(partial / bundle.CONFIG, contents.model_dump(mode="json"))
+        files.write_json(partial / CONFIG, contents.model_dump(mode="json"))
         runs = {name: _READERS[name](partial / file, contents) for name, file in chosen.items()}
         with progress.Bar("comparing", len(examples.values), " examples") as bar:
             checks = _compare(original, runs, examples, tolerance, bar)
@@ -93,18 +93,20 @@ def _write_weights(model: RecurrentClassifier, contents: Contents, path: Path) -
 
 def _write_onnx(model: RecurrentClassifier, contents: Contents, path: Path) -> None:
     with needs("export.formats: onnx", *bundle.ONNX_PACKAGES):
-        from pipeline.deploy import onnx_writer
+        from pipeline.deploy.onnx_file import writer
 
     facts = contents.facts.model_dump(mode="json")
     texts = {"class_names": facts["class_names"], "format_version": contents.format_version, "facts": facts}
-    onnx_writer.write(model, path, {name: json.dumps(value) for name, value in texts.items()})
+    writer.write(model, contents.arguments, path, {name: json.dumps(value) for name, value in texts.items()})
 
 
-def _read_onnx(path: Path, contents: Contents) -> Run:
+def read_onnx(path: Path) -> Run:
+    """The model in an ONNX file, as onnxruntime runs it. Raises ExportError if it is not what ``export`` writes."""
     with needs("export.formats: onnx", *bundle.ONNX_PACKAGES):
-        from pipeline.deploy import onnx_reader
+        from pipeline.deploy.onnx_file import reader
 
-        return onnx_reader.read(path)
+        run = reader.load(path).runner()
+    return lambda values, lengths: torch.from_numpy(run(values.numpy(), lengths.numpy()))
 
 
 def _write_program(model: RecurrentClassifier, contents: Contents, path: Path) -> None:
@@ -142,8 +144,8 @@ _WRITERS: dict[str, Callable[[RecurrentClassifier, Contents, Path], None]] = {
     "pt2": _write_program,
 }
 _READERS: dict[str, Callable[[Path, Contents], Run]] = {
-    "safetensors": lambda path, contents: bundle.weights(path, contents.arguments),
-    "onnx": _read_onnx,
+    "safetensors": lambda path, contents: weights_file.load(path, contents.arguments),
+    "onnx": lambda path, contents: read_onnx(path),
     "pt2": _read_program,
 }
 

@@ -27,6 +27,7 @@ from pipeline.data.manifest import Channels, SeriesInfo
 from pipeline.errors import ExportError
 from pipeline.model.footprint import Sizes
 
+CONFIG = "config.json"
 AGAIN = "export it again: python -m pipeline export --run RUN"
 LARGEST = 2**26  # bytes of config.json
 MOST = 2**24  # features, or classes

@@ -61,7 +61,7 @@ class Trained:
         steps = torch.full(made.shape[:1], made.shape[1]) if lengths is None else torch.as_tensor(lengths, device="cpu").long()
         if steps.shape != made.shape[:1] or not bool(((steps >= 1) & (steps <= made.shape[1])).all()):
             raise UserError(f"lengths must be {len(made)} numbers from 1 to {made.shape[1]}, the steps of values")
-        return self._exported.run(made, steps)
+        return torch.from_numpy(self._exported.run(made.numpy(), steps.numpy()))
 
     def predict(self, examples: Any, *, source: str | None = None, **columns: str) -> Predicted:
         """The class of each example. A warning says so if values lie far outside of those of the training.

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pipeline.data.preparation.moments import folded
 from pipeline.data.series import Array, steps_of
@@ -41,11 +39,12 @@ def predict(model: Exported, block: Block) -> Predictions:
     logits = np.empty((len(order), len(model.facts.class_names)))
     for rows in _batches(order, block.lengths, model.arguments.sizes):
         values, lengths = _padded(block.values, starts[rows], block.lengths[rows])
-        logits[rows] = model.run(values, lengths).numpy()
+        logits[rows] = model.run(values, lengths)
     wrong = np.flatnonzero(~np.isfinite(logits).all(1))
     if len(wrong):
         raise DataError(f"{block.where(int(wrong[0]))}: the model's logits of it are not finite; look at its values")
-    probabilities = torch.from_numpy(logits).softmax(1).numpy()
+    probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
     return Predictions(probabilities.argmax(1), probabilities)
 
 
@@ -81,13 +80,13 @@ def _batches(order: Array, lengths: Array, sizes: Sizes) -> Iterator[Array]:
         order = order[count:]
 
 
-def _padded(values: Array, starts: Array, lengths: Array) -> tuple[Tensor, Tensor]:
+def _padded(values: Array, starts: Array, lengths: Array) -> tuple[Array, Array]:
     """The series that begin at ``starts`` (n) of ``values`` (S, F), with zeros behind them: (n, T, F); and ``lengths`` (n)."""
     longest = int(lengths.max())
     if int(lengths.min()) == longest and starts[-1] - starts[0] == longest * (len(starts) - 1):  # one after the other
         whole = values[starts[0] : starts[0] + len(starts) * longest].reshape(len(starts), longest, -1)
-        return torch.from_numpy(np.array(whole, np.float32)), torch.from_numpy(lengths.astype(np.int64))
+        return np.array(whole, np.float32), lengths.astype(np.int64)
     padded = np.zeros((len(starts), longest, values.shape[1]), np.float32)
     step = steps_of(lengths)
     padded[np.repeat(np.arange(len(starts)), lengths), step] = values[np.repeat(starts, lengths) + step]
-    return torch.from_numpy(padded), torch.from_numpy(lengths.astype(np.int64))
+    return padded, lengths.astype(np.int64)

@@ -7,9 +7,9 @@ In the order of their imports:
     torch_private  what is used of torch under names that it keeps to itself
     gpu_layer   a recurrent layer as cuDNN trains it on a GPU
     streams     two things side by side on a GPU
+    footprint   what follows from the sizes alone: how many series one pass reads at a time
     masked      layers and means over the valid steps of series of unequal lengths
     convolutions   the convolutional branch and its normalisation
     initial     initial weights other than torch's own
-    footprint   how many series one pass reads at a time
     classifier  RecurrentClassifier
 """

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.model.footprint import KERNELS
 from pipeline.model.masked import mean, zero_padding
 
-KERNELS = (8, 5, 3)  # of the fully convolutional network of Wang et al., 2017, which LSTM-FCN has as its branch
 Reduce = Callable[[Tensor], Tensor]  # the sum over all processes
 MOMENTUM = 0.1  # the share of a step in the running statistics, as in torch.nn.BatchNorm1d
 

@@ -1,9 +1,13 @@
-"""How many series one pass without gradients reads at a time, so that memory stays bounded whatever the sizes are."""
+"""What follows from the sizes of a model alone, without PyTorch, whose import takes seconds.
+
+Most of all how many series one pass without gradients reads at a time, so that memory stays bounded whatever the sizes are.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+KERNELS = (8, 5, 3)  # of the fully convolutional network of Wang et al., 2017, which LSTM-FCN has as its branch
 LIMITS = {"cpu": 2**28, "cuda": 2**32}  # bytes that a pass may take, about: a GPU needs more rows to be busy, and has memory
 LOGITS = 2**26  # bytes of float64 logits of all rows
 

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import config, files
 from pipeline.config import Config
-from pipeline.data.augment import SeriesWarp, Shift, Warp, places
+from pipeline.data.augment import SeriesWarp, Shift, Warp
 from pipeline.data.batches import Batches
-from pipeline.data.manifest import Manifest, Name
-from pipeline.data.prepared import COMMAND, Part, Prepared, open_prepared
+from pipeline.data.prepared import COMMAND, Prepared, open_prepared
 from pipeline.data.store import Store
 from pipeline.distributed import collectives
 from pipeline.errors import DataError, RunError, UserError
 from pipeline.model import initial
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.report.plots.data import image_grid
-from pipeline.report.plots.series import CHANNELS, series_grid
 from pipeline.run import advice, checkpoints
 from pipeline.run.checkpoints import Checkpoint
 from pipeline.training import optim
@@ -48,7 +42,7 @@ def make_model(settings: Config, prepared: Prepared) -> RecurrentClassifier:
     model = RecurrentClassifier(**model_arguments(settings, prepared))
     if settings.model.init == "chrono":
         initial.chrono(model.recurrent, prepared.manifest.length)
-    model.set_normalization(*prepared.normalization(settings.data.normalize))
+    model.set_normalization(*map(torch.from_numpy, prepared.normalization(settings.data.normalize)))
     return model
 
 
@@ -104,45 +98,6 @@ def best_of(folder: Path, settings: Config) -> tuple[RecurrentClassifier, Checkp
     model = make_model(settings, prepared)
     checkpoints.load_weights(found, model)
     return model.eval(), found, prepared
-
-
-def draw_examples(path: Path, prepared: Prepared, part: Part, rows: Sequence[int], titles: Sequence[str], caption: str) -> None:
-    """Draw the examples ``rows`` of a part: as the images that they were made from, or as lines over the steps.
-
-    Of many channels those that vary most over the train split are drawn, which the picture says below ``caption``.
-    """
-    store, manifest = Store(part, torch.device("cpu"), 0), prepared.manifest
-    if manifest.image is not None:
-        values, _, _ = store.take(torch.tensor(rows, dtype=torch.int64))
-        flat = values.reshape(len(values), -1)[:, places(manifest)]
-        image_grid(path, flat.reshape(-1, *manifest.image).numpy(), titles, caption)
-        return
-    assert manifest.series
-    names = manifest.series.channels
-    spread = np.array(manifest.std[: len(names)])
-    drawn = sorted(np.argsort(-spread, kind="stable")[:CHANNELS].tolist())
-    if len(drawn) < len(names):
-        caption += f"\n{len(drawn)} of {len(names):,} channels, those of the largest standard deviation in the train split"
-    mean, scale = (numbers.numpy() for numbers in prepared.normalization("feature"))
-    alone = len(names) == 1  # or the channel of the widest range would hide the others
-    shift, factor = (-np.array(manifest.series.offsets), 1.0) if alone else (mean, scale)
-
-    def series() -> Iterator[NDArray[Any]]:
-        for row in rows:
-            values = store.take(torch.tensor([row]))[0][0].numpy().astype(np.float64)  # (T, F)
-            one = (values - shift) * factor
-            for place, channel in enumerate(manifest.series.masked if manifest.series else ()):
-                one[values[:, len(names) + place] > 0, channel] = np.nan  # it was missing, and filled
-            yield one[:, drawn]
-
-    series_grid(
-        path,
-        series(),
-        titles,
-        [names[number] for number in drawn],
-        caption,
-        "value" if alone else "standard deviations from the mean",
-    )
 
 
 def fitted(settings: Config, prepared: Prepared, processes: int) -> Config:
@@ -203,12 +158,6 @@ def slices_of(train: config.Train, number: int, processes_: int) -> tuple[int, r
         )
     each = slices // processes_
     return slices, range(number * each, (number + 1) * each)
-
-
-def steps_text(manifest: Manifest, name: Name) -> str:
-    """How long the examples of a part are."""
-    least, most, _ = manifest.parts[name].lengths or (manifest.length, manifest.length, 0)
-    return f"{least} steps" if least == most else f"{least} to {most} steps"
 
 
 class Measured(BaseModel):

@@ -16,19 +16,20 @@ import torch
 
 from pipeline import files
 from pipeline.data.manifest import Name
-from pipeline.data.prepared import Part, Prepared
+from pipeline.data.prepared import Prepared
 from pipeline.data.sources import progress
-from pipeline.data.store import Store, resident_limit
+from pipeline.data.store import Part, Store, resident_limit
 from pipeline.distributed import collectives, world
 from pipeline.errors import DataError, RunError, short
 from pipeline.report.plots import canvas
 from pipeline.report.plots.evaluation import confusion, reliability
+from pipeline.report.plots.examples import draw_examples
 from pipeline.report.plots.training import curves
 from pipeline.run import advice, record
 from pipeline.run.folder import settings_of, writer
 from pipeline.run.trackers import products, tracker
 from pipeline.run.trackers.view import Evaluation, Example
-from pipeline.stages.assembly import best_of, draw_examples
+from pipeline.stages.assembly import best_of
 from pipeline.stages.terminal import streams
 from pipeline.stages.terminal.answers import Evaluated
 from pipeline.training import baselines, evaluation, metrics
@@ -83,7 +84,7 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
         with tempfile.TemporaryDirectory() as drawn:
             views.use(products.of_checkpoint(found))
             scores = {f"{split}/{name}": value for name, value in summary.items() if isinstance(value, int | float)}
-            examples = told(rows, part, prepared, Path(drawn)) if views else []
+            examples = told(rows, part, prepared, part_name, Path(drawn)) if views else []
             views.log_evaluation(Evaluation(scores | {"step": found.step}, cells, names, pictures, examples, split))
             views.produce(products.of_evaluation(place(folder, split), split, found.step))
             views.finish()
@@ -151,11 +152,11 @@ def draw(
         )
         with canvas.attempt(pictures["mistakes"]):
             titles = [_mistake(rows, row, classes, int(part.index[row])) for row in wrong.tolist()]
-            draw_examples(pictures["mistakes"], prepared, part, wrong.tolist(), titles, caption)
+            draw_examples(pictures["mistakes"], prepared, summary["split"], wrong.tolist(), titles, caption)
     return {name: path for name, path in pictures.items() if path.is_file()}
 
 
-def told(rows: evaluation.Rows, part: Part, prepared: Prepared, folder: Path) -> list[Example]:
+def told(rows: evaluation.Rows, part: Part, prepared: Prepared, name: Name, folder: Path) -> list[Example]:
     """Examples for the trackers, the most confident mistakes first; the first are drawn into ``folder``."""
     classes, examples = prepared.manifest.class_names, []
     order = np.lexsort((-rows.confidence, rows.labels == rows.predictions))[:TOLD].tolist()
@@ -163,7 +164,7 @@ def told(rows: evaluation.Rows, part: Part, prepared: Prepared, folder: Path) ->
         index, path = int(part.index[row]), folder / f"{place}.png"
         if place < MISTAKES:
             with canvas.attempt(path):
-                draw_examples(path, prepared, part, [row], [_mistake(rows, row, classes, index)], "")
+                draw_examples(path, prepared, name, [row], [_mistake(rows, row, classes, index)], "")
         label, guess = classes[rows.labels[row]], classes[rows.predictions[row]]
         examples.append(Example(index, label, guess, float(rows.confidence[row]), path if path.is_file() else None))
     return examples
@@ -191,7 +192,7 @@ def nearest(prepared: Prepared, split: Name) -> float | None:
     try:
         prepared.verify(["train"])
         known, asked = (Store(prepared.part(name), torch.device("cpu"), 0) for name in ("train", split))
-        return baselines.nearest_neighbour(known, asked, *prepared.normalization("auto"))
+        return baselines.nearest_neighbour(known, asked, *map(torch.from_numpy, prepared.normalization("auto")))
     except (DataError, MemoryError) as error:  # what was measured does not depend on it
         print(f"warning: the nearest training examples were not looked for: {error or 'too little memory'}")
         return None

@@ -10,11 +10,11 @@ from pipeline.data.preparation import folder, report
 from pipeline.errors import short
 from pipeline.report.plots import canvas
 from pipeline.report.plots.data import data_report
+from pipeline.report.plots.examples import draw_examples
 from pipeline.run import advice
-from pipeline.stages.assembly import draw_examples, steps_text
 
 SAMPLES = 40  # images in the grid
-SERIES = 20  # series in it, each with axes
+SERIES = 12  # series in it, each with axes, which take most of the time
 
 
 def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: bool = False) -> None:
@@ -32,7 +32,7 @@ def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: 
         print(manifest.adapted)
     for name, info in manifest.parts.items():
         counts = "  ".join(f"{label}: {count}" for label, count in zip(manifest.class_names, info.class_counts, strict=True))
-        print(f"  {name:5}  {info.count} examples of {steps_text(manifest, name)} x {manifest.features} values  ({counts})")
+        print(f"  {name:5}  {info.count} examples of {manifest.steps_text(name)} x {manifest.features} values  ({counts})")
         absent = [word for word, count in zip(manifest.class_names, info.class_counts, strict=True) if not count]
         if absent:
             print(
@@ -55,16 +55,16 @@ def prepare(settings: Config, file: str, overrides: Sequence[str] = (), verify: 
         if not (prepared.folder / "report.json").exists():
             files.write_json(prepared.folder / "report.json", found)
         if not (prepared.folder / "report.png").exists():
-            lengths = [prepared.part(name).lengths.numpy() for name in manifest.parts]
+            lengths = [prepared.column(name, "lengths") for name in manifest.parts]
             with canvas.attempt(prepared.folder / "report.png"):
                 data_report(prepared.folder / "report.png", found, lengths)
         if not picture.exists():
-            part = prepared.part("train")
-            count = len(part.labels)
+            labels = prepared.column("train", "labels")
+            count = len(labels)
             apart = max(1, count // SERIES) if manifest.series else 1  # files of series are often sorted by class
             rows = range(0, count, apart)[: SERIES if manifest.series else SAMPLES]
-            titles = [short(manifest.class_names[int(part.labels[row])]) for row in rows]
+            titles = [short(manifest.class_names[labels[row]]) for row in rows]
             with canvas.attempt(picture):
-                draw_examples(picture, prepared, part, rows, titles, f"{len(rows)} of {count:,} training examples")
+                draw_examples(picture, prepared, "train", rows, titles, f"{len(rows)} of {count:,} training examples")
     print(f"samples: {picture}\nreport: {prepared.folder / 'report.json'} and report.png")
     print(f"next: {advice.configured('train', file, overrides)}")

@@ -7,7 +7,7 @@ letting them find each other takes seconds, so that a short training is over bef
 from __future__ import annotations
 
 from pipeline import config
-from pipeline.model.convolutions import KERNELS
+from pipeline.model.footprint import KERNELS
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 # multiplications in the forward pass of a process's share of a batch; below, the exchange took longer than it saved

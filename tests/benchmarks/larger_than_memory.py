@@ -29,8 +29,8 @@ import torch
 
 from pipeline import config
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part, open_prepared
-from pipeline.data.store import Store
+from pipeline.data.prepared import open_prepared
+from pipeline.data.store import Part, Store
 from pipeline.stages.assembly import make_model, slices_of
 from pipeline.training import loop, optim
 from pipeline.training.state import make_state

@@ -31,8 +31,8 @@ from torch.nn import functional
 from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.data.manifest import Manifest
-from pipeline.data.prepared import Part, Prepared
-from pipeline.data.store import ON_CPU, Store
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import ON_CPU, Part, Store
 from pipeline.distributed import world
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.stages.assembly import slices_of

@@ -12,8 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.training import loop
 from pipeline.training.optim import make_optimizer

@@ -8,8 +8,7 @@ import torch
 
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.training.graphs.graphed_step import GraphedStep
 from pipeline.training.optim import make_optimizer

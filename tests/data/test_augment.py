@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Data
-from pipeline.data.augment import Shift, Warp, places
+from pipeline.data.augment import Shift, Warp
 from pipeline.data.batches import Batches
+from pipeline.data.manifest import Manifest
 from pipeline.data.preparation import image_parts
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.errors import DataError
 
 CPU = torch.device("cpu")
@@ -26,7 +25,7 @@ VIEWS = ("rows", "columns", "rows_columns", "pixels", "permuted_pixels")
 def manifest(view: str, height: int = SIDE, width: int = SIDE) -> Any:
     order, length, features = image_parts.view(Data(view=view), height, width)
     pixels = None if order is None else tuple(order.tolist())
-    return SimpleNamespace(image=(height, width), order=pixels, value_range=(7, 255), length=length, features=features)
+    return Manifest.model_construct(image=(height, width), order=pixels, value_range=(7, 255), length=length, features=features)
 
 
 def images(count: int, height: int = SIDE, width: int = SIDE) -> Tensor:
@@ -48,7 +47,7 @@ def warped(pictures: Tensor, drawn: Tensor, view: str = "rows", **amounts: float
     if view == "rows_columns":
         rows, columns = moved[:, :, :SIDE], moved[:, :, SIDE:]
         assert torch.equal(rows, columns.mT), "both halves show the same image"
-    return flat[:, places(made)].reshape(pictures.shape)
+    return flat[:, made.places].reshape(pictures.shape)
 
 
 def drawn(*numbers: float) -> Tensor:
@@ -154,4 +153,4 @@ def test_images_that_are_not_square_have_no_row_and_column_of_a_number() -> None
 def test_places_lead_from_a_sequence_back_to_its_image(view: str) -> None:
     made = manifest(view)
     flat = sequences(images(2), made).reshape(2, -1)
-    assert np.array_equal(flat[:, places(made)].reshape(2, SIDE, SIDE), images(2))
+    assert np.array_equal(flat[:, made.places].reshape(2, SIDE, SIDE), images(2))

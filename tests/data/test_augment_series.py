@@ -12,8 +12,7 @@ from torch import Tensor
 from pipeline.config import Data
 from pipeline.data.augment import SeriesWarp
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.errors import DataError
 
 CPU = torch.device("cpu")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,10 @@ from torch import Tensor
 from pipeline.config import Data
 from pipeline.data.augment import Shift
 from pipeline.data.batches import Batches, Slice, mix
+from pipeline.data.manifest import Manifest
 from pipeline.data.preparation import image_parts
 from pipeline.data.preparation.folder import prepare
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store, resident_limit, stores
+from pipeline.data.store import Part, Store, resident_limit, stores
 from pipeline.training.evaluation import block
 
 CPU = torch.device("cpu")
@@ -121,7 +120,7 @@ def test_a_batch_does_not_depend_on_or_change_the_global_random_state(batches: M
 
 def manifest(view: str, low: int = 9) -> Any:
     order, *_ = image_parts.view(Data(view=view), HEIGHT, WIDTH)
-    return SimpleNamespace(
+    return Manifest.model_construct(
         image=(HEIGHT, WIDTH), order=None if order is None else tuple(order.tolist()), value_range=(low, 255)
     )
 

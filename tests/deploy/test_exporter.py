@@ -22,10 +22,11 @@ from torch import Tensor
 
 from pipeline import files
 from pipeline.config import Columns
-from pipeline.deploy import exporter, onnx_reader, onnx_writer
-from pipeline.deploy.bundle import load_model as load
+from pipeline.deploy import exporter
 from pipeline.deploy.exporter import Examples, export
 from pipeline.deploy.facts import Arguments, Facts, Measured, SeriesFacts, contents_of
+from pipeline.deploy.onnx_file import graph, writer
+from pipeline.deploy.weights_file import load_model as load
 from pipeline.errors import ExportError
 from pipeline.model import footprint
 from pipeline.model.classifier import RecurrentClassifier
@@ -116,15 +117,15 @@ def assert_same_logits(run: Any, model: RecurrentClassifier) -> None:
 def test_onnx_computes_the_models_logits_with_one_native_node_a_layer(
     cell: str, bidirectional: bool, pooling: str, layers: int, extra: dict[str, Any], tmp_path: Path
 ) -> None:
-    model, _ = build(cell=cell, bidirectional=bidirectional, pooling=pooling, layers=layers, **extra)
+    model, arguments = build(cell=cell, bidirectional=bidirectional, pooling=pooling, layers=layers, **extra)
     path = tmp_path / "model.onnx"
-    onnx_writer.write(model, path, {})
+    writer.write(model, arguments, path, {})
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
     operators = [node.op_type for node in onnx.load(path).graph.node]
     assert operators.count(NATIVE[cell]) == layers
     assert not {"Loop", "Scan", "If", "LSTM", "GRU", "RNN"} - {NATIVE[cell]} & set(operators)
     assert operators.count("Conv") == (3 if extra else 0)
-    assert_same_logits(onnx_reader.read(path), model)
+    assert_same_logits(exporter.read_onnx(path), model)
 
 
 PT2 = [(*kind, {}) for kind in (*KINDS[::5], ("gru", True, "last"), ("rnn", True, "last"))]
@@ -156,7 +157,7 @@ def test_no_comparison_takes_more_memory_than_a_pass_may(tmp_path: Path, monkeyp
 
         return run
 
-    monkeypatch.setattr(onnx_reader, "read", read)
+    monkeypatch.setattr(exporter, "read_onnx", read)
     values, lengths = batch(5, 30)
     export(model, arguments, FACTS, Examples(values, lengths), ["onnx"], 1e-4, tmp_path)
     assert {steps for _, steps in shapes} == {1, 2, 11, 20, 30, 41}
@@ -170,7 +171,7 @@ def test_padding_has_no_effect_in_any_exported_file(exported: tuple[Path, Recurr
     program: Any = torch.export.load(folder / "model.pt2").module()
     values, lengths = batch(9, T)
     noisy = torch.where((torch.arange(T) < lengths[:, None])[:, :, None], values, 1e6)
-    for run in (onnx_reader.read(folder / "model.onnx"), program, load(folder)[0]):
+    for run in (exporter.read_onnx(folder / "model.onnx"), program, load(folder)[0]):
         assert torch.equal(run(values, lengths), run(noisy, lengths))
 
 
@@ -348,7 +349,7 @@ def test_a_graph_that_is_wrong_only_at_unequal_lengths_is_refused(monkeypatch: p
     def without_lengths(operator: str, inputs: list[str], *rest: Any, **attributes: Any) -> onnx.NodeProto:
         return make(operator, [*inputs[:4], ""] if operator == "LSTM" else inputs, *rest, **attributes)
 
-    monkeypatch.setattr(onnx_writer.helper, "make_node", without_lengths)
+    monkeypatch.setattr(graph.helper, "make_node", without_lengths)
     with pytest.raises(ExportError, match=r"model\.onnx: a logit differs .* and 0 of 70 predictions differ"):
         export(model, arguments, FACTS, examples(unequal=False), ["onnx"], 1e-4, tmp_path / "export")
     assert not list(tmp_path.iterdir())
@@ -365,9 +366,9 @@ def test_a_prediction_may_differ_only_where_the_logits_differ_by_rounding(
     with torch.no_grad():
         model.head.weight.zero_()
         model.head.bias.copy_(torch.tensor([size, size, 0.0]).nextafter(torch.tensor([size, 2 * size, 0.0])))
-    read = onnx_reader.read
+    read = exporter.read_onnx
     added = torch.tensor([shift, 0.0, 0.0])
-    monkeypatch.setattr(onnx_reader, "read", lambda path: lambda values, lengths: read(path)(values, lengths) + added)
+    monkeypatch.setattr(exporter, "read_onnx", lambda path: lambda values, lengths: read(path)(values, lengths) + added)
     with pytest.raises(ExportError, match=refused) if refused else nullcontext():
         result = export(model, arguments, FACTS, examples(), ["onnx"], 1e-4, tmp_path / "export")
         assert result["onnx"]["prediction_differences"] == 70

@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 from PIL import Image
 from polars.testing import assert_frame_equal
-from torch import Tensor
 
+from pipeline.data.series import Array
 from pipeline.deploy import bundle, inputs, outputs, predictor
 from pipeline.model import footprint
 from pipeline.stages.predict import predict
@@ -92,6 +92,29 @@ def test_a_channel_of_a_large_offset_is_predicted_as_evaluated_and_the_export_sa
     far.write_csv(tmp_path / "far.csv")
     said = succeed("predict", "--model", "export", "far.csv", "--output", "out.csv", cwd=tmp_path)
     assert "line 2: channel 'load' has the value 1699990000; in training it went from 169999999" in said
+
+
+def test_data_is_prepared_and_predicted_without_the_seconds_that_the_import_of_torch_takes(tables: Path) -> None:
+    program = """
+import sys
+from pipeline.__main__ import main
+sys.argv = ["pipeline", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("LOADED", *sorted({name.split(".")[0] for name in sys.modules} & {"torch", "accelerate", "matplotlib", "sklearn"}))
+"""
+    commands = {
+        "predict --model run/export series.csv --output out.csv": "",
+        "prepare own.yaml data.missing=mean": " matplotlib",
+    }
+    for command, loaded in commands.items():
+        words = [*command.split(), *(SERIES if command.startswith("prepare") else ())]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words], cwd=tables, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == f"LOADED{loaded}"
 
 
 def test_a_row_says_the_class_and_all_probabilities_as_the_evaluation_did(tables: Path) -> None:
@@ -247,7 +270,7 @@ def test_what_is_computed_together_is_bounded_by_its_steps_and_widths(tables: Pa
     (block,) = inputs.read(tables / "series.csv", "csv", trained.facts, trained.features, {})
     shapes: list[tuple[int, int]] = []
 
-    def run(values: Tensor, lengths: Tensor) -> Tensor:
+    def run(values: Array, lengths: Array) -> Array:
         shapes.append((values.shape[0], values.shape[1]))
         return trained.run(values, lengths)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from pipeline.data.readers import cells
 from pipeline.deploy import predictor
@@ -17,7 +16,7 @@ from pipeline.model.footprint import Sizes
 MODEL: Any = SimpleNamespace(
     facts=SimpleNamespace(class_names=("a", "b")),
     arguments=SimpleNamespace(sizes=Sizes(3, 8, 0, 2)),
-    run=lambda values, lengths: torch.stack([values[:, :, 0].sum(1), values[:, :, 1].sum(1) / lengths], 1),
+    run=lambda values, lengths: np.stack([values[:, :, 0].sum(1), values[:, :, 1].sum(1) / lengths], 1),
 )
 
 

@@ -92,16 +92,19 @@ def test_ctrl_c_at_any_early_moment_of_any_command_is_at_most_one_line(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("command", "library"), [("check", "numpy"), ("prepare", "_polars_runtime"), ("predict", "libtorch_cpu")]
+    ("command", "library"),
+    [("check", "numpy"), ("prepare", "_polars_runtime"), ("predict", "_polars_runtime"), ("export", "libtorch_cpu")],
 )
 def test_ctrl_c_while_libraries_are_loaded_is_one_line_and_status_130(tmp_path: Path, command: str, library: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,time,label,x\n" + "".join(f"s{i},{t},{'ab'[i % 2]},{i * t % 7}\n" for i in range(40) for t in range(9)))
     words = ["prepare", str(ROOT / "configs/smoke.yaml"), "data.source=csv", "data.path=a.csv", "data.prepared=here"]
-    words = words if library == "_polars_runtime" else [command, str(ROOT / "configs/smoke.yaml")]
-    if command == "predict":
-        words = ["predict", "--model", "export", "a.csv"]
-        (tmp_path / "export").mkdir()
+    words = {
+        "check": ["check", str(ROOT / "configs/smoke.yaml")],
+        "predict": ["predict", "--model", "export", "a.csv"],
+        "export": ["export", "--run", "runs/x"],
+    }.get(command, words)
+    (tmp_path / "export").mkdir()
     job = begin([sys.executable, "-m", "pipeline", *words], tmp_path)
     wait_until(lambda: loaded(job.pid, library), library)
     job.send_signal(signal.SIGINT)

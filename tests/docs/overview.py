@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from pipeline.data.augment import places
 from pipeline.data.store import Store
 from pipeline.report.plots import canvas
 from pipeline.run.folder import settings_of
@@ -37,10 +36,10 @@ def draw(figure: Any, column: int, columns: int, folder: Path, row: int) -> None
     top, below = (figure.add_subplot(2, columns, place * columns + column + 1) for place in (0, 1))
     if manifest.image is None:
         mean, scale = prepared.normalization("feature")
-        top.plot(range(1, steps + 1), ((values[0, :steps] - mean) * scale).numpy(), linewidth=1.1)
+        top.plot(range(1, steps + 1), (values[0, :steps].numpy() - mean) * scale, linewidth=1.1)
         top.set_ylabel("value, standardised" if column == 0 else "")
     else:
-        top.imshow(values[0].reshape(-1)[places(manifest)].reshape(manifest.image), cmap="gray_r")
+        top.imshow(values[0].reshape(-1)[manifest.places].reshape(manifest.image), cmap="gray_r")
         top.set_xticks([])
         top.set_yticks([0, 27], ["step 1", "step 28"])
     top.set_title(TITLES.get(folder.name, folder.name), fontsize=9.5)

@@ -12,7 +12,8 @@ from torch import nn
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
 from pipeline.model.classifier import RecurrentClassifier
-from pipeline.model.convolutions import KERNELS, BatchNorm, Convolutions, filtered, filtered_by_product
+from pipeline.model.convolutions import BatchNorm, Convolutions, filtered, filtered_by_product
+from pipeline.model.footprint import KERNELS
 from pipeline.training import loop
 from pipeline.training.state import State
 

@@ -27,7 +27,7 @@ def test_the_pictures_are_of_the_most_confident_mistakes_and_of_hits(tmp_path: P
     summary = {"split": "test"} | metrics.measures(labels, predictions, confidence, rows.losses, names)
     cells = metrics.confusion_cells(labels, predictions, len(names))
     drawn: dict[str, Any] = {}
-    monkeypatch.setattr(evaluate, "draw_examples", lambda path, prepared, part, *what: drawn.update(mistakes=what))
+    monkeypatch.setattr(evaluate, "draw_examples", lambda path, prepared, name, *what: drawn.update(mistakes=what))
     monkeypatch.setattr(evaluate, "reliability", lambda path, **bins: drawn.update(reliability=bins))
     (tmp_path / "eval").mkdir()
     evaluate.draw(tmp_path, summary, rows, cells, part, prepared)

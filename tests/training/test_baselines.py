@@ -7,9 +7,8 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline.data.prepared import Part
 from pipeline.data.series import offsets_of
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.training import baselines
 
 ONE = torch.zeros(2), torch.ones(2)

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.errors import NonFiniteError
 from pipeline.training import loop
 from pipeline.training.eager_step import EagerStep

@@ -17,8 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.errors import NonFiniteError
 from pipeline.training import loop, optim
 from pipeline.training.graphs import graphed_step as graphed_step_module

@@ -16,8 +16,7 @@ from torch.nn import functional
 
 from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.errors import NonFiniteError
 from pipeline.model import footprint
 from pipeline.model.classifier import RecurrentClassifier

@@ -18,9 +18,8 @@ from accelerate import Accelerator
 
 from pipeline import config
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
 from pipeline.data.sources import checksums
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.errors import UserError
 from pipeline.stages.advice import tune
 from pipeline.training import loop

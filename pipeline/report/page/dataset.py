@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.data.manifest import Manifest, Name
 from pipeline.data.preparation.report import report
-from pipeline.data.prepared import Part, Prepared
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import Part
 
 BINS = 30  # of lengths, at most
 CHANNELS = 60  # rows of the table

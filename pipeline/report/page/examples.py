@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from pipeline.data.manifest import Manifest, Name
-from pipeline.data.prepared import Part
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.report.page.measured import Guesses
 from pipeline.report.page.shown import encoded
 

@@ -73,7 +73,7 @@ def save(figure: Figure, path: Path) -> None:
         _spell(figure)
         with files.whole_file(path) as partial:
             # Without the version of matplotlib in the file, its bytes follow from what is drawn.
-            figure.savefig(partial, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+            figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def _spell(figure: Figure) -> None:

@@ -9,7 +9,7 @@ from pipeline.config import Config, strict_yaml
 from pipeline.data.prepared import Prepared, open_prepared
 from pipeline.errors import UserError
 from pipeline.run.trackers import names
-from pipeline.stages.assembly import fitted, make_model, slices_of, steps_text
+from pipeline.stages.assembly import fitted, make_model, slices_of
 from pipeline.stages.terminal import streams
 from pipeline.stages.terminal.answers import Checked, Memory, Work
 from pipeline.tuning import memory
@@ -78,7 +78,7 @@ def work_of(settings: Config, prepared: Prepared) -> Work:
 
 def show(work: Work, settings: Config, prepared: Prepared) -> None:
     """The four lines that matter first."""
-    steps, kept = steps_text(prepared.manifest, "train"), work.memory
+    steps, kept = prepared.manifest.steps_text("train"), work.memory
     streams.say(f"data: {work.prepared}: {work.examples:,} training examples of {steps} x {work.features} values")
     streams.say(f"parameters: {work.parameters:,}")
     streams.say(f"steps: {work.steps_per_epoch:,} an epoch, {work.steps:,} in all, {work.batch} examples each")

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from pipeline import files
-from pipeline.data.augment import places
 from pipeline.data.manifest import Manifest, Name
-from pipeline.data.prepared import Part, Prepared
-from pipeline.data.store import Store
+from pipeline.data.prepared import Prepared
+from pipeline.data.store import Part, Store
 from pipeline.errors import RunError, UserError, short, some
 from pipeline.report.explain import deletion, gradients, picture
 from pipeline.report.explain.deletion import Deletion
@@ -110,7 +109,7 @@ def draw(path: Path, prepared: Prepared, values: Tensor, found: Attribution, del
     """Draw an example (T, F) with its attribution, in the units of the file, or as the image that it was made from."""
     manifest, shown = prepared.manifest, found.values.numpy()
     if manifest.image is not None:
-        order = places(manifest)
+        order = manifest.places
         flat, colours = (array.reshape(-1)[order].reshape(manifest.image) for array in (values, found.values))
         picture.image(path, flat.numpy(), colours.numpy(), deleted, caption)
         return

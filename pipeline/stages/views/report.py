@@ -12,10 +12,9 @@ import torch
 
 from pipeline import config
 from pipeline.config import Config, strict_yaml
-from pipeline.data.augment import places
 from pipeline.data.prepared import Prepared
 from pipeline.data.store import Store
-from pipeline.deploy import bundle
+from pipeline.deploy import bundle, weights_file
 from pipeline.errors import UserError
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.report.page import choice, curves, dataset, examples, history, ink, measured, reasons, shown, weights, writing
@@ -145,17 +144,16 @@ def _examples(data: dict[str, Any], prepared: Prepared, rows: measured.Guesses |
         data["lengths"] = dataset.lengths(parts)
         return
     taken = torch.arange(min(INKED, len(train.labels)))
-    flat = Store(train, torch.device("cpu"), 0).take(taken)[0].reshape(len(taken), -1)[:, places(manifest)]
+    flat = Store(train, torch.device("cpu"), 0).take(taken)[0].reshape(len(taken), -1)[:, manifest.places]
     data["form"]["ink"] = ink.ink(flat.reshape(-1, *manifest.image).numpy(), *manifest.value_range)
 
 
-@torch.no_grad()
 def _computed(
     folder: Path, model: RecurrentClassifier, prepared: Prepared, items: dict[str, dict[str, Any]], step: int
 ) -> dict[str, Any]:
     """The model as the page computes it, and the logits that the page holds its own against: those of the export if it is of
     these weights, else of the model."""
-    run: Callable[..., torch.Tensor] = model
+    run = weights_file.runner(model)
     source = "the trained model"
     if (folder / "export").is_dir():
         exported = bundle.load(folder / "export")
@@ -165,6 +163,6 @@ def _computed(
     logits = []
     for name in chosen:
         values = np.frombuffer(shown.decoded(items[name]["values"]), np.uint8 if items[name]["bytes"] else "<f4")
-        one = torch.from_numpy(values.astype(np.float32)).reshape(1, items[name]["steps"], -1)
-        logits.append(run(one, torch.tensor([one.shape[1]]))[0].numpy())
+        one = values.astype(np.float32).reshape(1, items[name]["steps"], -1)
+        logits.append(run(one, np.array([one.shape[1]]))[0])
     return weights.embedded(model) | {"checks": weights.checks(chosen, np.stack(logits), source)}

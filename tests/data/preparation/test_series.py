@@ -93,7 +93,7 @@ def test_statistics_are_those_of_the_training_part_alone_and_a_constant_channel_
     np.testing.assert_allclose(prepared.manifest.std[::2], train.std(0)[::2], rtol=1e-9)
     assert prepared.manifest.std[1] == 0.0
     mean, scale = prepared.normalization("auto")
-    assert torch.equal(mean, prepared.normalization("feature")[0]) and scale[1] == 1.0
+    assert np.array_equal(mean, prepared.normalization("feature")[0]) and scale[1] == 1.0
     np.testing.assert_allclose(prepared.normalization("global")[0], train.mean(), rtol=1e-6)
     np.testing.assert_allclose(1 / prepared.normalization("global")[1], train.std(), rtol=1e-6)
     assert prepared.manifest.value_range == (train.min(), train.max())
@@ -172,6 +172,33 @@ def test_files_of_equal_lengths_give_the_same_batches_too(source, monkeypatch):
     rows = torch.tensor([63, 0, 31, 31])
     left, right = (Store(made.part("train"), torch.device("cpu"), 0).take(rows) for made in (one, many))
     assert torch.equal(left[0], right[0]) and torch.equal(left[1], right[1]) and left[2] is right[2] is None
+
+
+@pytest.mark.parametrize("lengths", [(4, 4), (2, 9)])
+@pytest.mark.parametrize("cut", [False, True])
+def test_examples_that_are_read_one_by_one_are_those_of_the_part(source, monkeypatch, lengths, cut):
+    cuts = series_parts.cuts
+    if cut:
+        monkeypatch.setattr(series_parts, "cuts", lambda sizes, limit: cuts(sizes, 600))
+    series, words, _ = examples(lengths=lengths)
+    made = prepare(source(series, words))
+    part = made.part("train")
+    assert bool(part.rest) == cut
+    assert made.column("train", "labels").tolist() == part.labels.tolist()
+    assert made.column("train", "lengths").tolist() == part.lengths.tolist()
+    rows = [63, 0, 31, 31, 7]
+    for row, found in zip(rows, made.examples("train", rows), strict=True):
+        values, _, _ = Store(part, torch.device("cpu"), 0).take(torch.tensor([row]))
+        assert np.array_equal(found, values[0])
+    broken = made.folder / made.manifest.parts["train"].files[-1].file
+    broken.write_bytes(b"x")
+    for read in (
+        lambda: made.part("train"),
+        lambda: made.column("train", "labels"),
+        lambda: list(made.examples("train", rows)),
+    ):
+        with pytest.raises(DataError, match=f"{broken.name}: cannot be read .*; delete"):
+            read()
 
 
 def test_a_part_file_is_a_safetensors_file_with_aligned_tensors(tmp_path, umask):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.data.prepared import Part
+from pipeline.data.store import Part
 from pipeline.model import gpu_layer
 
 WARMUP = 4  # steps before a capture, on its stream

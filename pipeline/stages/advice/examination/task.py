@@ -15,9 +15,8 @@ import torch
 
 from pipeline import config
 from pipeline.data.batches import Batches
-from pipeline.data.prepared import Part
 from pipeline.data.sources import catalog
-from pipeline.data.store import Store
+from pipeline.data.store import Part, Store
 from pipeline.distributed import collectives, world
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.run import checkpoints

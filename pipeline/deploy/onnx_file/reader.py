@@ -1,7 +1,7 @@
 """Reading ONNX files that claim to be exported models, and running them.
 
 A file from elsewhere may make a runtime read other files, load code, take all memory or crash. So no graph of a file is ever
-run: the shapes of its numbers tell which model it is, ``onnx_writer`` makes the graph of that model again, and a file whose
+run: the shapes of its numbers tell which model it is, ``graph`` makes the graph of that model again, and a file whose
 graph is another is refused. Shapes: B batch, T time steps, F features, C classes.
 """
 
@@ -17,18 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import torch
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
-from torch import Tensor
 
-from pipeline.deploy import onnx_writer
+from pipeline.data.series import Array
 from pipeline.deploy.facts import AGAIN, Arguments
+from pipeline.deploy.onnx_file.graph import GATES, graph_of
 from pipeline.errors import ExportError, printable
-from pipeline.model.classifier import RecurrentClassifier
 
 LARGEST = 2**31  # bytes that protobuf takes
-Run = Callable[[Tensor, Tensor], Tensor]
+Run = Callable[[Array, Array], Array]  # values (B, T, F) float32, lengths (B) int64 -> logits (B, C) float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +40,7 @@ class OnnxModel:
     sha256: str
 
     def runner(self) -> Run:
-        """The model as onnxruntime runs it on one thread: ``values`` (B, T, F), ``lengths`` (B) -> ``logits`` (B, C).
+        """The model as onnxruntime runs it on one thread.
 
         Raises ExportError, now or when it is run, for what onnxruntime refuses.
         """
@@ -57,23 +55,19 @@ class OnnxModel:
         except Exception as error:  # onnxruntime's have no common base
             raise ExportError(f"{self.path}: onnxruntime refuses it ({error}); {AGAIN}") from None
 
-        def run(values: Tensor, lengths: Tensor) -> Tensor:
+        def run(values: Array, lengths: Array) -> Array:
+            logits: Array
             try:
-                (logits,) = session.run(["logits"], {"values": values.numpy(), "lengths": lengths.numpy()})
+                (logits,) = session.run(["logits"], {"values": values, "lengths": lengths})
             except Exception as error:
                 raise ExportError(f"{self.path}: onnxruntime cannot run it ({error}); {AGAIN}") from None
-            return torch.from_numpy(logits)
+            return logits
 
         return run
 
 
-def read(path: Path) -> Run:
-    """``runner`` of the model in an ONNX file. Raises ExportError as ``load`` does."""
-    return load(path).runner()
-
-
 def load(path: Path) -> OnnxModel:
-    """The model in a file that ``onnx_writer`` wrote. Raises ExportError if it is missing, damaged or another graph."""
+    """The model in a file that ``writer`` wrote. Raises ExportError if it is missing, damaged or another graph."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST)
@@ -84,8 +78,7 @@ def load(path: Path) -> OnnxModel:
         raise ExportError(f"{path}: is not an ONNX file, or damaged; {AGAIN}") from None
     arguments = _arguments(path, found)
     former = not any(node.op_type == "Equal" for node in found.graph.node)
-    with torch.device("meta"):
-        made = onnx_writer.graph_of(RecurrentClassifier(**arguments.model_dump()), former)
+    made = graph_of(arguments, former)
     numbers = {tensor.name: tensor.raw_data for tensor in found.graph.initializer}
     metadata = {entry.key: entry.value for entry in found.metadata_props if isinstance(entry.value, str)}
     if difference := _difference(found, made):
@@ -119,7 +112,7 @@ def _arguments(path: Path, found: onnx.ModelProto) -> Arguments:
         said = {
             "features": shapes["mean"][0],
             "classes": classes,
-            "cell": next(cell for cell, (operator, _) in onnx_writer.GATES.items() if operator in operators),
+            "cell": next(cell for cell, (operator, _) in GATES.items() if operator in operators),
             "hidden": hidden,
             "layers": sum(bool(re.fullmatch(r"layer_\d+_R", name)) for name in shapes),
             "bidirectional": directions == 2,

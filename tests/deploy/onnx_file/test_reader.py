@@ -1,4 +1,4 @@
-"""What ``onnx_reader`` promises: only the graph of an export is run, and never what a file from elsewhere asks for."""
+"""What ``reader`` promises: only the graph of an export is run, and never what a file from elsewhere asks for."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
-from pipeline.deploy import onnx_reader, onnx_writer
+from pipeline.deploy.facts import Arguments
+from pipeline.deploy.onnx_file import reader, writer
 from pipeline.errors import UserError
 from pipeline.model.classifier import RecurrentClassifier
+from tests.conftest import C, F
 
 SECRET = np.arange(4, dtype=np.float32)
 
@@ -23,7 +24,9 @@ SECRET = np.arange(4, dtype=np.float32)
 def written(tmp_path: Path, model: Callable[..., RecurrentClassifier]) -> Path:
     path = tmp_path / "export" / "model.onnx"
     path.parent.mkdir()
-    onnx_writer.write(model(pooling="attention", conv=2, layer_norm=True, projection=2), path, {"class_names": "[]"})
+    options: dict[str, Any] = {"pooling": "attention", "conv": 2, "layer_norm": True, "projection": 2}
+    arguments = Arguments(features=F, classes=C, hidden=6, **options)
+    writer.write(model(**options), arguments, path, {"class_names": "[]"})
     return path
 
 
@@ -34,8 +37,8 @@ def spoil(path: Path, change: Callable[[Any], object]) -> None:
 
 
 def test_a_file_that_was_exported_is_read_with_its_metadata(written: Path) -> None:
-    assert onnx_reader.load(written).metadata == {"class_names": "[]"}
-    assert onnx_reader.read(written)(torch.zeros(2, 3, 3), torch.tensor([3, 1])).shape == (2, 4)
+    assert reader.load(written).metadata == {"class_names": "[]"}
+    assert reader.load(written).runner()(np.zeros((2, 3, 3), np.float32), np.array([3, 1])).shape == (2, 4)
 
 
 @pytest.mark.parametrize("location", ["../secret", "secret", "/etc/passwd", "{folder}/secret"])
@@ -54,7 +57,7 @@ def test_weights_in_another_file_are_refused_by_the_name_of_both(written: Path, 
 
     spoil(written, point)
     with pytest.raises(UserError) as caught:
-        onnx_reader.read(written)
+        reader.load(written).runner()
     assert str(written) in str(caught.value) and f"'head_bias' is in another file ({place!r})" in str(caught.value)
 
 
@@ -78,7 +81,7 @@ def test_the_attack_that_is_refused_works_on_a_reader_that_does_not_look(written
     feed = {"values": np.zeros((1, 2, 3), np.float32), "lengths": np.array([2])}
     np.testing.assert_array_equal(session.run(["logits"], feed)[0][0], SECRET)
     with pytest.raises(UserError, match="is in another file"):
-        onnx_reader.read(written)
+        reader.load(written).runner()
 
 
 def _custom_node(proto: Any) -> None:
@@ -205,7 +208,7 @@ def _version(proto: Any) -> None:
 def test_what_no_export_writes_is_refused_by_name(written: Path, change: Callable[[Any], object], message: str) -> None:
     spoil(written, change)
     with pytest.raises(UserError, match=f"model.onnx: not a model that this program exported: .*{message}.*; export it again"):
-        onnx_reader.read(written)
+        reader.load(written).runner()
 
 
 def test_whatever_a_file_holds_no_other_graph_is_run(written: Path) -> None:
@@ -213,7 +216,7 @@ def test_whatever_a_file_holds_no_other_graph_is_run(written: Path) -> None:
     content, random = written.read_bytes(), np.random.default_rng(0)
 
     def graph() -> bytes:
-        proto = onnx_reader.load(written).proto
+        proto = reader.load(written).proto
         for tensor in proto.graph.initializer:
             if tensor.data_type == TensorProto.FLOAT:
                 tensor.ClearField("raw_data")
@@ -248,7 +251,7 @@ def test_a_file_that_is_no_model_is_refused_by_name(written: Path, content: byte
     if content is not None:
         written.write_bytes(content)
     with pytest.raises(UserError, match=f"model.onnx: .*{message}"):
-        onnx_reader.read(written)
+        reader.load(written).runner()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
@@ -256,4 +259,4 @@ def test_a_file_cut_off_is_refused_by_name(written: Path, share: float) -> None:
     content = written.read_bytes()
     written.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(UserError, match=r"model\.onnx: "):
-        onnx_reader.read(written)
+        reader.load(written).runner()
