@@ -16,6 +16,7 @@ In the order of their imports:
 
 from pipeline.config.base import Section as Section
 from pipeline.config.columns import FIRST as FIRST
+from pipeline.config.columns import TOLD as TOLD
 from pipeline.config.columns import Columns as Columns
 from pipeline.config.data_section import EMNIST_SPLITS as EMNIST_SPLITS
 from pipeline.config.data_section import SERIES as SERIES

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import field_validator
+from pydantic_core import PydanticCustomError
 
 from pipeline.config.base import Section, field
 
+TOLD = "LABEL|GROUP|ANY"  # what the path of a recording may say
 FIRST = ("layout", "id", "time", "label", "group", "channels")  # keys of Columns in the first version
 
 
@@ -46,6 +49,11 @@ class Columns(Section):
         "the label of a window; `majority`: the most frequent one of its steps, of several the first; `single`: a window of "
         "several labels is left out",
     )
+    recordings: str = field(
+        "",
+        "what the path of each file below the folder `path` says, without its ending: LABEL, GROUP and ANY stand for words, as "
+        "in `LABEL/GROUP_ANY`; empty: with class folders the label",
+    )
     elapsed: bool = field(False, "add a channel with the time since the step before, in seconds where times are dates")
 
     @property
@@ -56,6 +64,18 @@ class Columns(Section):
         """
         found = {name: getattr(self, name) for name in Columns.model_fields if name not in FIRST}
         return {name: value for name, value in found.items() if value != Columns.model_fields[name].default}
+
+    @field_validator("recordings")
+    @classmethod
+    def _of_words(cls, value: str) -> str:
+        """Words between which something stands, or nobody knew where one ends; each file has one label and one group."""
+        found = re.findall(TOLD, value)
+        twice = any(found.count(word) > 1 for word in ("LABEL", "GROUP"))
+        if value and (not found or twice or re.search(f"({TOLD})({TOLD})", value) or value[0] in "/."):
+            raise PydanticCustomError(
+                "recordings", "LABEL and GROUP once at most, and ANY, with something between them, as in LABEL/GROUP_ANY"
+            )
+        return value
 
     @field_validator("id", "time", "label", "group", "channels", mode="before")
     @classmethod

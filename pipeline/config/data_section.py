@@ -136,10 +136,14 @@ class Data(Policies, Columns, Origin):
     @model_validator(mode="before")
     @classmethod
     def _resolve_split(cls, values: Any) -> Any:
-        """Windows of one recording are alike: if nothing else is said, all of them stand on one side."""
-        if isinstance(values, dict) and values.get("window") and "split" not in values:
-            return values | {"split": "group"}
-        return values
+        """Windows of one recording are alike, and recordings of one person: if nothing else is said, all stand on one side."""
+        grouped = isinstance(values, dict) and (values.get("window") or "GROUP" in str(values.get("recordings", "")))
+        return values | {"split": "group"} if grouped and "split" not in values else values
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it is named of whom or what each series is."""
+        return bool(self.group) or "GROUP" in self.recordings
 
     @property
     def of_fold(self) -> tuple[int, int]:
@@ -179,9 +183,9 @@ class Data(Policies, Columns, Origin):
         if own and not self.test_path and not self.test and self.series:
             yield "data.test", "there is no test split; set data.test_path, or data.test to a share or a count"
         roles = self.series and SERIES[self.source].roles
-        by_recording = self.split == "group" and bool(self.window)
-        if by_recording:
-            pass  # a window is of the group of its recording, or of the recording
+        told = "GROUP" in self.recordings
+        if self.split == "group" and (told or self.window):
+            pass  # the path of a recording says its group; a window is of the group of its recording, or of the recording
         elif self.split != "stratified" and not roles:
             yield "data.split", f"data.source = {self.source} knows no groups and no times; leave it at stratified"
         elif self.split == "group" and not self.group:
@@ -201,7 +205,9 @@ class Data(Policies, Columns, Origin):
             yield "data.fold", "there are fewer parts than that"
         if self.series and not self.label:
             yield "data.label", "a classifier needs it: name the column of the class"
-        if self.group and self.series and not roles:
+        if self.group and told:
+            yield "data.group", "GROUP in data.recordings says it already; leave out one of the two"
+        elif self.group and self.series and not roles:
             yield "data.group", f"data.source = {self.source} knows no groups; leave it out"
 
     def _of_steps(self) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,7 @@ def folds(settings: Config) -> Iterator[Report]:
     with ExitStack() as stack:
         folder, found = yield from several(settings, members, measure, "valid", stack)
         if collectives.rank() == 0:
-            how = "forward in time" if settings.data.split == "time" else "by group" if settings.data.group else "stratified"
+            how = "forward in time" if settings.data.split == "time" else "by group" if settings.data.grouped else "stratified"
             write(folder / "folds.json", {"folds": parts, "split": "valid", "how": how} | found)
             streams.say(f"cross-validation, {parts} folds ({how}): {spread(found['accuracy'])}; the test split was not used")
             print(f"next: {advice.configured('train', str(folder / 'config.yaml'), [f'run.dir={folder}'])}")

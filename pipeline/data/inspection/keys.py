@@ -71,7 +71,10 @@ def _no_class(frame: Frame, path: Path, sizes: dict[str, int], best: str) -> Dat
     said += [f"{name!r} holds numbers that are not whole, as of a regression, which is not trained" for name in floats]
     needed = f"one is needed of 2 to {MOST_CLASSES} values, each of them several times"
     needed += f"; if {best!r} is it, call it 'label'" if best else ""
-    told = f"; if the name of a file says its class, move it into a folder of that name: {path}/CLASS/FILE" * path.is_dir()
+    told = (
+        "; if the name of a file says its class, data.recordings describes it, such as LABEL_ANY (docs/data.md), or move it "
+        f"into a folder of that name: {path}/CLASS/FILE"
+    ) * path.is_dir()
     return DataError(f"{path}: no column can be the class: {'; '.join([*said, needed])}{told}")
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import polars as pl
 
 from pipeline import config
-from pipeline.data.inspection import keys, names
+from pipeline.data.inspection import keys, names, paths
 from pipeline.data.inspection.frame import Found, Frame, counts_rows
 from pipeline.data.readers import folders
 from pipeline.data.readers.cells import is_index
-from pipeline.errors import some
 
 LONGEST = 256  # steps of a window that is proposed
 STAYS = 5  # steps for which a label stays in a recording, on average, at least
@@ -34,23 +33,9 @@ def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[s
     reasons = [f"a folder per class ({', '.join(map(repr, folder.classes[:10]))}), a file per recording"]
     reasons += [f"steps are ordered by {time!r}"] if time else ["steps are in the order of the file"]
     doubts = [f"{', '.join(map(repr, others))}: left out, as no measurement"] if others else []
-    doubts += _inner(folder)
+    doubts += paths.said(folder)
     wanted = config.Columns(time=time or default.time, channels=tuple(channels) if others else (), **written)
     return Found(wanted, reasons, doubts)
-
-
-def _inner(folder: folders.Folder) -> list[str]:
-    """What may be said by folders below those of the classes, if each class has them."""
-    below: dict[str, set[str]] = {one: set() for one in folder.classes}
-    for one, *inner, _ in (name.split("/") for name in folder.files):
-        below[one].update(inner[:1])
-    shared = sorted(set.intersection(*below.values()))
-    if len(shared) < 2:
-        return []
-    return [
-        f"each class has the folders {some(shared)}: if these are the classes, put them above the others; if they are persons, "
-        "splits do not keep them apart: that takes one table with a column of them, data.group"
-    ]
 
 
 def windows_for(frame: Frame, id_: str, label: str) -> tuple[int, str]:

@@ -150,14 +150,14 @@ def _ties(series: Series, rows: Array) -> split.Ties:
 
 
 def _refuse_shared_groups(train: Series, test: Series, data: config.Data) -> None:
-    if data.split != "group" or not data.group or test is train or test.groups is None:
+    if data.split != "group" or not data.grouped or test is train or test.groups is None:
         return
     known = set(train.groups or ())
     for row, group in enumerate(test.groups):
         if group in known:
             raise DataError(
-                f"{test.place(row)}: {data.group} {quoted(group)} is in {train.source} too; with data.split = group none may "
-                "stand on both sides: move its series to one file"
+                f"{test.place(row)}: {data.group or 'group'} {quoted(group)} is in {train.source} too; with data.split = group "
+                "none may stand on both sides: move its series to one file"
             )
 
 

@@ -6,12 +6,14 @@ Hidden files, and those whose names begin with ``_``, are no data. Files stand i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import config
-from pipeline.data.readers.text_files import PACKED
+from pipeline.data.readers.cells import class_word
+from pipeline.data.readers.text_files import PACKED, stem
 from pipeline.data.series import Columns
 from pipeline.errors import DataError, some
 
@@ -31,6 +33,7 @@ TABLES_OF = {  # kinds of tables that polars reads
     **dict.fromkeys((".feather", ".arrow", ".ipc"), "read_ipc"),
     ".avro": "read_avro",
 }
+ROLES = ("label", "group")  # what the path of a recording may say
 ARRAYS = "save its arrays in an .npz file: X (series, steps, channels) and y (series)"
 OTHERS_OF = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "save the sheet as CSV (UTF-8)"),
@@ -48,6 +51,9 @@ class Folder:
     files: tuple[str, ...]
     classes: tuple[str, ...]  # () where files lie in the folder itself
     others: tuple[str, ...]  # files of other kinds
+    labels: tuple[str, ...] | None = None  # the class of each file, where its place says it
+    groups: tuple[str, ...] | None = None  # and of whom or what it is
+    recordings: bool = False  # whether each file is a recording
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -61,11 +67,6 @@ class Folder:
         """A name for each file: its own, or its path below the folder where two have the same."""
         names = [Path(file).name for file in self.files]
         return names if len(set(names)) == len(names) else list(self.files)
-
-    @property
-    def labels(self) -> list[str]:
-        """The class of each file, which is the folder that it lies in."""
-        return [Path(file).parts[0] for file in self.files]
 
 
 def named(path: Path) -> str | None:
@@ -136,6 +137,10 @@ def look(source: str, path: Path, columns: Columns) -> Folder:
     suffixes = ", ".join(config.SERIES[source].suffixes)
     if not files:
         raise DataError(f"{path}: is a folder without a file of the format {source} ({suffixes}); name another, or a file")
+    others = tuple(name for name in every if name not in {*files})
+    if columns.recordings:
+        labels, groups = _told(path, files, columns)
+        return Folder(path, files, (), others, labels, groups, recordings=True)
     inner = tuple(dict.fromkeys(Path(name).parts[0] for name in files if len(Path(name).parts) > 1))
     loose = [name for name in files if len(Path(name).parts) == 1]
     if inner and loose:
@@ -150,7 +155,40 @@ def look(source: str, path: Path, columns: Columns) -> Folder:
         raise DataError(f"{path}: is partitioned by {inner[0].split('=')[0]!r}, which is not read; write it without partitions")
     if len(inner) == 1 and columns.labelled:
         raise DataError(f"{path}: holds one folder, {inner[0]!r}; recordings need a folder for each class, parts need none")
-    return Folder(path, files, inner, tuple(name for name in every if name not in {*files}))
+    by_class = tuple(class_word(name.split("/")[0]) for name in files) if inner else None
+    return Folder(path, files, inner, others, by_class, recordings=bool(inner))
+
+
+def _told(path: Path, files: tuple[str, ...], columns: Columns) -> list[tuple[str, ...] | None]:
+    """The labels and the groups of files, as ``columns.recordings`` finds them in their paths; None for what it does not name.
+
+    Raises DataError for a path that says no such thing, where it must.
+    """
+    form, found = _form(columns.recordings), list[dict[str, str]]()
+    for name in files:
+        said = form.fullmatch(f"{name.rpartition('/')[0]}/{stem(Path(name))}".lstrip("/"))
+        if said is None and columns.labelled:
+            raise DataError(
+                f"{path / name}: its path below {path} is not as data.recordings = {columns.recordings} says; rename the file, "
+                "move it away, or change data.recordings"
+            )
+        found.append({role: class_word(word) for role, word in (said.groupdict() if said else {}).items()})
+    named = [role for role in ROLES if any(role in words for words in found)]
+    return [tuple(words.get(role, "") for words in found) if role in named else None for role in ROLES]
+
+
+def _form(recordings: str) -> re.Pattern[str]:
+    """What the paths of ``data.recordings`` look like: a word has no ``/`` and ends where what stands behind it comes first.
+
+    No word is tried twice, however long a path is.
+    """
+    text, *rest = re.split(f"({config.TOLD})", recordings)
+    made = re.escape(text)
+    for word, behind in zip(rest[::2], rest[1::2], strict=True):
+        name = "" if word == "ANY" else f"?P<{word.lower()}>"
+        end = re.escape(behind)
+        made += f"({name}[^/]+){end}" if behind[:1] in ("", "/") else f"(?>({name}[^/]+?){end})"
+    return re.compile(made)
 
 
 def data_files(path: Path) -> list[str]:

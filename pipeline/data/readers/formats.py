@@ -56,6 +56,8 @@ def read(source: str, path: Path, columns: Columns, folder: Path | None = None) 
 
 def _of_file(source: str, path: Path, columns: Columns, folder: Path | None = None) -> Iterator[Series]:
     _refuse_absent(path, columns)
+    if columns.recordings and columns.labelled:
+        raise DataError(f"{path}: is a file, and data.recordings is of a folder of files; leave it out, or name the folder")
     folders.refuse_npy(path, columns.labelled)
     yield from FORMATS[source](path, columns, folder)
 
@@ -83,23 +85,24 @@ def _of_folder(source: str, path: Path, columns: Columns, folder: Path | None) -
 
 def _archives(source: str, found: folders.Folder, columns: Columns) -> Iterator[Series]:
     """The series of files that are no tables: all of each, or with class folders the one of each."""
-    inner = columns.model_copy(update={"labelled": columns.labelled and not found.classes})
+    inner = columns.model_copy(update={"labelled": columns.labelled and not found.labels, "recordings": ""})
     paths = tuple(str(found.path / name) for name in found.files)
     channels: tuple[str, ...] | None = None
-    for number, (id_, label, name) in enumerate(zip(found.ids, found.labels, found.files, strict=True)):
+    for number, (id_, name) in enumerate(zip(found.ids, found.files, strict=True)):
         for block in FORMATS[source](found.path / name, inner, None):
             channels = channels or block.channels
             if block.channels != channels:
                 problem = f"its channels are {some(block.channels)}, but {paths[0]} has {some(channels)}; give all the same"
                 raise DataError(f"{paths[number]}: {problem}")
-            single = bool(found.classes) and len(block) == 1
+            single = found.recordings and len(block) == 1
             made = replace(block, values=block.values.astype(np.float64, copy=False), files=paths)
             yield replace(
                 made,
                 source=found.path,
                 rows=block.rows + number * PART,
                 ids=(id_,) if single else tuple(f"{id_}/{word}" for word in block.ids),
-                labels=(label,) * len(block) if found.classes else block.labels,
+                labels=(found.labels[number],) * len(block) if found.labels else block.labels,
+                groups=(found.groups[number],) * len(block) if found.groups else block.groups,
             )
 
 

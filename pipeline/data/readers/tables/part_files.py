@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipeline.data.readers.cells import class_word
 from pipeline.data.readers.folders import Folder
 from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.readers.tables.rows import joined as joined_rows
@@ -18,6 +17,7 @@ from pipeline.data.series import PART, Columns, Series
 from pipeline.errors import DataError, quoted, some
 
 ANEW = "if each file counts its series anew, give them ids of their own: FILE-ID"
+GROUP = "GROUP"  # the column of the groups that the paths of files name
 BLOCK = 2**23  # bytes of rows that are handed on at a time
 
 
@@ -27,29 +27,34 @@ class Told:
 
     ids: tuple[str, Sequence[str]] | None = None  # the name of the column, and its words
     labels: tuple[str, Sequence[str]] | None = None
+    groups: tuple[str, Sequence[str]] | None = None
 
     @property
     def columns(self) -> dict[str, Sequence[str]]:
         """The columns that are added."""
-        return dict(filter(None, (self.ids, self.labels)))
+        return dict(filter(None, (self.ids, self.labels, self.groups)))
 
 
 def of_folder(found: Folder, tables: Sequence[Table], columns: Columns) -> tuple[Table, Columns]:
-    """The tables in a folder as one, and what is what in it: with class folders each file is a recording; without, and
-    without a column of ids, those to predict are too.
+    """The tables in a folder as one, and what is what in it: with class folders, or as ``recordings`` says, each file is one;
+    without, and without a column of ids, those to predict are too.
     """
-    recordings = bool(found.classes)
     absent = columns.layout == "long" and columns.id not in tables[0].names and not tables[0].nested
-    if not recordings and absent and columns.labelled:
+    if not found.recordings and absent and columns.labelled:
         said = f"has no column {columns.id!r}, which parts of one table need; recordings need a folder for each class"
-        raise DataError(f"{tables[0].path}: {said}: {found.path.name}/CLASS/{tables[0].path.name}")
-    if not recordings and not absent:
+        said += (
+            f": {found.path.name}/CLASS/{tables[0].path.name}, or names that data.recordings describes, such as LABEL_GROUP_ANY"
+        )
+        raise DataError(f"{tables[0].path}: {said}")
+    if not found.recordings and not absent:
         return joined(found.path, tables, Told()), columns
     changes: dict[str, str] = {"layout": "long", "id": columns.id or "id", "label": columns.label or "label"}
     if columns.time not in tables[0].names and columns.time == Columns.model_fields["time"].default:
         changes["time"] = ""
-    labels = (changes["label"], [class_word(word) for word in found.labels]) if recordings else None
-    return joined(found.path, tables, Told((changes["id"], found.ids), labels)), columns.model_copy(update=changes)
+    labels = (changes["label"], found.labels) if found.labels else None
+    groups = (GROUP, found.groups) if found.groups else None
+    changes |= {"group": GROUP} if groups else {}
+    return joined(found.path, tables, Told((changes["id"], found.ids), labels, groups)), columns.model_copy(update=changes)
 
 
 def joined(path: Path, tables: Sequence[Table], told: Told) -> Table:
