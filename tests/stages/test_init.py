@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,10 +12,11 @@ import yaml
 from PIL import Image
 
 from pipeline import config
+from pipeline.data.preparation.folder import prepare
 from pipeline.data.readers import folders
 from pipeline.data.series import Columns
 from pipeline.data.sources import image_folder
-from pipeline.errors import DataError
+from pipeline.errors import DataError, UserError
 from pipeline.stages.advice import init
 from tests.data.inspection.test_roles import long_table
 from tests.support.launching import run, succeed
@@ -88,6 +90,29 @@ def test_names_in_the_file_cannot_leave_a_comment(tmp_path: Path) -> None:
     long_table().rename({"pulse": "pulse # model: {hidden: 1}"}).write_csv(tmp_path / "odd.csv")
     succeed("init", "odd.csv", cwd=tmp_path)
     assert config.load(tmp_path / "odd.yaml").model.hidden == 32
+
+
+@pytest.mark.parametrize("kind", ["table", "images", "recordings"])
+def test_a_class_of_one_example_is_said_before_prepare_refuses_it(tmp_path: Path, kind: str, capsys: Any) -> None:
+    made = tmp_path / "all"
+    for name, count in (("a", 5), ("b", 5), ("rare one", 1)):
+        for number in range(count if kind != "table" else 0):
+            (made / name).mkdir(parents=True, exist_ok=True)
+            if kind == "images":
+                Image.fromarray(np.full((6, 6), 20 * number, np.uint8)).save(made / name / f"{number}.png")
+            else:
+                (made / name / f"{number}.csv").write_text("x\n1\n2\n")
+    if kind == "table":
+        made = tmp_path / "all.csv"
+        rows = [f"s{i},{t},{'rare one' if i == 10 else 'ab'[i % 2]},{i + t}\n" for i in range(11) for t in range(4)]
+        made.write_text("id,time,label,x\n" + "".join(rows))
+    init.init(made, None, tmp_path / "o.yaml")
+    said = "class rare one has one example, which cannot be trained on and tested: prepare refuses it"
+    assert f"look at this: {said}" in capsys.readouterr().out and f"# LOOK AT THIS: {said}" in (tmp_path / "o.yaml").read_text()
+    with pytest.raises(UserError, match="rare one"):
+        prepare(config.load(tmp_path / "o.yaml", [f"data.prepared={tmp_path / 'prepared'}"]).data)
+    init.init(made, made, tmp_path / "with_test.yaml")
+    assert "rare one has" not in (tmp_path / "with_test.yaml").read_text()
 
 
 def test_a_folder_of_one_class_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import config, files
@@ -13,7 +15,7 @@ from pipeline.data.inspection.profile import Profile
 from pipeline.data.readers import folders, formats, text_files
 from pipeline.data.series import Columns
 from pipeline.data.sources import image_folder
-from pipeline.errors import DataError, UserError
+from pipeline.errors import DataError, UserError, some
 from pipeline.run import advice
 from pipeline.tuning.recipe import Choice, for_images, for_series
 
@@ -117,11 +119,25 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         else f"all {count:,} training examples are trained on: too few to hold some out; the last weights are taken"
     )
     doubts = found.doubts + [f"channel {name!r} has one value in all series" for name in facts.constant]
+    grouped = any(choice.key == "data.split" for choice in chosen)
+    doubts += [] if test or grouped else _single(facts.classes)
     trained = int(count * 0.9) if held else count
     if found.columns.steps:
         chosen.append(Choice("data.normalize", "global", "one grey level means the same in every column"))
-        return chosen + for_images(trained), reasons, found.doubts
+        return chosen + for_images(trained), reasons, doubts
     return chosen + for_series(facts, trained), reasons, doubts
+
+
+def _single(classes: Mapping[str, int]) -> list[str]:
+    """What is said of classes with one example, of which none can be held out for the test."""
+    alone = [name for name, count in classes.items() if count == 1]
+    if not alone:
+        return []
+    said = f"class {alone[0]} has one example" if len(alone) == 1 else f"classes {some(sorted(alone))} have one example each"
+    return [
+        f"{said}, which cannot be trained on and tested: prepare refuses it; add some, leave it out, or name a test file: "
+        "--test FILE"
+    ]
 
 
 def _without(label: str, source: str, test: Path, columns: config.Columns) -> str:
@@ -143,7 +159,10 @@ def _images(data: Path, test: Path | None) -> tuple[list[Choice], list[str], lis
     """The choices for a folder of images by class."""
     section = config.Data(source="images", path=str(data), test_path=str(test or ""))
     found = image_folder.folders(section)
-    count = sum(1 for path in found[0].rglob("*") if path.suffix.lower() in image_folder.SUFFIXES)
+    classes = Counter(
+        path.relative_to(found[0]).parts[0] for path in found[0].rglob("*") if path.suffix.lower() in image_folder.SUFFIXES
+    )
+    count = classes.total()
     if not count:
         raise DataError(
             f"{data}: holds no images ({', '.join(sorted(image_folder.SUFFIXES))}) in a folder per class, and no files of "
@@ -153,7 +172,8 @@ def _images(data: Path, test: Path | None) -> tuple[list[Choice], list[str], lis
     chosen += [Choice("data.test_path", str(test), "")] if test else []
     held_out = 0 if test or len(found) == 2 else TEST
     chosen += for_images(int(count * (1 - held_out) * 0.9))
-    return chosen, [f"{data}: {count:,} images in a folder per class, read row by row"], []
+    doubts = _single(classes) if held_out else []
+    return chosen, [f"{data}: {count:,} images in a folder per class, read row by row"], doubts
 
 
 def _yaml(data: Path, chosen: list[Choice], reasons: list[str], doubts: list[str]) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from pipeline import config
 from pipeline.data.inspection import roles
 from pipeline.errors import DataError, UserError
 from pipeline.stages.advice import init
@@ -115,3 +122,70 @@ def test_levels_of_an_index_that_have_no_name_tell_series_apart_and_order_them(t
     frame.sort("__index_level_1__").write_parquet(tmp_path / "a.parquet")
     found = roles.find("parquet", tmp_path / "a.parquet").columns
     assert (found.id, found.time, found.channels) == ("__index_level_0__", "__index_level_1__", ("x",))
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zip": lambda text: zipped(text),
+    "Zstandard": lambda text: b"\x28\xb5\x2f\xfd" + text,  # its first bytes tell
+}
+ENDINGS = {"bzip2": ".bz2", "xz": ".xz", "zip": ".zip", "Zstandard": ".zst"}
+
+
+def zipped(text: bytes) -> bytes:
+    """A .zip of one file."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("a.csv", text)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_file_that_is_packed_otherwise_is_refused_whatever_its_name_says(tmp_path: Path, kind: str, named: bool) -> None:
+    path = tmp_path / f"a.csv{ENDINGS[kind] * named}"
+    path.write_bytes(PACKERS[kind](b"id,time,label,x\n0,0,a,1\n"))
+    with pytest.raises(DataError, match="unpack it"):
+        init.init(path, None, tmp_path / "o.yaml")
+    said = f"is packed as {kind}, which is not read; unpack it, or pack it as gzip"
+    with pytest.raises(DataError, match=said):
+        only("csv", path)
+    for other, text in (("ts", "@data"), ("arff", "@data")):
+        path.write_bytes(PACKERS[kind](text.encode()))
+        with pytest.raises(DataError, match=said):
+            only(other, path)
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".CSV.GZ", ".tsv.gz", ".txt.gz", ".csv"])
+def test_gzip_is_read_and_seen_by_init_by_any_name(tmp_path: Path, ending: str) -> None:
+    rows = [f"s{i},{t},{'ab'[i % 2]},{i * 7 % 5 + t}\n" for i in range(20) for t in range(4)]
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(gzip.compress(("id,time,label,x\n" + "".join(rows)).encode()))
+    init.init(path, None, tmp_path / "o.yaml")
+    data = config.load(tmp_path / "o.yaml").data
+    assert (data.source, data.id, data.time, data.label) == ("csv", "id", "time", "label")
+    assert only("csv", path).labels == ("a", "b") * 10
+
+
+def test_a_record_is_called_rec_and_its_class_y(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = [f"{i},{random.normal():.3f},{random.normal():.3f},{i % 3}\n" for i in range(30) for _ in range(8)]
+    (tmp_path / "a.csv").write_text("rec,x1,x2,y\n" + "".join(rows))
+    found = roles.find("csv", tmp_path / "a.csv").columns
+    assert (found.layout, found.id, found.label, found.time) == ("long", "rec", "y", "")
+    assert only("csv", tmp_path / "a.csv", **found.model_dump()).channels == ("x1", "x2")
+    wide = [f"{i},{','.join(f'{value:.3f}' for value in random.normal(size=9))},{i % 3}\n" for i in range(30)]
+    (tmp_path / "b.csv").write_text(f"rec,{','.join(f't{t}' for t in range(9))},y\n" + "".join(wide))
+    found = roles.find("csv", tmp_path / "b.csv").columns
+    assert (found.layout, found.id, found.label) == ("wide", "rec", "y")
+    assert only("csv", tmp_path / "b.csv", **found.model_dump()).lengths.tolist() == [9] * 30
+
+
+def test_x_y_and_z_are_three_channels_beside_a_class(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    cells = (",".join(str(number) for number in random.integers(0, 40, 3)) for _ in range(240))
+    rows = [f"{i},{t},{next(cells)},{'ab'[i % 2]}\n" for i in range(30) for t in range(8)]
+    (tmp_path / "a.csv").write_text("rec,t,x,y,z,activity\n" + "".join(rows))
+    found = roles.find("csv", tmp_path / "a.csv").columns
+    assert (found.id, found.time, found.label, found.channels) == ("rec", "t", "activity", ("x", "y", "z"))
