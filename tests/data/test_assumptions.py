@@ -200,7 +200,7 @@ def test_of_many_groups_that_may_be_one_five_are_named_and_of_classes_all(tmp_pa
     words = [f"{letter}{number}" for number in range(8) for letter in "Pp"]
     rows = [f"s{i},{t},{words[i % 16]},{i * 7 % 5 + t},{words[i % 16]}\n" for i in range(64) for t in range(3)]
     content = "id,time,label,x,who\n" + "".join(rows)
-    doubts = made(tmp_path, content, group="who", split="stratified", validation=16, test=16).manifest.doubts
+    doubts = made(tmp_path, content, content.replace("\ns", "\nt"), group="who", validation=16).manifest.doubts
     assert [line.partition(" are")[0] for line in doubts if "different groups" in line] == [f"P{n}, p{n}" for n in range(5)]
     assert [line.partition(" are")[0] for line in doubts if "different classes" in line] == [f"P{n}, p{n}" for n in range(8)]
 
