@@ -31,6 +31,8 @@ def label_of(frame: Frame, path: Path, rows: Sequence[str]) -> tuple[str, list[s
     last column; and what its owner should look at. Raises DataError if there is none, or if it would be ids or times."""
     scores: dict[str, float] = {}
     sizes = {name: frame[name].n_unique() for name in frame.columns}
+    for name in (name for name in sizes if frame[name].dtype.is_numeric()):
+        sizes[name] = frame[name].drop_nulls().n_unique()  # a number that is missing is no class
     for place, name in enumerate(frame.columns):
         values = frame[name]
         said = values.dtype == pl.String and names.means(name, names.LABEL)  # of words so called there may be many
@@ -161,6 +163,13 @@ def decides(frame: Frame, name: str, label: str) -> bool:
     return most_within(frame, label, name) == 1
 
 
+def counts_steps(frame: Frame, name: str, id_: str) -> bool:
+    """Whether whole numbers rise by one from each row of a series to the next."""
+    steps = pl.DataFrame({"time": frame[name], "id": frame[id_]}).select(STEP.alias("apart"))["apart"]
+    whole = frame[name].dtype.is_integer() and not frame[name].null_count()
+    return whole and len(frame) - steps.null_count() >= SURE and bool((steps.drop_nulls() == 1).all())
+
+
 def is_even(steps: pl.DataFrame) -> bool:
     """Whether the ``time`` of each ``id``, once sorted, has no value twice and steps of one length."""
     apart = steps.select(STEP.alias("apart")).drop_nulls()["apart"]
@@ -186,17 +195,22 @@ def _tells_apart(frame: Frame, name: str) -> bool:
 
 
 def _clock_restarts(frame: Frame, id_: str) -> bool:
-    """Whether some column grows within the rows of each word of ``id_``, and not from the first row of all to the last.
+    """Whether some column grows within the rows of each word of ``id_``, and not from the first row of all to the last; or is
+    a time that no word has twice, and several have.
 
     Of numbers that is not asked: those of series grow within each time, too.
     """
     if frame[id_].dtype.is_numeric():
         return False
-    columns = (frame[name] for name in frame.columns[:LOOKED_AT] if name != id_)
-    ordered = (values for values in columns if values.dtype.is_numeric() or values.dtype.is_temporal())
-    for values in ordered:
+    columns = ((name, frame[name]) for name in frame.columns[:LOOKED_AT] if name != id_)
+    for values_name, values in columns:
+        if not (values.dtype.is_numeric() or values.dtype.is_temporal()):
+            continue
         steps = pl.DataFrame({"time": values, "id": frame[id_]})
         once = values.is_sorted() and values.n_unique() == len(values)  # one clock, which does not restart
         if not values.null_count() and not once and steps.select((STEP > 0).all()).item():
+            return True
+        clock = names.means(values_name, names.TIME) or values.dtype.is_temporal()
+        if clock and values.n_unique() < len(values) == steps.n_unique():  # rows in any order: no time twice for one word
             return True
     return False

@@ -25,7 +25,9 @@ def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[s
     ordered = [name for name in columns if first[name].dtype.is_temporal() or name in numbers_]
     clocks = [name for name in ordered if names.means(name, names.TIME) or first[name].dtype.is_temporal()]
     time = next((name for name in clocks if _ascends(first[name])), "")
-    rows = [name for name in numbers_ if name != time and names.means(name, names.ROW) and counts_rows(first[name])]
+    rows = [name for name in numbers_ if name != time and counts_rows(first[name]) and len(first) > keys.SURE]
+    rows += [name for name in numbers_ if name != time and name not in rows and names.means(name, names.ROW)]
+    rows = [name for name in rows if counts_rows(first[name])]
     default = config.Columns()
     hidden = {time, default.id, default.label}
     channels = [name for name in numbers_ if name not in (*rows, *hidden) and not is_index(name)]

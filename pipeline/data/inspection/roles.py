@@ -135,6 +135,8 @@ def _channels(frame: Frame, left: list[str], id_: str, label: str, ordered: bool
                 "decides the class by itself, as a second form of the label would" if keys.decides(frame, name, label) else ""
             )
             said.append(f"{name!r} is constant within every series{', and ' + what if what else ''}: it is left out")
+        elif keys.counts_steps(frame, name, id_):
+            said.append(f"{name!r} counts the steps of each series and is left out")
         elif keys.decides(frame, name, label):
             channels.append(name)
             said.append(f"{name!r} alone decides the class: a LEAK of the label? If it is not known in use, leave it out")

@@ -6,9 +6,11 @@ import polars as pl
 
 from pipeline.data.inspection import names
 from pipeline.data.inspection.frame import Frame
+from pipeline.data.readers.cells import is_number
 from pipeline.errors import quoted
 
 MOSTLY = 0.5  # of the cells, the share that are numbers in a column of measurements
+LOOKED_AT = 1000  # cells, for one that is no number
 KINDS = 50  # of measurements that the rows of a table may name
 BEGINS = r"^[-+]?[.,]?\d"  # as a number does
 
@@ -28,7 +30,7 @@ def said(frame: Frame, name: str, id_: str, ordered: bool) -> str:
     if values.dtype != pl.String:
         unordered = ", so steps are in the order of the file; if a time of day stands in another column, join the two"
         return f"{name!r} holds one time for several steps{unordered * (not ordered)}: it is left out"
-    shown = quoted(there[0])
+    shown = quoted(next((cell for cell in there.head(LOOKED_AT) if not is_number(cell.strip())), there[0]))
     if names.means(name, names.TIME) and not ordered:
         return (
             f"{name!r} is called as a time is, but {shown} is in no form that is read: it is left out, and steps are in the "

@@ -19,7 +19,19 @@ FEW = 64  # different values of a channel that may be a code of the class
 # what programs write where there is no value, and how much it must stand apart, in widths of the range of the others
 STAND_INS = [sign * value for value in (99.0, 999.0, 9999.0, 99999.0, 999999.0, 32768.0, 1e20, 1e30) for sign in (-1, 1)]
 APART = 3.0
-SHOWN = 5  # groups, of which there may be many
+SHOWN = 5  # groups or channels, of which there may be many
+COUNTS, TELLS, CONSTANT = "counts", "tells", "constant"
+NO_MEASUREMENT = {  # what may be true of a channel that is none, said of one and of several
+    COUNTS: ("counts the rows", "count the rows"),
+    TELLS: (
+        "alone tells the class of every series: a LEAK, unless it is known in use",
+        "each alone tell the class of every series: a LEAK, unless they are known in use",
+    ),
+    CONSTANT: (
+        "is constant within every series, as the number of a person or a device is",
+        "are constant within every series, as the number of a person or a device is",
+    ),
+}
 
 
 def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
@@ -30,20 +42,27 @@ def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
         yield f"{quoted(name)} is a class of its own; if it says that a label is missing, leave its rows out"
     found = _Channels(series)
     found.read()
-    leave = f"name the others by {Columns().option('channels')}=[NAME, ...] if it is no measurement"
+    named: dict[str, list[str]] = {kind: [] for kind in NO_MEASUREMENT}
+    stand_ins: list[str] = []
     for channel, name in enumerate(map(quoted, series.channels)):
         if found.low[channel] == found.high[channel]:
             continue  # of which the report says so
-        if found.counts[channel]:
-            yield f"channel {name} counts the rows: {leave}"
-        elif found.tells(channel):
-            yield f"channel {name} alone tells the class of every series: a LEAK, unless it is known in use: {leave}"
-        elif found.within[channel]:
-            yield f"channel {name} is constant within every series, as the number of a person or a device is: {leave}"
+        kinds = {COUNTS: found.counts[channel], TELLS: found.tells(channel), CONSTANT: found.within[channel]}
+        if kind := next((kind for kind, true in kinds.items() if true), ""):
+            named[kind].append(name)
         value, count = found.stand_in(channel)
         if count:
             shown = f"channel {name} holds {value:g} {count} times, far outside its other values"
-            yield f"{shown}: if that stands for a missing value, leave the cell empty"
+            stand_ins.append(f"{shown}: if that stands for a missing value, leave the cell empty")
+    leave = f"name the others by {Columns().option('channels')}=[NAME, ...] if it is no measurement"
+    for kind, (one, several) in NO_MEASUREMENT.items():
+        if len(named[kind]) == 1:
+            yield f"channel {named[kind][0]} {one}: {leave}"
+        elif named[kind]:
+            yield f"{len(named[kind])} channels, {some(named[kind], SHOWN)}, {several}: {leave}"
+    yield from stand_ins[:SHOWN]
+    if len(stand_ins) > SHOWN:
+        yield f"{len(stand_ins) - SHOWN} more channels hold such values"
 
 
 def _alike(names: Sequence[str], what: str) -> Iterator[str]:

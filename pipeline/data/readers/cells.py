@@ -17,7 +17,10 @@ from pipeline.errors import DataError, some
 
 CACHED = 2**16  # numbers that a processor keeps at hand
 LARGEST = float(np.finfo(np.float32).max)
-MISSING = ("?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none")  # in lower case
+MISSING = (  # in lower case; the last ones are Excel's #N/A in German, in Spanish and its like, in Dutch, in Russian
+    *("?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none"),
+    *("#nv", "#n/d", "#n/b", "#\u043d/\u0434"),
+)
 TRUTH = ("true", "false")  # in lower case
 # nothing is tried twice: a cell may be long
 NUMBER = re.compile(r"[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?", re.ASCII)

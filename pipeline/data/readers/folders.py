@@ -39,6 +39,7 @@ OTHERS_OF = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "save the sheet as CSV (UTF-8)"),
     **dict.fromkeys((".pkl", ".pickle"), "a pickle may run any program; save the table by pandas' to_parquet"),
     **dict.fromkeys((".mat", ".h5", ".hdf5", ".pt", ".npy"), ARRAYS),
+    ".dat": "if it is text, call it .txt; of a record of WFDB make CSV: rdsamp -c -v -r RECORD > RECORD.csv",
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".bz2", ".xz", ".zst", ".z"), "unpack it"),
 }
 
@@ -95,9 +96,14 @@ def refuse_npy(path: Path, labelled: bool = True) -> None:
     beside = [path.with_name(path.name.replace(one, other)) for one, other in OF_NPY if one in path.name]
     labels = next((name for name in beside if name.is_file()), path.with_name("y.npy"))
     made = path.with_suffix(".npz")
-    arrays = f"X=n.load('{path}')" + f", y=n.load('{labels}')" * labelled
+    saves = [f"n.savez('{made}', X=n.load('{path}')" + f", y=n.load('{labels}')" * labelled + ")"]
+    tests = [path.with_name(path.name.replace("train", "test")), labels.with_name(labels.name.replace("train", "test"))]
+    both = labelled and "train" in path.name and "train" in labels.name and all(file.is_file() for file in tests)
+    if both:
+        saves.append(f"n.savez('{tests[0].with_suffix('.npz')}', X=n.load('{tests[0]}'), y=n.load('{tests[1]}'))")
     reason = "holds one array, and labels stand in another file; put both into one file" if labelled else "is not read"
-    raise DataError(f"{path}: {reason}: type: python -c \"import numpy as n; n.savez('{made}', {arrays})\"; then use {made}")
+    more = f", and {tests[0].with_suffix('.npz')} for the test" * both
+    raise DataError(f'{path}: {reason}: type: python -c "import numpy as n; {"; ".join(saves)}"; then use {made}{more}')
 
 
 def splits(names: Collection[str]) -> dict[str, str]:
@@ -146,7 +152,8 @@ def look(source: str, path: Path, columns: Columns) -> Folder:
     if inner and loose:
         raise DataError(
             f"{path}: holds files ({some(loose)}) and folders of files ({some(list(inner))}); parts of one table lie side by "
-            "side, recordings in a folder per class: move the ones or the others away"
+            "side, recordings in a folder per class: move the ones or the others away. If each file holds one channel, "
+            f"a row per series, {ARRAYS}"
         )
     if set(inner) == SPLITS:
         raise DataError(f"{path}: holds train/ and test/; type data.path={path / 'train'} data.test_path={path / 'test'}")

@@ -51,8 +51,12 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
         pairs = [(data / name, found) for name in folders.data_files(data) if (found := _partner(data / name))]
         data, other = pairs[0] if len(pairs) == 1 else (data, other)
     if source is None:
-        folders.refuse_npy(next(iter(sorted(data.glob("*.npy"))), data) if data.is_dir() else data)
-        folders.refuse_other(data)
+        arrays_ = sorted(data.glob("*.npy"), key=lambda path: "train" not in path.name) if data.is_dir() else [data]
+        for path in arrays_[:1]:
+            folders.refuse_npy(path)
+        there = [data / name for name in folders.data_files(data)] if data.is_dir() else [data]
+        for path in there if not any(path.suffix.lower() in image_folder.SUFFIXES for path in there) else ():
+            folders.refuse_other(path)
     chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other)
     for line in reasons:
         print(line)

@@ -145,7 +145,12 @@ class Archive:
                 name, f"has no readable header ({' '.join(str(error).split())[:80]}); save it with numpy.savez"
             ) from None
         if dtype.hasobject:
-            raise self.fault(name, "holds Python objects (a pickle), which are never read; save plain numbers or text")
+            raise self.fault(
+                name,
+                "holds Python objects (a pickle), which are never read, as they may run any program; save plain numbers or "
+                "text; of a LIST of series of unequal lengths: numpy.savez(FILE, values=numpy.concatenate(LIST), "
+                "lengths=[len(s) for s in LIST], labels=y)",
+            )
         if any(size < 0 for size in shape) or dtype.kind == "V" or not dtype.itemsize:
             raise self.fault(name, f"its header announces {shape} of {dtype}; save plain numbers or text with numpy.savez")
         return Header(shape, dtype, fortran)

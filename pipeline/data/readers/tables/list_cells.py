@@ -51,6 +51,12 @@ def columns_of(table: Table, columns: Columns, others: dict[str, int]) -> dict[s
             leaf = leaf.inner
         if not (leaf.is_numeric() or isinstance(leaf, pl.Boolean | pl.Null)):
             problem = f"holds {table.nested[others[name]]}, no lists of numbers; convert it, or name the channels: {option}"
+            if isinstance(leaf, pl.Struct):
+                made = table.path.with_name(f"{table.path.stem}_steps.parquet")
+                typed = f"p.read_parquet('{table.path}').explode('{name}').unnest('{name}').write_parquet('{made}')"
+                problem = (
+                    f'holds a row of channels for each step; type: python -c "import polars as p; {typed}"; then use {made}'
+                )
             raise cells.fault(table.path, f"column {quoted(name)}", problem)
     return {name: others[name] for name in kept}
 

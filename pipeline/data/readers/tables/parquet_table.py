@@ -147,7 +147,9 @@ def _damaged(path: Path, said: str) -> DataError:
 def _role(table: Table, role: str, place: int, kind: pl.DataType) -> pl.Expr:
     """What the column of a role, under its name, is taken for."""
     column = pl.col(role)
-    if role == "time" and kind.is_temporal() and not isinstance(kind, pl.Duration | pl.Time):
+    if role == "time" and isinstance(kind, pl.Duration):
+        column = column.dt.total_microseconds().cast(pl.Float64) / 1e6  # in seconds, as between dates
+    elif role == "time" and kind.is_temporal() and not isinstance(kind, pl.Time):
         column = column.cast(pl.Datetime("us"))  # of a time zone the time in UTC
     elif role == "time" and kind.is_numeric():
         column = column.cast(pl.Float64)

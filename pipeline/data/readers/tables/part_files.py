@@ -16,7 +16,7 @@ from pipeline.data.readers.tables.table import Table, Wanted
 from pipeline.data.series import PART, Columns, Series
 from pipeline.errors import DataError, quoted, some
 
-ANEW = "if each file counts its series anew, give them ids of their own: FILE-ID"
+ANEW = "if each file counts its series anew, type data.recordings=ANY, or give them ids of their own: FILE-ID"
 GROUP = "GROUP"  # the column of the groups that the paths of files name
 BLOCK = 2**23  # bytes of rows that are handed on at a time
 

@@ -1,0 +1,163 @@
+"""Files of strangers: what init takes them for, what is read of them, and what a refusal says to type."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline import config
+from pipeline.data.inspection import roles
+from pipeline.data.preparation.folder import prepare
+from pipeline.data.prepared import Prepared
+from pipeline.errors import DataError
+from pipeline.stages.advice import init
+from tests.support.series_files import npz, only, read
+
+
+def wave(series: int, steps: int) -> np.ndarray:
+    """A measurement that neither counts nor repeats."""
+    return np.round(np.sin(np.arange(steps) * (0.2 + 0.3 * (series % 2))) * 2 + series / 7, 3)
+
+
+def begun(path: Path, *overrides: str) -> Prepared:
+    """What init and then prepare make of a file."""
+    init.init(path, None, path.parent / "o.yaml")
+    return prepare(config.load(path.parent / "o.yaml", [f"data.prepared={path.parent / 'prepared'}", *overrides]).data)
+
+
+def typed(error: pytest.ExceptionInfo[DataError]) -> None:
+    """Type what a message says."""
+    command = str(error.value).split("type: python -c ")[1].split("; then use")[0]
+    subprocess.run([sys.executable, "-c", command.strip('"')], check=True)
+
+
+def test_a_label_of_one_number_and_gaps_is_none(tmp_path: Path) -> None:
+    rows = [
+        f"{i},{t},{(1, 4)[i % 2]},{'NaN' if t % 5 else 90},{value}\n" for i in range(20) for t, value in enumerate(wave(i, 20))
+    ]
+    (tmp_path / "a.csv").write_text("id,t,activity,heart,x\n" + "".join(rows))
+    assert begun(tmp_path / "a.csv").manifest.class_names == ("1", "4")
+    (tmp_path / "b.csv").write_text("".join(rows))
+    assert roles.find("csv", tmp_path / "b.csv").columns.label == "2"
+
+
+def test_rows_of_devices_in_any_order_are_series_by_their_clock(tmp_path: Path) -> None:
+    rows = [
+        (f"d{i}", 1_700_000_000_000 + t * 20, value, i % 2) for i in range(20) for t, value in enumerate(wave(i, 15).tolist())
+    ]
+    order = np.random.default_rng(0).permutation(len(rows))
+    pl.DataFrame([rows[n] for n in order], ["device", "ts", "x", "fault"], orient="row").write_csv(tmp_path / "a.csv")
+    found = roles.find("csv", tmp_path / "a.csv").columns
+    assert (found.layout, found.id, found.time, found.label) == ("long", "device", "ts", "fault")
+    got = only("csv", tmp_path / "a.csv", **found.model_dump())
+    for number, name in enumerate(got.ids):
+        np.testing.assert_allclose(got.one(number)[:, 0], wave(int(name[1:]), 15), rtol=1e-6)
+
+
+def test_what_counts_steps_beside_another_time_is_no_channel(tmp_path: Path) -> None:
+    rows = [f"{3 * (20 * i + t)},{i},{t},{value},{'ab'[i % 2]}\n" for i in range(20) for t, value in enumerate(wave(i, 20))]
+    (tmp_path / "a.csv").write_text("index,id,t,x,label\n" + "".join(rows))
+    found = roles.find("csv", tmp_path / "a.csv")
+    assert found.columns.channels == ("x",) and "'t' counts the steps of each series and is left out" in found.doubts
+    for i in range(8):
+        path = tmp_path / "rec" / "NV"[i % 2] / f"{100 + i}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("'sample #','MLII'\n" + "".join(f"{t},{value}\n" for t, value in enumerate(wave(i, 40))))
+    found = roles.find("csv", tmp_path / "rec")
+    assert found.columns.channels == ("'MLII'",) and any("sample #" in line for line in found.doubts)
+
+
+def test_a_word_that_is_shown_of_a_column_of_words_is_no_number(tmp_path: Path) -> None:
+    rows = [f'{i},{t},"{(990 + 9 * t):,.2f}",{value},{"ab"[i % 2]}\n' for i in range(20) for t, value in enumerate(wave(i, 9))]
+    (tmp_path / "a.csv").write_text("id,t,price,x,label\n" + "".join(rows))
+    (said,) = [line for line in roles.find("csv", tmp_path / "a.csv").doubts if "'price'" in line]
+    assert "words such as '1,008.00'" in said
+
+
+@pytest.mark.parametrize("word", ["#NV", "#N/D", "#N/B", "#\u041d/\u0414", "#n/a"])
+def test_what_excel_writes_for_a_missing_value_in_other_languages_is_missing(tmp_path: Path, word: str) -> None:
+    rows = [f"{i},{t},{word if t == 3 else value},{'ab'[i % 2]}\n" for i in range(20) for t, value in enumerate(wave(i, 9))]
+    (tmp_path / "a.csv").write_text("id,t,x,label\n" + "".join(rows))
+    got = only("csv", tmp_path / "a.csv", time="t")
+    assert np.isnan(got.values[:, 0]).tolist() == [t == 3 for _ in range(20) for t in range(9)]
+    assert begun(tmp_path / "a.csv").manifest.features == 2  # and the mask
+
+
+def test_many_channels_that_are_no_measurements_are_one_line(tmp_path: Path) -> None:
+    values = np.repeat(np.random.default_rng(0).normal(size=(40, 1, 64)), 3, axis=1)
+    doubts = begun(npz(tmp_path / "a.npz", X=values, y=np.arange(40) % 2)).manifest.doubts
+    assert [line.split(":")[0] for line in doubts] == [
+        "64 channels, 'channel_0', 'channel_1', 'channel_2', 'channel_3', 'channel_4', ..., are constant within every series, "
+        "as the number of a person or a device is"
+    ]
+
+
+def test_a_duration_is_a_time_in_seconds(tmp_path: Path) -> None:
+    rows = [(i, timedelta(minutes=t), float(value), "ab"[i % 2]) for i in range(20) for t, value in enumerate(wave(i, 9))]
+    frame = pl.DataFrame(rows[::-1], ["id", "t", "x", "label"], orient="row").with_columns(pl.col("x").cast(pl.Decimal(9, 3)))
+    frame.write_parquet(tmp_path / "a.parquet")
+    found = roles.find("parquet", tmp_path / "a.parquet").columns
+    assert (found.id, found.time, found.channels) == ("id", "t", ("x",))
+    got = only("parquet", tmp_path / "a.parquet", **(found.model_dump() | {"elapsed": True}))
+    assert got.channels == ("x", "elapsed") and got.one(0)[:, 1].tolist() == [0.0] + [60.0] * 8
+    for number, name in enumerate(got.ids):
+        np.testing.assert_allclose(got.one(number)[:, 0], wave(int(name), 9), rtol=1e-6)
+
+
+def test_ids_that_each_file_counts_anew_are_kept_apart_by_what_the_message_says(tmp_path: Path) -> None:
+    (tmp_path / "days").mkdir()
+    for day in range(3):
+        rows = [f"{i},{t},{value},{'ab'[i % 2]}\n" for i in range(5) for t, value in enumerate(wave(i + day, 9))]
+        (tmp_path / "days" / f"day{day}.csv").write_text("id,t,x,label\n" + "".join(rows))
+    with pytest.raises(DataError, match=r"already on line 2 of .*day0\.csv; .* type data\.recordings=ANY, or give them ids"):
+        read("csv", tmp_path / "days", time="t")
+    got = only("csv", tmp_path / "days", time="t", recordings="ANY")
+    assert got.ids == tuple(f"day{day}.csv/{i}" for day in range(3) for i in range(5)) and got.labels == tuple("ababa") * 3
+    for number in range(15):
+        np.testing.assert_allclose(got.one(number)[:, 0], wave(number // 5 + number % 5, 9), rtol=1e-6)
+
+
+def test_the_arrays_of_both_splits_are_put_into_two_files_by_what_the_message_says(tmp_path: Path) -> None:
+    for name, shape in (("X_train", (12, 5, 2)), ("X_test", (6, 5, 2))):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(0).normal(size=shape))
+        np.save(tmp_path / f"{name.replace('X', 'y')}.npy", np.arange(shape[0]) % 2)
+    with pytest.raises(DataError, match=r"then use .*X_train\.npz, and .*X_test\.npz for the test") as caught:
+        init.init(tmp_path, None, tmp_path / "o.yaml")
+    typed(caught)
+    init.init(tmp_path / "X_train.npz", None, tmp_path / "o.yaml")
+    assert config.load(tmp_path / "o.yaml").data.test_path == str(tmp_path / "X_test.npz")
+
+
+def test_a_list_of_rows_of_channels_becomes_a_row_per_step_by_what_the_message_says(tmp_path: Path) -> None:
+    steps = [[{"x": float(value), "y": -float(value)} for value in wave(i, 9)] for i in range(20)]
+    pl.DataFrame({"rec": range(20), "s": steps, "class": list("ab") * 10}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="column 's': holds a row of channels for each step; type") as caught:
+        init.init(tmp_path / "a.parquet", None, tmp_path / "o.yaml")
+    typed(caught)
+    found = roles.find("parquet", tmp_path / "a_steps.parquet").columns
+    assert (found.id, found.label, found.channels) == ("rec", "class", ("x", "y"))
+
+
+@pytest.mark.parametrize("name", ["100.dat", "folder/100.dat"])
+def test_a_file_of_wfdb_or_text_of_another_name_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"\0" * 99)
+    with pytest.raises(DataError, match=r"100\.dat: \.dat is not read; if it is text, call it \.txt; of a record of WFDB"):
+        init.init(tmp_path / name.split("/")[0], None, tmp_path / "o.yaml")
+
+
+def test_a_pickle_in_an_archive_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
+    series = [wave(i, 5 + i % 3) for i in range(12)]
+    ragged = np.empty(12, object)
+    ragged[:] = series
+    np.savez(tmp_path / "a.npz", X=ragged, y=np.arange(12) % 2)
+    with pytest.raises(DataError, match=r"which are never read, as they may run any program; .*of a LIST of series of unequal"):
+        init.init(tmp_path / "a.npz", None, tmp_path / "o.yaml")
+    np.savez(tmp_path / "b.npz", values=np.concatenate(series), lengths=[len(s) for s in series], labels=np.arange(12) % 2)
+    assert only("npz", tmp_path / "b.npz").lengths.tolist() == [len(one) for one in series]
