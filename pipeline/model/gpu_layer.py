@@ -33,7 +33,8 @@ def read(
     assert lengths is None
     if len(modules) > 1 or dtype != weights[0].dtype:
         weights = list(_Cast.apply(dtype, *weights))
-    steps = x.to(dtype).transpose(0, 1)
+    # time-major in memory, as cuDNN reads it: else it would be copied so forward, and twice backward
+    steps = x.transpose(0, 1).to(dtype, memory_format=torch.contiguous_format).contiguous()
     zero = steps.new_zeros(len(modules), x.shape[0], modules[0].hidden_size)
     start: Any = (zero, zero) if modules[0].mode == "LSTM" else zero
     options = True, 1, 0.0, modules[0].training, len(modules) == 2, False

@@ -42,7 +42,8 @@ def last(x: Tensor, lengths: Tensor | None, directions: int) -> Tensor:
 
 def mean(x: Tensor, valid: Tensor | None) -> Tensor:
     """(B, T, W) -> (B, W), the mean over the valid steps."""
-    return x.mean(1) if valid is None else zero_padding(x, valid).sum(1) / valid.sum(1)
+    # time-major, as cells write it, so that its gradient has that layout too and is not copied
+    return x.transpose(0, 1).mean(0) if valid is None else zero_padding(x, valid).sum(1) / valid.sum(1)
 
 
 def largest(x: Tensor, valid: Tensor | None) -> Tensor:

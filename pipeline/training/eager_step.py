@@ -9,14 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline import config
 from pipeline.data.batches import Batches
 from pipeline.distributed.collectives import settled
-from pipeline.model.torch_private import flag_nonfinite, total_norm, unscale
+from pipeline.model.torch_private import multiply_and_flag, total_norm
 from pipeline.training.gradients import exact_gradient, plain_gradient
 from pipeline.training.state import LEAST_SCALE, Gradient, State, Taken, hits
+
+FURTHEST = 256  # steps that the host may be ahead of the device, which keeps what they answered
 
 
 class EagerStep:
@@ -36,7 +38,9 @@ class EagerStep:
         # averages would move at steps that the device holds back
         self.late = (batches.store.device.type == "cuda" if late is None else late) and (state.scaler is None or not state.ema)
         self.rates: list[float] = []  # of the steps that the host knows no end of
+        self.answers: list[tuple[Tensor, Tensor, Tensor]] = []  # of each of their slices: predictions, labels, weights (b)
         self.held = torch.zeros_like(state.nonfinite)  # how many of them the device has left out
+        self.one = torch.ones_like(state.nonfinite)
         self.good = 0.0  # the scale of fp16 at the first try of the step that is taken; 0: none is
         self.scale = KnownScale(state.scaler) if self.late and state.scaler is not None else None
         if self.late:
@@ -49,7 +53,8 @@ class EagerStep:
         """
         if not self.late:
             return self._now(rate, logged)
-        if logged or (self.scale is not None and self.scale.may_change(len(self.rates))):
+        ahead = len(self.rates)
+        if logged or ahead == FURTHEST or (self.scale is not None and self.scale.may_change(ahead)):
             self.check()
             return self._now(rate, logged)
         return self._later(rate)
@@ -60,8 +65,8 @@ class EagerStep:
         found = self._gradient(rate)
         if state.scaler is not None:
             state.scaler.unscale_(state.optimizer)
-        grads, norm = self._clipped(logged)
-        done = self._update(grads, found) if state.scaler is None else self._scaled_update(found)
+        norm = self._clip(logged)
+        done = self._update(found) if state.scaler is None else self._scaled_update(found)
         self._forget()
         if not done:
             return None
@@ -73,19 +78,17 @@ class EagerStep:
         state, skips = self.state, self.train.on_nonfinite == "skip" and self.scale is None
         found = self._gradient(rate)
         if self.scale is not None:
-            self.scale.undo([parameter.grad for parameter in self.parameters if parameter.grad is not None], state.nonfinite)
-        grads, norm = self._clipped(False)
-        if self.scale is None:
-            flag_nonfinite(grads, state.nonfinite)
+            self.scale.undo(self._grads(), state.nonfinite)
+        norm = self._clip(False)
         state.optimizer.found_inf = state.nonfinite  # type: ignore[attr-defined]  # what fused optimisers skip an update by
         state.optimizer.step()
         self._track(found, state.nonfinite)
         if skips:
             state.nonfinite.zero_()
-        state.right.add_(hits(found.answers) * (1 - state.nonfinite))  # a step that is held back is counted when it is taken
-        if not skips:
+        else:
             self.held.add_(state.nonfinite)
-            self.rates.append(rate)
+        self.rates.append(rate)
+        self.answers += [(logits.argmax(1), part.labels, part.weights) for logits, part in found.answers]
         self._forget()
         return Taken(found.loss, found.answers, norm)
 
@@ -98,7 +101,11 @@ class EagerStep:
         if not rates:
             return
         done, end = len(rates) - int(settled(self.held)), state.step
-        self.rates = []
+        if done:  # those that are held back are counted when they are taken
+            known = self.answers[: done * len(self.batches.mine)]
+            predicted, labels, weights = (torch.cat(column) for column in zip(*known, strict=True))
+            state.right.add_(((predicted == labels) & (weights > 0)).sum())
+        self.rates, self.answers = [], []
         if self.scale is not None:
             self.scale.settle(done)
         if done == len(rates):
@@ -119,15 +126,19 @@ class EagerStep:
             group["lr"] = rate
         return self.gradient(self.state, self.batches, self.train.label_smoothing, self.seed, self.parameters)
 
-    def _clipped(self, logged: bool) -> tuple[list[Tensor], Tensor | None]:
-        """Clip the gradient; what to check of it, and its norm before, where it is clipped or ``logged``."""
-        grads = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = total_norm(grads) if self.clip or logged else None
-        if norm is not None:
-            grads.append(norm)  # checked with the others: by a norm that overflows they would be clipped to nothing
-        if norm is not None and self.clip:
-            nn.utils.clip_grads_with_norm_(self.parameters, self.clip, norm)
-        return grads, norm
+    def _grads(self) -> list[Tensor]:
+        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+
+    def _clip(self, logged: bool) -> Tensor | None:
+        """Clip the gradient, and set ``nonfinite`` if it is not finite; its norm before, where it is clipped or ``logged``."""
+        grads, factor, norm = self._grads(), self.one, None
+        if self.clip or logged:
+            norm = total_norm(grads)
+            grads.append(norm + 1e-6)  # looked at with the others: by a norm that overflows they would be clipped to nothing
+            factor = (self.clip / grads[-1]).clamp(max=1) if self.clip else factor
+        if norm is not None or self.state.scaler is None:
+            multiply_and_flag(grads, factor, self.state.nonfinite)
+        return norm
 
     def _forget(self) -> None:
         for parameter in self.parameters:  # zero_grad without what an optimiser does around it
@@ -138,10 +149,9 @@ class EagerStep:
         for module, sums in zip(self.norms, found.statistics, strict=True):
             module.track(sums, left_out)
 
-    def _update(self, grads: list[Tensor], found: Gradient) -> bool:
-        """Update the weights if all of ``grads`` is finite. True: the step is settled either way."""
+    def _update(self, found: Gradient) -> bool:
+        """Update the weights if their gradient is finite. True: the step is settled either way."""
         state = self.state
-        flag_nonfinite(grads, state.nonfinite)
         if not settled(state.nonfinite):  # gradients are the same on all processes, and so is this
             state.optimizer.step()
             self._track(found)
@@ -154,6 +164,7 @@ class EagerStep:
     def _scaled_update(self, found: Gradient) -> bool:
         """Update the weights in fp16; False if the scaled gradient overflowed and a lower scale is left to try."""
         state, scaler = self.state, self.state.scaler
+        state.nonfinite.zero_()  # the scaler has found it by itself
         settled(found.loss)
         before = scaler.get_scale()
         self.good = self.good or before
@@ -199,7 +210,7 @@ class KnownScale:
         if self.inverse is None:
             scale = torch.full_like(overflowed, self.scaler.get_scale(), dtype=torch.float64)
             self.inverse = scale.reciprocal().to(overflowed.dtype)
-        unscale(grads, overflowed, self.inverse)
+        multiply_and_flag(grads, self.inverse, overflowed)
 
     def settle(self, steps: int) -> None:
         """Count ``steps`` that were settled at this scale."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from functools import reduce
+from functools import cache, reduce
 from operator import add
 
 import torch
@@ -26,8 +26,8 @@ def generator(device: torch.device) -> torch.Generator:
     return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
 
 
-def slice_loss(state: State, part: Slice, count: int | Tensor, smoothing: float, seed: int | None) -> tuple[Tensor, Answer]:
-    """The share of one slice in the mean loss over the ``count`` examples of the global batch, and the logits.
+def slice_loss(state: State, part: Slice, smoothing: float, seed: int | None) -> tuple[Tensor, Answer]:
+    """The sum () of the loss over the examples of one slice, and the logits.
 
     ``seed``: None if what dropout draws from is seeded already."""
     if state.model.stochastic and seed is not None:
@@ -36,27 +36,39 @@ def slice_loss(state: State, part: Slice, count: int | Tensor, smoothing: float,
         real = (part.weights > 0,) if part.padded and state.model.batch_norms else ()
         logits = state.forward(part.values, part.lengths, *real).float()  # (b, C)
     loss = summed_loss(logits, part.labels, smoothing, state.class_weights, part.weights if part.padded else None)
-    return loss / count, (logits.detach(), part)
+    return loss, (logits.detach(), part)
+
+
+@cache
+def constant(value: float, device: torch.device) -> Tensor:
+    """() on ``device``, made once: to fill it is a launch."""
+    return torch.full((), value, device=device)
 
 
 def plain_gradient(state: State, batches: Batches, smoothing: float, seed: int, parameters: list[nn.Parameter]) -> Gradient:
     """Leave the mean gradient over the global batch in ``grad``; DDP averages over W, so each share is scaled by W."""
     count, shares, answers, began = batches.count(state.step), [], [], time.perf_counter()
     by_ddp = isinstance(state.forward, DistributedDataParallel)
+    weight = _weight(state, batches, world_size() if by_ddp else 1)
     for part in batches.slices(state.step):
         waits = part.number != batches.mine[-1] and by_ddp
         with state.forward.no_sync() if waits else nullcontext():  # type: ignore[operator]  # of DDP alone
-            share, answer = slice_loss(state, part, count, smoothing, seed)
-            scaled = share * world_size() if by_ddp else share
+            loss, answer = slice_loss(state, part, smoothing, seed)
             if by_ddp and not waits:  # the others come in with the last backward pass
                 state.worked += time.perf_counter() - began
-            (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
-        shares.append(share.detach())
+            torch.autograd.backward(loss, weight)
+        shares.append(loss.detach() / count)
         answers.append(answer)
     if world_size() > 1 and not by_ddp:
         state.worked += time.perf_counter() - began
         _sum_at_once(parameters)
     return Gradient(reduce(add, shares), answers, [norm.taken() for norm in state.model.batch_norms])
+
+
+def _weight(state: State, batches: Batches, times: int = 1) -> Tensor:
+    """() on the device: the derivative by each example's loss of what is differentiated, ``times`` the mean loss."""
+    weight = constant(times / batches.count(state.step), batches.store.device)
+    return weight if state.scaler is None else state.scaler.scale(weight)
 
 
 def _sum_at_once(parameters: list[nn.Parameter]) -> None:
@@ -73,12 +85,12 @@ def exact_gradient(state: State, batches: Batches, smoothing: float, seed: int, 
     (The idea of virtual workers: Or et al., VirtualFlow, 2021; Li et al., EasyScale, 2023.)
     """
     count, leaves, answers, norms = batches.count(state.step), [], [], state.model.batch_norms
-    began = time.perf_counter()
+    began, weight = time.perf_counter(), _weight(state, batches)
     for part in batches.slices(state.step):
-        share, answer = slice_loss(state, part, count, smoothing, seed)
-        grads = torch.autograd.grad(share if state.scaler is None else state.scaler.scale(share), parameters)
+        loss, answer = slice_loss(state, part, smoothing, seed)
+        grads = torch.autograd.grad(loss, parameters, weight)
         # loss and statistics travel in the same vector as the gradient, and so in the same tree
-        further = [share.detach()[None], *(norm.taken() for norm in norms)]
+        further = [(loss.detach() / count)[None], *(norm.taken() for norm in norms)]
         leaves.append(torch.cat([*(grad.reshape(-1) for grad in grads), *further]))
         answers.append(answer)
     total = tree_sum(leaves)

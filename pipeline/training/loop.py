@@ -121,7 +121,7 @@ def _settle_buckets(state: State, batches: Batches) -> None:
     """
     for _ in range(3):
         part = next(batches.slices(state.step))
-        torch.autograd.backward(slice_loss(state, part, batches.batch, 0.0, 0)[0])
+        torch.autograd.backward(slice_loss(state, part, 0.0, 0)[0])
         state.optimizer.zero_grad()
     for norm in state.model.batch_norms:
         norm.taken()

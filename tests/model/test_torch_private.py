@@ -21,13 +21,15 @@ def test_the_total_norm_is_that_of_all_values_together() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_a_value_that_is_not_finite_sets_the_flag_and_changes_no_value(value: float) -> None:
-    flag, tensors = torch.zeros(()), [torch.tensor([1.0, 2.0]), torch.tensor([3.0])]
-    torch_private.flag_nonfinite(tensors, flag)
-    assert flag.item() == 0.0
+def test_a_value_that_is_not_finite_sets_the_flag_whatever_all_are_multiplied_by(value: float) -> None:
+    flag, tensors, one = torch.zeros(()), [torch.tensor([1.0, 2.0]), torch.tensor([3.0])], torch.ones(())
+    torch_private.multiply_and_flag(tensors, one, flag)
+    assert flag.item() == 0.0 and tensors[0].tolist() == [1.0, 2.0]
+    torch_private.multiply_and_flag(tensors, 0.5 * one, flag)
+    assert flag.item() == 0.0 and tensors[0].tolist() == [0.5, 1.0]
     tensors[1][0] = value
-    torch_private.flag_nonfinite(tensors, flag)
-    assert flag.item() == 1.0 and tensors[0].tolist() == [1.0, 2.0]
+    torch_private.multiply_and_flag(tensors, 0 * one, flag)
+    assert flag.item() == 1.0
 
 
 def test_averages_move_by_the_share_that_the_decay_leaves() -> None:

@@ -16,7 +16,7 @@ from pipeline.config import Optim, Train
 from pipeline.data.batches import Batches
 from pipeline.data.store import Part, Store
 from pipeline.errors import NonFiniteError
-from pipeline.training import loop
+from pipeline.training import eager_step, loop
 from pipeline.training.eager_step import EagerStep
 from pipeline.training.state import State
 
@@ -52,7 +52,8 @@ def everything(state: State) -> dict[str, Any]:
     averages = {f"ema {name}": value for name, value in (state.ema.state_dict() if state.ema else {}).items()}
     moments = {f"{n} {name}": value for n, held in enumerate(state.optimizer.state.values()) for name, value in held.items()}
     held = {name: value.clone() for name, value in (model | averages | moments).items()}
-    return held | {"scaler": state.scaler and state.scaler.state_dict(), "step": state.step}
+    numbers = {"scaler": state.scaler and state.scaler.state_dict(), "step": state.step, "right": int(state.right)}
+    return held | numbers
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -157,6 +158,40 @@ def test_a_bad_gradient_stops_late_and_leaves_what_it_would_have_left_at_once(
         assert made.step == BAD
         found.append((str(caught.value), everything(made)))
     assert found[0][0] == found[1][0] and same(found[0][1], found[1][1])
+
+
+def test_the_host_is_never_further_ahead_than_it_keeps_answers_for(
+    state: MakeState, part: MakePart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eager_step, "FURTHEST", 6)
+    rates, settings, right = Optim(name="adam"), Train(batch=BATCH, epochs=100), []
+    for late in (False, True):
+        made = state(rates, settings)
+        made.forward.train()
+        step, most = EagerStep(made, fed(part, 1, False), settings, rates, 0, late), 0
+        for _ in range(40):
+            step(0.01, False)
+            made.step += 1
+            most = max(most, len(step.answers))
+        assert most == (6 if late else 0)
+        made.check()
+        right.append(int(made.right))
+    assert right[0] == right[1] > 0
+
+
+@pytest.mark.parametrize("clip", [0.01, 0.37, 1.0, 100.0])
+def test_a_gradient_is_clipped_as_torch_does_it(state: MakeState, part: MakePart, clip: float) -> None:
+    rates, settings = Optim(clip=clip), Train(batch=BATCH, epochs=1)
+    made = state(rates, settings)
+    made.forward.train()
+    step = EagerStep(made, fed(part, 1, False), settings, rates, 0)
+    step._gradient(0.0)
+    own = [parameter.grad.clone() for parameter in step.parameters if parameter.grad is not None]
+    expected = torch.nn.utils.clip_grad_norm_(step.parameters, clip)
+    theirs = [parameter.grad for parameter in step.parameters if parameter.grad is not None]
+    for parameter, grad in zip(step.parameters, own, strict=True):
+        parameter.grad = grad
+    assert step._clip(False) == expected and all(map(torch.equal, own, theirs))
 
 
 def test_the_host_waits_at_steps_that_are_logged_and_where_the_scale_may_change(state: MakeState, part: MakePart) -> None:

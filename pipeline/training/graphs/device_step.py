@@ -54,14 +54,15 @@ class DeviceStep:
     def __call__(self, steps: int) -> Taken:
         """Take the step that the device has come to, of ``steps`` time steps; its tensors are overwritten by the next."""
         state, device, leaves, answers, found = self.state, self.tables.device, [], [], []
-        for part in self.tables.slices(steps):
-            share, answer = slice_loss(state, part, self.tables.count, self.train.label_smoothing, None)
+        slices, weight = self.tables.slices(steps), self.flow.weight(self.tables.count)
+        for part in slices:
+            loss, answer = slice_loss(state, part, self.train.label_smoothing, None)
             answers.append(answer)
             with streams.beside(device):  # nothing of the step waits for it
                 found.append(hits([answer]).double())
-            grads = torch.autograd.grad(self.flow.scaled(share), self.parameters)
+            grads = torch.autograd.grad(loss, self.parameters, weight)
             statistics = [] if self.gathered is None else [norm.taken() for norm in self.norms]
-            leaves.append([*(grad.reshape(-1) for grad in grads), *statistics, share.detach()[None]])
+            leaves.append([*(grad.reshape(-1) for grad in grads), *statistics, (loss.detach() / self.tables.count)[None]])
         self._sum(leaves)
         if state.scaler is not None:  # whose scale is undone first
             settled = self.flow.settle(self.gradient)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.model.torch_private import unscale_and_flag, update_scale
+from pipeline.model.torch_private import multiply_and_flag, update_scale
 from pipeline.training.state import LEAST_SCALE
 
 
@@ -34,10 +34,10 @@ class Flow:
         if self.held is not None:
             self.held.zero_()
 
-    def scaled(self, share: Tensor) -> Tensor:
-        """A share of the loss as it is differentiated."""
-        scaled: Tensor = share if self.scaler is None else share * self.scaler._scale
-        return scaled
+    def weight(self, count: Tensor) -> Tensor:
+        """(): the derivative by each example's loss of what is differentiated, the mean over ``count`` of them."""
+        weight: Tensor = (self.one if self.scaler is None else self.scaler._scale) / count
+        return weight
 
     def settle(self, vector: Tensor) -> Tensor:
         """Look at the gradient, with what stands beside it in ``vector``, and undo its scale. (): 1 if the step is settled,
@@ -45,12 +45,12 @@ class Flow:
         if self.scaler is None:
             if self.skips:
                 self.nonfinite.zero_()
-            unscale_and_flag(vector, self.nonfinite, self.one)
+            multiply_and_flag([vector], self.one, self.nonfinite)
             return self.one if self.skips else 1 - self.nonfinite
         overflowed = self.left_out.zero_()
         scale, tracker = self.scaler._scale, self.scaler._growth_tracker
         before = (scale, tracker) if self.held is None else (scale.clone(), tracker.clone())
-        unscale_and_flag(vector, overflowed, scale.double().reciprocal().float())
+        multiply_and_flag([vector], scale.double().reciprocal().float(), overflowed)
         update_scale(self.scaler, overflowed)
         hopeless = overflowed * (scale < LEAST_SCALE)  # no scale helps this batch
         if self.skips:
