@@ -51,8 +51,8 @@ def test_of_many_channels_those_that_vary_most_are_drawn_in_their_order_and_the_
 @pytest.mark.parametrize(("steps", "channels"), [(20, 12), (20, 300), (900, 2)])
 def test_a_picture_holds_as_much_whatever_the_steps_and_channels(own: Own, steps: int, channels: int) -> None:
     figure = own([np.random.default_rng(n).normal(size=(steps, channels)).astype("f4") for n in range(25)])
-    assert len(figure.axes) == 20
-    for panel in range(20):
+    assert len(figure.axes) == prepare.SERIES == 12
+    for panel in range(prepare.SERIES):
         drawn = lines(figure, panel)
         assert len(drawn) == min(channels, CHANNELS)
         assert max(len(line.get_xdata()) for line in drawn) <= POINTS
