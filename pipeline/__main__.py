@@ -176,6 +176,7 @@ def predict(
     decimal: Annotated[str | None, typer.Option(help="The decimal point of a CSV, or the comma.")] = None,
     values: Annotated[str | None, typer.Option(help="The array of the values in an .npz file.")] = None,
     axes: Annotated[str | None, typer.Option(help="channels_last or channels_first, of arrays in an .npz file.")] = None,
+    recordings: Annotated[str | None, typer.Option(help="What the paths of a folder say, as in data.recordings.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -183,7 +184,7 @@ def predict(
     from pipeline.stages import predict as stage
 
     given = {"layout": layout, "id": id, "time": time, "label": label, "group": group, "channels": channels}
-    given |= {"header": header, "decimal": decimal, "values": values, "axes": axes}
+    given |= {"header": header, "decimal": decimal, "values": values, "axes": axes, "recordings": recordings}
     stage.predict(model, file, output, source, {key: word for key, word in given.items() if word is not None})
 
 

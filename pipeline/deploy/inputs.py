@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from pipeline import config
 from pipeline.config import strict_yaml
@@ -20,7 +21,7 @@ from pipeline.data.readers import cells, folders, formats
 from pipeline.data.series import Array, Columns, Series, Where, cuts, place, refuse_unfit
 from pipeline.data.sources import idx, image_folder
 from pipeline.deploy.facts import Facts, SeriesFacts
-from pipeline.errors import DataError, UserError, quoted, some
+from pipeline.errors import DataError, UserError, printable, quoted, some
 
 BLOCK = 2**23  # bytes in a block: of values, as the file has them and as the model reads them, and of probabilities
 IMAGES = 256  # in a block
@@ -129,7 +130,11 @@ def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Col
         if words[name] not in expected:
             raise UserError(f"--{name} {words[name]}: expected {' or '.join(map(str, expected[-2:]))}")
     words["header"] = words["header"] in (True, "true")
-    return Columns(**words, labelled=False, timed=facts.timed)
+    try:
+        return Columns(**words, labelled=False, timed=facts.timed)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise UserError(f"--{wrong['loc'][0]} {printable(str(wrong['input']))}: expected {wrong['msg']}") from None
 
 
 def _refuse_other_channels(series: Series, facts: SeriesFacts, mapped: bool) -> None:

@@ -166,6 +166,12 @@ def test_predict_reads_such_a_folder_and_recordings_of_nobody_known(tmp_path: Pa
     assert [label for block in known for label in block.labels or ()] == ["run", "run", "walk", "walk"] * 4
     assert [block.labels for block in new] == [None]
     np.testing.assert_array_equal(*(np.concatenate([block.values for block in blocks]) for blocks in (known, new)))
+    with contextlib.chdir(tmp_path):
+        for words in ({}, {"recordings": "LABEL/ANY/ANY"}):  # the last takes persons for classes, as it was told to
+            (found, *_) = inputs.read(tmp_path / "all", "csv", model.facts, model.features, words)
+            assert (found.labels or ())[0] == ("alice" if words else "run")
+        with pytest.raises(UserError, match=r"--recordings LABELANY: expected LABEL and GROUP once at most"):
+            list(inputs.read(tmp_path / "all", "csv", model.facts, model.features, {"recordings": "LABELANY"}))
 
 
 @pytest.mark.parametrize(
