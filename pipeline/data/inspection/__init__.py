@@ -8,9 +8,9 @@ In the order of their imports:
     keys        which column is the class, the series, the time, the group
     words       what is said of a column of words
     images      images in the rows of a table
-    paths       what the paths of recordings in a folder per class may say
+    paths       what the paths of recordings may say: class and person
     recordings  the columns of recordings in a folder per class
     roles       the columns of a table: id, time, label, group, channels
-    arrays      the order of the axes of arrays
+    arrays      which arrays hold values and labels, and the order of axes
     profile     how many series there are, how long, of which classes
 """

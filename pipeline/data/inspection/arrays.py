@@ -1,4 +1,4 @@
-"""Arrays whose axes nobody has named: which one is that of the steps.
+"""Arrays that nobody has named: which are the values and the class, and which axis is that of the steps.
 
 Neighbouring steps of a series are more alike than values a random number of steps apart; neighbouring channels need not be.
 """
@@ -12,8 +12,10 @@ import numpy as np
 
 from pipeline import config
 from pipeline.data.inspection import names
+from pipeline.data.inspection.keys import MOST_CLASSES
 from pipeline.data.readers.arrays import axes
 from pipeline.data.readers.arrays.archive import Archive
+from pipeline.data.readers.arrays.described import LABELS
 from pipeline.data.series import Array, Columns
 
 LOOKED_AT = 2**22  # values
@@ -23,21 +25,42 @@ CLEARER = 2.0  # times, by which one axis must be smoother than the other to dec
 def find(path: Path) -> tuple[config.Columns, list[str], list[str]]:
     """The order of the axes of an .npz file, why, and what its owner should look at. Raises DataError for a damaged file."""
     with Archive(path) as archive:
-        name = axes.values_of(archive, Columns(labelled=False))
+        name, label = axes.values_of(archive, Columns(labelled=False)), ""
+        if not {*LABELS} & {*archive.names}:
+            name, label = _named(archive, name)
         if name is None:
             return config.Columns(), [], []
         header = archive.header(name)
+        known = config.Columns(values=name, label=label) if label else config.Columns()
+        said = [f"{name!r} of shape {header.shape} holds the series; the class is {label!r}"] if label else []
         if len(header.shape) != 3 or 0 in header.shape or header.dtype.kind not in "biuf" or "offsets" in archive.names:
-            return config.Columns(), [], []
+            return known, said, []
         count = max(1, min(header.shape[0], LOOKED_AT * header.shape[0] // max(1, header.size // header.dtype.itemsize)))
         counts = [count, header.shape[0] - count] if count < header.shape[0] else [count]
         values = next(iter(archive.blocks(name, counts)))
         group = _group(archive, header.shape[0])
     columns, reasons, doubts = _of(name, header.shape, np.nan_to_num(values.astype(np.float64)))
+    columns = columns.model_copy(update={"label": label, "values": name} if label else {})
+    reasons = said + reasons
     if group:
         columns = columns.model_copy(update={"group": group})
         reasons.append(f"no {group!r} stands on both sides of a split")
     return columns, reasons, doubts
+
+
+def _named(archive: Archive, values: str | None) -> tuple[str | None, str]:
+    """The arrays of the values and of the class, where no usual name tells: one of two or three axes, and beside it one of few
+    values, or words, of which each stands for one of its rows."""
+    headers = {name: archive.header(name) for name in archive.names}
+    several = [name for name, one in headers.items() if len(one.shape) in (2, 3) and one.dtype.kind in "biuf"]
+    if len(several) != 1 or values not in (None, several[0]):
+        return values, ""
+    count = headers[several[0]].shape[0]
+    flat = [name for name, one in headers.items() if one.shape == (count,) and one.dtype.kind in "biuSU"]
+    flat = [name for name in flat if not names.means(name, f"{names.GROUP} {names.ID} {names.TIME}") and name != "lengths"]
+    few = [name for name in flat if 2 <= len(np.unique(archive.array(name))) <= min(MOST_CLASSES, count // 2)]
+    few = [name for name in few if names.means(name, names.LABEL)] or few
+    return (several[0], few[0]) if len(few) == 1 else (values, "")
 
 
 def _group(archive: Archive, count: int) -> str:

@@ -27,9 +27,10 @@ class Found:
 class Frame:
     """The first rows of a table: its columns under their names, which polars does not see, since it takes some for patterns."""
 
-    def __init__(self, frame: pl.DataFrame, names: Sequence[str]) -> None:
+    def __init__(self, frame: pl.DataFrame, names: Sequence[str], file: pl.Series | None = None) -> None:
         self._columns = {name: frame[:, place].alias("column") for place, name in enumerate(names)}
         self._rows = len(frame)
+        self.file = file  # of several files, the number of the one that a row stands in
 
     @property
     def columns(self) -> list[str]:
@@ -42,9 +43,9 @@ class Frame:
     def __getitem__(self, name: str) -> pl.Series:
         return self._columns[name]
 
-    def with_constant(self, name: str) -> Frame:
-        """The same with a column ``name`` of empty words."""
-        made = Frame(pl.DataFrame([pl.Series(name, [""] * len(self))]), [name])
+    def with_column(self, name: str, values: pl.Series | None = None) -> Frame:
+        """The same with a column ``name`` besides, of empty words if it is not given."""
+        made = Frame(pl.DataFrame([pl.Series(name, [""] * len(self)) if values is None else values]), [name], self.file)
         made._columns |= self._columns
         return made
 
@@ -54,8 +55,8 @@ def counts_rows(values: pl.Series) -> bool:
     return values.dtype.is_integer() and len(values) > 1 and bool((values.diff().drop_nulls() == 1).all())
 
 
-def joined(source: str, files: Sequence[Path]) -> tuple[pl.DataFrame, tuple[str, ...], dict[str, Any]]:
-    """The first rows of several files, together at most MOST_ROWS, as ``sample.of`` gives those of one."""
+def joined(source: str, files: Sequence[Path]) -> tuple[Frame, dict[str, Any]]:
+    """The first rows of several files, together at most MOST_ROWS, and how they are written, as ``sample.of`` gives it."""
     frame, columns, written = sample.of(source, files[0], MOST_ROWS // len(files) + 1)
     frames = [frame]
     for file in files[1:]:
@@ -63,4 +64,6 @@ def joined(source: str, files: Sequence[Path]) -> tuple[pl.DataFrame, tuple[str,
         if {*names} == {*columns}:
             order = [names.index(name) for name in columns]
             frames.append(pl.DataFrame([other[:, place].alias(word) for place, word in zip(order, frame.columns, strict=True)]))
-    return pl.concat(frames, how="vertical_relaxed"), columns, written
+    number = pl.concat([pl.repeat(place, len(one), eager=True) for place, one in enumerate(frames)])
+    whole = pl.concat(frames, how="vertical_relaxed")
+    return Frame(whole, columns, number if frames[1:] else None), written

@@ -149,6 +149,20 @@ def group_of(frame: Frame, left: Sequence[str], id_: str, label: str) -> tuple[s
     ]
 
 
+def group_of_rows(frame: Frame, left: Sequence[str], label: str) -> str | None:
+    """The column of whom or what a series is of, in a table with a row per series: of a usual name, or words of which there are
+    many, several times each, in several classes."""
+    for name in left:
+        values = frame[name]
+        if names.means(name, names.GROUP) and not values.dtype.is_float():
+            return name
+    for name in left:
+        many = max(GROUPS, 2 * frame[label].n_unique()) <= frame[name].n_unique() <= len(frame) // 2
+        if many and frame[name].dtype == pl.String and most_within(frame, label, name) > 1:
+            return name
+    return None
+
+
 def most_within(frame: Frame, of: str, by: str) -> int:
     """The most different values of the column ``of`` in rows of one value of ``by``."""
     pairs = pl.DataFrame({"of": frame[of], "by": frame[by]})

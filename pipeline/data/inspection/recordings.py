@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,32 +14,44 @@ from pipeline.data.inspection import keys, names, paths
 from pipeline.data.inspection.frame import Found, Frame, counts_rows
 from pipeline.data.readers import folders
 from pipeline.data.readers.cells import is_index
+from pipeline.errors import some
 
 LONGEST = 256  # steps of a window that is proposed
 STAYS = 5  # steps for which a label stays in a recording, on average, at least
+FEWEST, PARTS = 100, 20  # steps of a recording that is cut although its label stays, and the windows that it gives
 TORN = 0.2  # of windows, the share that may have several labels
 
 
-def of_recordings(frame: pl.DataFrame, columns: tuple[str, ...], written: dict[str, Any], folder: folders.Folder) -> Found:
-    """The roles in the recordings of a folder, of which ``frame`` is the first."""
-    first = Frame(frame, columns)
+def of_recordings(first: Frame, written: dict[str, Any], folder: folders.Folder, form: str) -> Found:
+    """The roles in the recordings of a folder, of which ``first`` is one; ``form``: ``data.recordings``."""
+    columns = first.columns
     numbers_ = [name for name in columns if first[name].dtype.is_numeric() or first[name].dtype == pl.Boolean]
     ordered = [name for name in columns if first[name].dtype.is_temporal() or name in numbers_]
     clocks = [name for name in ordered if names.means(name, names.TIME) or first[name].dtype.is_temporal()]
     time = next((name for name in clocks if _ascends(first[name])), "")
-    rows = [name for name in numbers_ if name != time and counts_rows(first[name]) and len(first) > keys.SURE]
-    rows += [name for name in numbers_ if name != time and name not in rows and names.means(name, names.ROW)]
-    rows = [name for name in rows if counts_rows(first[name])]
+    long = len(first) > keys.SURE
+    rows = [name for name in numbers_ if (long or names.means(name, names.ROW)) and counts_rows(first[name]) and name != time]
     default = config.Columns()
     hidden = {time, default.id, default.label}
     channels = [name for name in numbers_ if name not in (*rows, *hidden) and not is_index(name)]
     others = [name for name in columns if name not in (*channels, *hidden)]
-    reasons = [f"a folder per class ({', '.join(map(repr, folder.classes[:10]))}), a file per recording"]
+    labels = Counter(folder.labels)
+    shown = some(map(repr, labels), 10)
+    reasons = [f"a file per recording, whose path says {form}, of the classes {shown}"]
+    reasons = reasons if form else [f"a folder per class ({shown}), a file per recording"]
     reasons += [f"steps are ordered by {time!r}"] if time else ["steps are in the order of the file"]
     doubts = [f"{', '.join(map(repr, others))}: left out, as no measurement"] if others else []
-    doubts += paths.said(folder)
-    wanted = config.Columns(time=time or default.time, channels=tuple(channels) if others else (), **written)
-    return Found(wanted, reasons, doubts)
+    doubts += (
+        paths.said(folder) if not form else [f"classes are taken from the paths of files: data.recordings={shlex.quote(form)}"]
+    )
+    wanted = {"time": time or default.time, "channels": tuple(channels) if others else (), "recordings": form, **written}
+    if time and max(labels.values()) == 1 and len(first) >= FEWEST:
+        window = min(LONGEST, len(first) // PARTS)
+        reasons.append(
+            f"each class has one recording: these are cut into windows of {window} steps, the last of which are held out"
+        )
+        wanted |= {"id": "", "window": window}
+    return Found(config.Columns(**wanted), reasons, doubts)
 
 
 def windows_for(frame: Frame, id_: str, label: str) -> tuple[int, str]:
@@ -64,6 +78,7 @@ def windows_for(frame: Frame, id_: str, label: str) -> tuple[int, str]:
         if len(torn) <= TORN * (counts // window).sum():
             break
     rows = f"rows of one {id_!r}" if id_ else "it"
+    rows = "a file" if id_.startswith("/") else rows
     said = f"{label!r} changes within {rows}, after {stays:g} steps half of the time"
     return window, f"{said}: recordings are cut into windows of {window} steps, each of the class that most of its steps have"
 

@@ -7,19 +7,22 @@ each series, what alone decides the class. A usual name counts beside that, and 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from pipeline import config
-from pipeline.data.inspection import images, keys, names, sample, words
+from pipeline.data.inspection import images, keys, names, paths, sample, words
 from pipeline.data.inspection.frame import MOST_ROWS, Found, Frame, counts_rows, joined
 from pipeline.data.inspection.recordings import of_recordings, single, windows_for
 from pipeline.data.readers import folders
 from pipeline.data.readers.cells import is_index
 from pipeline.data.readers.tables import layouts
 from pipeline.data.series import Columns
+from pipeline.errors import DataError
 
 ONE = ""  # the id of the one recording of a table without ids
+FILE = "/file"  # the column of the number of the file
 WIDE = 8  # numbered columns that make a table a wide one
 
 
@@ -28,15 +31,32 @@ def find(source: str, path: Path) -> Found:
     folder = folders.look(source, path, Columns()) if path.is_dir() else None
     files = [path / name for name in folder.files] if folder else [path]
     if folder and folder.classes:
-        return of_recordings(*joined(source, files[:1]), folder)
-    frame, columns, written = joined(source, files)
+        return _recordings(source, folder, paths.persons(folder))
+    frame, written = joined(source, files)
     nested = sample.nested(files[0]) if source == "parquet" else ()
     if nested:
-        return _of_lists(Frame(frame, columns), path, nested)
-    found = _in_frame(Frame(frame, columns), path)
+        return _of_lists(frame, path, nested)
+    if folder and files[1:] and (form := paths.of_classes(folder)) and not _has_class(frame, path):
+        return _recordings(source, folder, form)
+    found = _in_frame(frame, path)
     said = [] if written.get("header", True) else ["line 1 holds values: each column is named by its place, from 0"]
     said += ["numbers have decimal commas"] if written.get("decimal") == "," else []
     return Found(found.columns.model_copy(update=written), [*said, *found.reasons], found.doubts)
+
+
+def _recordings(source: str, folder: folders.Folder, form: str) -> Found:
+    told = folders.look(source, folder.path, Columns(recordings=form)) if form else folder
+    return of_recordings(*joined(source, [folder.path / folder.files[0]]), told, form)
+
+
+def _has_class(frame: Frame, path: Path) -> bool:
+    """Whether a column is the class: by its name, or since it stays the same within each file."""
+    try:
+        label, _ = keys.label_of(frame, path, [])
+    except DataError:
+        return False
+    assert frame.file is not None
+    return names.means(label, names.LABEL) or keys.most_within(frame.with_column(FILE, frame.file), label, FILE) == 1
 
 
 def _in_frame(frame: Frame, path: Path) -> Found:
@@ -51,12 +71,18 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     if id_ is None and not _is_wide(frame, left) and (time := single(frame, left, label)):
         found = _of_one(frame, [name for name in left if name != time], time, label)
         return Found(found.columns, found.reasons, [*doubts, *found.doubts])
+    recordings = ""
+    if id_ is None and frame.file is not None and not _is_wide(frame, left):
+        frame = frame.with_column(FILE, frame.file)
+        if keys.time_of(frame, sorted(left, key=is_index), FILE)[0]:
+            id_, recordings = FILE, "ANY"
     if id_ is None or _is_wide(frame, left):
         columns, more = _wide(frame, left, label, rows)
         return Found(columns, [*reasons, *more], [*doubts, *_doubts_of_wide(frame, left, columns)])
-    left.remove(id_)
+    left = [name for name in left if name != id_]
+    named = "file" if id_ == FILE else repr(id_)
     reasons.append(
-        f"a row per step: rows of one {id_!r} are a series ({frame[id_].n_unique():,} of them); the class is {label!r}"
+        f"a row per step: rows of one {named} are a series ({frame[id_].n_unique():,} of them); the class is {label!r}"
     )
     window, why = windows_for(frame, id_, label)
     reasons += [why] if window else []
@@ -65,20 +91,34 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     group, more = keys.group_of(frame, [name for name in left if name != time], id_, label)
     doubts += more
     left = [name for name in left if name not in (time, group)]
+    if time and id_ != FILE and _begins_anew(frame, id_, time):
+        recordings = "ANY"
+        reasons.append(f"{id_!r} and {time!r} come again in several files: each file counts its series anew")
     channels, more = _channels(frame, left, id_, label, time is not None)
     reasons.append(f"steps are ordered by {time!r}" if time else "steps are in the order of the file: no column orders them")
     if group:
         reasons.append(f"no {group!r} stands on both sides of a split ({frame[group].n_unique():,} of them)")
     doubts += [f"{name!r} counts the rows of the file and is left out" for name in rows] + more
-    wanted = config.Columns(
-        layout="long", id=id_, time=time or "", label=label, group=group or "", channels=tuple(channels), window=window
-    )
-    return Found(wanted, reasons, doubts)
+    wanted: dict[str, Any] = {
+        "id": config.Columns().id if id_ == FILE else id_,
+        "time": time or "",
+        "label": label,
+        "group": group or "",
+    }
+    return Found(config.Columns(**wanted, channels=tuple(channels), window=window, recordings=recordings), reasons, doubts)
+
+
+def _begins_anew(frame: Frame, id_: str, time: str) -> bool:
+    """Whether files have the same times of series that are called the same, and none has one twice."""
+    if frame.file is None:
+        return False
+    rows = pl.DataFrame({"id": frame[id_], "time": frame[time], "file": frame.file})
+    return rows.select("id", "time").n_unique() < rows.n_unique() == len(rows)
 
 
 def _of_one(frame: Frame, left: list[str], time: str, label: str) -> Found:
     """The roles in a table that is one recording, with a label a step."""
-    whole = frame.with_constant(ONE)
+    whole = frame.with_column(ONE)
     window, why = windows_for(whole, ONE, label)
     channels, doubts = _channels(whole, left, ONE, label, True)
     reasons = [f"one recording: {time!r} rises from the first row to the last, and no column tells series apart", why]
@@ -92,7 +132,7 @@ def _of_lists(frame: Frame, path: Path, nested: tuple[str, ...]) -> Found:
     left = [name for name in frame.columns if name != label]
     id_ = next((name for name in left if _names_rows(frame[name])), None)
     left = [name for name in left if name != id_]
-    group = next((name for name in left if names.means(name, names.GROUP) and not frame[name].dtype.is_float()), None)
+    group = keys.group_of_rows(frame, left, label)
     others = [name for name in left if name != group]
     reasons = [f"a row per series, with lists of steps in {', '.join(map(repr, nested))}; the class is {label!r}"]
     reasons += [f"left out, as one value a series: {', '.join(map(repr, others))}"] if others else []
@@ -167,12 +207,13 @@ def _doubts_of_wide(frame: Frame, left: list[str], found: config.Columns) -> lis
 def _wide(frame: Frame, left: list[str], label: str, rows: list[str]) -> tuple[config.Columns, list[str]]:
     ids = [name for name in left if frame[name].n_unique() == len(frame) and not frame[name].dtype.is_float()]
     id_ = next((name for name in ids if names.means(name, names.ID) or not frame[name].dtype.is_numeric()), None)
-    group = next((name for name in left if names.means(name, names.GROUP) and name != id_), None)
+    group = keys.group_of_rows(frame, [name for name in left if name != id_ and not is_index(name)], label)
     steps = [name for name in left if frame[name].dtype.is_numeric() and name not in (id_, group) and not is_index(name)]
     others = [name for name in (*left, *rows) if name not in (*steps, id_, group)]
     reasons = [f"a row per series, {len(steps)} columns of steps; the class is {label!r}"]
     reasons += [f"left out: {', '.join(map(repr, others))}"] if others else []
     channels = () if all(map(is_index, others)) else tuple(steps)
+    reasons += [f"no {group!r} stands on both sides of a split"] if group else []
     height, why = images.height_of(frame, steps)
     reasons += [why] if height else []
     found = config.Columns(

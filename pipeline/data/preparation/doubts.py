@@ -87,6 +87,15 @@ def _pieces(series: Series) -> Iterator[slice]:
     yield from (slice(begin, min(begin + of_each, steps)) for begin in range(0, steps, of_each))
 
 
+def _varies(values: Array, owner: Array) -> Array:
+    """(C) whether a value (n, C) is another one than the last in its series that is not missing."""
+    there = ~np.isnan(values)
+    last = np.maximum.accumulate(np.where(there, np.arange(len(values))[:, np.newaxis], 0), axis=0)[:-1]  # (n - 1, C)
+    before = np.take_along_axis(values, last, 0)
+    found: Array = (there[1:] & (owner[last] == owner[1:, np.newaxis]) & (values[1:] != before) & ~np.isnan(before)).any(0)
+    return found
+
+
 class _Channels:
     """What is true of each channel (C): it ``counts`` the rows of the file or of each series, is constant ``within`` each
     series, lies between ``low`` and ``high``."""
@@ -122,7 +131,7 @@ class _Channels:
             step, inner = np.diff(values[:, left], axis=0), np.diff(owner) == 0
             self.counts[left] &= (step == 1).all(0)
             self._restarts[left] &= (step[inner] == 1).all(0)
-            self.within[left] &= ((step == 0) | np.isnan(step))[inner].all(0)
+            self.within[left] &= ~_varies(values[:, left], owner)
 
     def _pair(self, channel: int, values: Array, labels: Array) -> None:
         """Note which value stands with which class, until there are too many, or one stands with two."""

@@ -49,7 +49,10 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
             unread.append(f"{inner[parts['valid']]} is left out: put its files into {data}, of which a valid split is cut")
     if source and data.is_dir() and not inner and not test:  # an archive's folder: its two files are no parts of one
         pairs = [(data / name, found) for name in folders.data_files(data) if (found := _partner(data / name))]
-        data, other = pairs[0] if len(pairs) == 1 else (data, other)
+        if len(pairs) == 1:
+            rest = [name for name in folders.data_files(data) if data / name not in pairs[0]]
+            data, other = pairs[0]
+            unread += [f"{some(rest)}: left out; put the series into {data}, of which a valid split is cut"] if rest else []
     if source is None:
         arrays_ = sorted(data.glob("*.npy"), key=lambda path: "train" not in path.name) if data.is_dir() else [data]
         for path in arrays_[:1]:

@@ -1,6 +1,7 @@
 """What is what in a table that nobody has described: by what is measured, whatever the columns are called."""
 
 import re
+import shutil
 
 import numpy as np
 import polars as pl
@@ -127,11 +128,14 @@ def test_no_id_and_no_time_is_taken_for_the_class_where_the_label_is_none(tmp_pa
         found(tmp_path, labels(long_table(40), made).rename({"record": "id", "seconds": "time"}))
 
 
-def test_a_time_is_no_class_in_a_folder_whose_files_say_theirs_by_their_names(tmp_path):
+def test_a_time_is_no_class_in_a_folder_whose_files_may_say_theirs_by_their_names(tmp_path):
     for number in range(8):
-        pl.DataFrame({"time": range(5), "x": np.random.default_rng(number).normal(size=5)}).write_csv(
-            tmp_path / f"{'ab'[number % 2]}_{number}.csv"
-        )
+        frame = pl.DataFrame({"time": range(5), "x": np.random.default_rng(number).normal(size=5)})
+        for name in (f"said/{'ab'[number % 2]}_{number}.csv", f"rec{number}.csv"):
+            (tmp_path / "said").mkdir(exist_ok=True)
+            frame.write_csv(tmp_path / name)
+    assert roles.find("csv", tmp_path / "said").columns.recordings == "LABEL_ANY"
+    shutil.rmtree(tmp_path / "said")
     with pytest.raises(DataError, match=r"no column can be the class.*move it into a folder of that name: .*/CLASS/FILE"):
         roles.find("csv", tmp_path)
 

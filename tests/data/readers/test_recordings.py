@@ -182,6 +182,7 @@ def test_predict_reads_such_a_folder_and_recordings_of_nobody_known(tmp_path: Pa
             "alice, bob, carol, dave): if these are persons or devices, type data.recordings=LABEL/GROUP_ANY",
         ),
         (LAYOUTS["the person last"][0], "data.recordings=LABEL/ANY.GROUP"),
+        ("{person}/{label}/{take}", "if they are the classes, data.recordings=GROUP/LABEL/ANY"),
         ("{label}/{person} take {take}", "data.recordings='LABEL/GROUP ANY ANY'"),
         (LAYOUTS["a folder per person in each class"][0], "data.recordings=LABEL/GROUP/ANY, and no one is in two splits then"),
         ("{label}/{person}/x/{take}", "if they are the classes, data.recordings=GROUP/LABEL/ANY/ANY"),

@@ -161,3 +161,137 @@ def test_a_pickle_in_an_archive_is_refused_with_what_to_save_instead(tmp_path: P
         init.init(tmp_path / "a.npz", None, tmp_path / "o.yaml")
     np.savez(tmp_path / "b.npz", values=np.concatenate(series), lengths=[len(s) for s in series], labels=np.arange(12) % 2)
     assert only("npz", tmp_path / "b.npz").lengths.tolist() == [len(one) for one in series]
+
+
+def files(folder: Path, names: dict[str, int], steps: int = 40, *, label: bool = False) -> Path:
+    """Recordings of three seconds and more, by the kind of their wave; ``label``: with a class that changes."""
+    for name, kind in names.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [
+            f"{t / 10},{value},{value * 2}" + f",{'ab'[t * 4 // steps % 2]}" * label
+            for t, value in enumerate(wave(kind, steps))
+        ]
+        path.write_text("time,x,y" + ",activity" * label + "\n" + "\n".join(rows) + "\n")
+    return folder
+
+
+CLASSES = ("walk", "run")
+NAMED: dict[str, tuple[dict[str, int], str, str]] = {  # files, data.recordings, data.split
+    "the class first": ({f"{CLASSES[i % 2]}_{i // 2:02}.csv": i for i in range(16)}, "LABEL_ANY", "stratified"),
+    "the class last": ({f"{i // 2:02}-{CLASSES[i % 2]}.csv": i for i in range(16)}, "ANY-LABEL", "stratified"),
+    "person, class and number": (
+        {f"{person}_{CLASSES[i % 2]}_{i // 2}.csv": i for person in ("ann", "bob", "cid", "dan") for i in range(4)},
+        "GROUP_LABEL_ANY",
+        "group",
+    ),
+    "folders of numbered persons": (
+        {f"subject{p}/{CLASSES[i % 2]}/{i // 2}.csv": i for p in range(5) for i in range(4)},
+        "GROUP/LABEL/ANY",
+        "group",
+    ),
+    "numbered persons in class folders": (
+        {f"{CLASSES[i % 2]}/S{p:02}/{i // 2}.csv": i for p in range(5) for i in range(4)},
+        "LABEL/GROUP/ANY",
+        "group",
+    ),
+    "a folder per class": ({f"{CLASSES[i % 2]}/{i}.csv": i for i in range(16)}, "", "stratified"),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_init_takes_the_class_and_numbered_persons_from_paths(tmp_path: Path, case: str) -> None:
+    names, said, split = NAMED[case]
+    made = begun(files(tmp_path / "all", names))
+    data = config.load(tmp_path / "o.yaml").data
+    assert (data.recordings, data.split) == (said, split)
+    assert made.manifest.class_names == ("run", "walk")
+    expected = {label: sum(label in name for name in names) for label in CLASSES}
+    assert expected == {
+        label: sum(part.class_counts[number] for part in made.manifest.parts.values())
+        for number, label in ((1, "walk"), (0, "run"))
+    }
+
+
+@pytest.mark.parametrize("form", ["{}.csv", "{}/all.csv"])
+def test_one_long_recording_per_class_is_cut_into_windows_and_its_end_held_out(tmp_path: Path, form: str) -> None:
+    made = begun(files(tmp_path / "all", {form.format(name): number for number, name in enumerate(CLASSES)}, 2000))
+    data = config.load(tmp_path / "o.yaml").data
+    assert (data.window, data.split, data.recordings) == (100, "time", "LABEL" if form == "{}.csv" else "")
+    assert {name: part.class_counts for name, part in made.manifest.parts.items()} == {"train": (16, 16), "test": (4, 4)}
+    test = made.part("test")
+    walks = sorted(row for row, label in zip(test.index.tolist(), test.labels.tolist(), strict=True) if label == 1)
+    found = test.values[[test.index.tolist().index(row) for row in walks], :, 0].reshape(-1)
+    np.testing.assert_allclose(found, wave(0, 2000)[1600:], rtol=1e-5, atol=1e-5)
+
+
+def test_files_without_ids_are_recordings_where_time_begins_anew_in_each(tmp_path: Path) -> None:
+    names = {f"p{number}.csv": number for number in range(6)}
+    made = begun(files(tmp_path / "all", names, 400, label=True))
+    data = config.load(tmp_path / "o.yaml").data
+    assert (data.recordings, data.window, data.split, data.label) == ("ANY", 100, "group", "activity")
+    assert sum(part.count for part in made.manifest.parts.values()) == 24
+    index = {name: {row // 4 for row in made.part(name).index.tolist()} for name in made.manifest.parts}
+    assert not index["train"] & index["test"], "a recording stays on one side"
+
+
+def test_init_keeps_series_apart_that_each_file_counts_anew(tmp_path: Path) -> None:
+    (tmp_path / "days").mkdir()
+    for day in range(3):
+        rows = [f"{i},{t},{value},{'ab'[i % 2]}\n" for i in range(6) for t, value in enumerate(wave(i + day, 9))]
+        (tmp_path / "days" / f"day{day}.csv").write_text("id,t,x,label\n" + "".join(rows))
+    assert sum(part.count for part in begun(tmp_path / "days").manifest.parts.values()) == 18
+
+
+def test_rows_of_series_in_part_files_stay_what_they_were(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for part in range(3):
+        rows = [",".join(map(str, [*wave(part * 9 + i, 3), "ab"[i % 2]])) + "\n" for i in range(10)]
+        (tmp_path / "parts" / f"part-{part}.csv").write_text("a,b,c,label\n" + "".join(rows))
+    found = roles.find("csv", tmp_path / "parts").columns
+    assert (found.layout, found.recordings, found.label) == ("wide", "", "label")
+
+
+def test_a_channel_with_gaps_is_not_constant_because_of_them(tmp_path: Path) -> None:
+    rows = [
+        f"{i},{t},{'' if t % 10 else 60 + t},{'' if t % 10 else i},{value},{'ab'[i % 2]}\n"
+        for i in range(20)
+        for t, value in enumerate(wave(i, 40))
+    ]
+    (tmp_path / "a.csv").write_text("id,t,heart,age,x,label\n" + "".join(rows))
+    data = config.Data(source="csv", path=str(tmp_path / "a.csv"), time="t", missing="mean", prepared=str(tmp_path / "p"))
+    assert [line.partition(" is")[0] for line in prepare(data).manifest.doubts if "constant" in line] == ["channel 'age'"]
+
+
+def test_arrays_of_other_names_are_found_by_their_shapes(tmp_path: Path) -> None:
+    values = np.stack([np.stack([wave(i, 30), wave(i + 1, 30)], 1) for i in range(40)])
+    who, classes = np.repeat(np.arange(20), 2), np.array(["b ä", "c"])[np.arange(40) % 2]
+    made = begun(npz(tmp_path / "a.npz", signals=values, kinds=classes, subject=who))
+    data = config.load(tmp_path / "o.yaml").data
+    assert (data.values, data.label, data.group, data.split) == ("signals", "kinds", "subject", "group")
+    part = made.part("train")
+    np.testing.assert_array_equal(part.values.numpy(), values[part.index.numpy()].astype(np.float32))
+    assert made.manifest.class_names == ("b ä", "c")
+
+
+@pytest.mark.parametrize("kind", ["lists", "wide"])
+def test_words_that_name_persons_of_several_classes_are_groups_of_rows_too(tmp_path: Path, kind: str) -> None:
+    rows = [("ab"[i % 2], f"N{i // 4:03}x", wave(i, 12).tolist()) for i in range(40)]
+    if kind == "lists":
+        pl.DataFrame(rows, ["class", "pid", "x"], orient="row").write_parquet(tmp_path / "a.parquet")
+    else:
+        made = [f"{label},{pid},{','.join(map(str, values))}\n" for label, pid, values in rows]
+        (tmp_path / "a.csv").write_text(f"class,pid,{','.join(f'x{t}' for t in range(12))}\n" + "".join(made))
+    path = tmp_path / ("a.parquet" if kind == "lists" else "a.csv")
+    found = roles.find("parquet" if kind == "lists" else "csv", path)
+    assert (found.columns.group, found.columns.label) == ("pid", "class")
+    assert "no 'pid' stands on both sides of a split" in found.reasons
+
+
+def test_a_file_beside_those_of_training_and_test_is_named(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        rows = [f"{i},{t},{value},{'ab'[i % 2]}\n" for i in range(12) for t, value in enumerate(wave(i, 9))]
+        (tmp_path / "all").mkdir(exist_ok=True)
+        (tmp_path / "all" / f"{part}.csv").write_text("id,t,x,label\n" + "".join(rows))
+    init.init(tmp_path / "all", None, tmp_path / "o.yaml")
+    assert "# LOOK AT THIS: val.csv: left out; put the series into" in (tmp_path / "o.yaml").read_text()
