@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pipeline import config
 from pipeline.data.manifest import Manifest
-from pipeline.data.store import Store
+from pipeline.data.store import Store, sent
 from pipeline.errors import DataError
 from pipeline.model import masked
 
@@ -94,7 +94,7 @@ class Shift:
     def take(self, store: Store, rows: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
         """``Store.take`` with each example moved as ``shifts`` (b), numbers of shifts, say."""
         values, labels = self.gathered(store, rows, shifts)
-        return values.to(store.device), labels.to(store.device)
+        return sent(values, store.device), sent(labels, store.device)
 
     def gathered(self, store: Store, rows: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
         """``take``, where the store lies."""

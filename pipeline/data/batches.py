@@ -111,12 +111,12 @@ class Batches:
             for own, seeds in zip(torch.split(rows, self.size), torch.split(drawn, self.size), strict=True):
                 values, labels, lengths = self.store.take(own)
                 if self.warp:
-                    values = self.warp(values, seeds.to(values.device), lengths)
+                    values = self.warp(values, sent(seeds, values.device), lengths)
                 yield own, values, labels, lengths
             return
         values, labels = self.shift.take(self.store, rows, self._shifts[mine]) if self.shift else self.store.take(rows)[:2]
         if self.warp:
-            values = self.warp(values, drawn.to(values.device))
+            values = self.warp(values, sent(drawn, values.device))
         if len(self.mine) == 1:
             yield rows, values, labels, None
             return

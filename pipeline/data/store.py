@@ -63,8 +63,9 @@ def joined(files: Sequence[dict[str, Tensor]]) -> Part:
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor``, which lies on the host, on ``device``: through pinned memory, so that the host need not wait."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+    """``tensor`` on ``device``: from the host to a GPU through pinned memory, so that the host need not wait."""
+    on_gpu = device.type == "cuda" and not tensor.is_cuda
+    return tensor.pin_memory().to(device, non_blocking=True) if on_gpu else tensor.to(device)
 
 
 def resident_limit(setting: int | Literal["auto"], device: torch.device) -> int:
@@ -126,14 +127,14 @@ class Store:
         Where all series of the part have T steps, the lengths are None; else T is the most that one of ``rows`` has.
         """
         values, labels, lengths = self.gathered(rows)
-        return values.to(self.device), labels.to(self.device), None if lengths is None else lengths.to(self.device)
+        return sent(values, self.device), sent(labels, self.device), None if lengths is None else sent(lengths, self.device)
 
     def gathered(self, rows: Tensor, steps: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:
         """``take``, where the store lies; ``steps``: T where lengths differ, 0 for the most that one of ``rows`` has."""
         labels = self.labels.index_select(0, rows)
         lengths = None if self.lengths is None else self.lengths.index_select(0, rows)
         if len(self.shards) == 1 and lengths is None:
-            return self.values.index_select(0, rows.to(self.values.device)), labels, None
+            return self.values.index_select(0, sent(rows, self.values.device)), labels, None
         most = self.longest if lengths is None else steps or int(lengths.max())
         starts = self._starts.index_select(0, rows)
         if len(self.shards) == 1:
@@ -165,9 +166,9 @@ class Store:
 def _gather(values: Tensor, starts: Tensor, lengths: Tensor | None, most: int) -> Tensor:
     """Series (b, ``most``, F) that begin at ``starts`` (b) of ``values``, (S, F) with ``lengths`` (b), else (N, T, F)."""
     if lengths is None:
-        return values.index_select(0, starts.to(values.device))
+        return values.index_select(0, sent(starts, values.device))
     steps = torch.arange(most, device=lengths.device)
     padding = steps >= lengths[:, None]  # (b, T)
     index = (starts[:, None] + steps).masked_fill_(padding, 0).reshape(-1)
-    taken = values.index_select(0, index.to(values.device)).reshape(len(starts), most, -1)
-    return taken.masked_fill_(padding.to(values.device)[:, :, None], 0)
+    taken = values.index_select(0, sent(index, values.device)).reshape(len(starts), most, -1)
+    return taken.masked_fill_(sent(padding, values.device)[:, :, None], 0)

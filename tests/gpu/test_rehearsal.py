@@ -24,6 +24,14 @@ def test_each_step_launches_copies_and_waits_as_often_as_is_pinned(processes: in
     assert {name: step["illegal"] for name, step in now.items() if step["illegal"]} == {}
 
 
+def test_no_step_between_two_that_are_logged_waits_and_what_comes_from_the_host_comes_from_pinned_memory() -> None:
+    pins = json.loads(cases.PINS.read_text())
+    steps = {f"{number} {name}": step for number, found in pins.items() for name, step in found.items()}
+    assert {name: step["waits"] for name, step in steps.items() if step["waits"]} == {}
+    copies = {name: [copy for copy in step["copies"] if "D2D" not in copy] for name, step in steps.items()}
+    assert {copy for named in copies.values() for copy in named} == {"memcpy H2D pinned async"}
+
+
 def test_the_page_on_gpus_has_the_table_of_what_is_pinned() -> None:
     assert cases.table(json.loads(cases.PINS.read_text())) in cases.PAGE.read_text(), "python -m tests.gpu.cases --write"
 
