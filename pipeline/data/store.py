@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -66,6 +67,24 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """``tensor`` on ``device``: from the host to a GPU through pinned memory, so that the host need not wait."""
     on_gpu = device.type == "cuda" and not tensor.is_cuda
     return tensor.pin_memory().to(device, non_blocking=True) if on_gpu else tensor.to(device)
+
+
+def fetched(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` on the host, without gradients: those that are there as they are, those of a GPU as ``together`` has them."""
+    found = {name: tensor.detach() for name, tensor in tensors.items()}
+    return found | together({name: tensor for name, tensor in found.items() if tensor.device.type != "cpu"})
+
+
+def together(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` on the host, in one copy for each dtype: the host waits for each copy, and models have many tensors."""
+    found: dict[str, Tensor] = {}
+    for dtype in {tensor.dtype for tensor in tensors.values()}:
+        alike = {name: tensor for name, tensor in tensors.items() if tensor.dtype == dtype}
+        whole = torch.cat([tensor.reshape(-1) for tensor in alike.values()]).cpu()
+        ends = np.cumsum([tensor.numel() for tensor in alike.values()])[:-1]
+        pieces = whole.tensor_split(ends.tolist())
+        found |= {name: piece.reshape(alike[name].shape) for name, piece in zip(alike, pieces, strict=True)}
+    return {name: found[name] for name in tensors}
 
 
 def resident_limit(setting: int | Literal["auto"], device: torch.device) -> int:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline import files
+from pipeline.data.store import fetched
 from pipeline.errors import RunError
 from pipeline.run import advice
 from pipeline.run.environment import Program
@@ -183,8 +184,9 @@ def restore(checkpoint: Checkpoint, state: State) -> None:
 def digest(model: nn.Module) -> str:
     """The SHA-256 of all weights."""
     total = sha256()
-    for tensor in model.state_dict().values():
-        total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    for tensor in fetched(model.state_dict()).values():
+        values: Any = tensor.contiguous().view(torch.uint8).numpy()
+        total.update(values)
     return total.hexdigest()
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from pipeline import files
+from pipeline.data.store import fetched
 from pipeline.run.checkpoints import FORMAT, Facts, problem_of
 from pipeline.run.marks import What, all_of, mark, marked, name_of, step_of
 from pipeline.run.record import Record
@@ -67,7 +69,7 @@ def save(folder: Path, taken: Snapshot, keep_last: int) -> Path:
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Copies with a storage each: cuDNN keeps an LSTM's weights as views of one, which safetensors must not see."""
-    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    return {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in fetched(tensors).items()}
 
 
 def _flatten(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -21,6 +21,7 @@ from pipeline.training.loop import Report
 Steps = Callable[[int, Callable[[int], float]], Iterator[Report]]
 WARMUP, FEWEST, SECONDS = 3, 3, 1.2  # steps before the timed ones; timed ones at least, and for how long
 GRAPHED = graphed_step.WARMUP + 2  # before the timed ones on a GPU, where the last of them is captured as a graph
+TOGETHER = 20  # steps that a GPU is given at once: to wait for each would measure how long it takes to hear of one
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,16 @@ def speed_of(steps: Steps, batch: int) -> float:
     """Training samples/s at a global batch: the median of some steps after a few others. The weights stay as they are."""
     seconds: list[float] = []
     reports = steps(batch, lambda step: 0.0)
-    for _ in islice(reports, GRAPHED if torch.cuda.is_initialized() else WARMUP):  # type: ignore[no-untyped-call]
+    before, together = (GRAPHED, TOGETHER) if torch.cuda.is_initialized() else (WARMUP, 1)  # type: ignore[no-untyped-call]
+    for _ in islice(reports, before):
         _wait()
     while len(seconds) < FEWEST or sum(seconds) < SECONDS:
         began = perf_counter()
-        next(reports)
+        for _ in islice(reports, together):
+            pass
         _wait()
         seconds.append(perf_counter() - began)
-    return batch / median(seconds)
+    return batch * together / median(seconds)
 
 
 def speed_if_it_fits(steps: Steps, batch: int) -> float:

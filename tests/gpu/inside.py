@@ -12,8 +12,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from pipeline.data.store import Store, resident_limit, stores
 from pipeline.distributed import collectives, meeting, world
 from pipeline.model.classifier import RecurrentClassifier
 from pipeline.model.gpu_lstm import layer
-from pipeline.run import checkpoints
+from pipeline.run import checkpoints, saving
 from pipeline.stages import assembly, job
 from pipeline.stages import train as stage
 from pipeline.stages.advice.examination import task, worker
@@ -36,6 +37,7 @@ from pipeline.stages.advice.examination.results import Place
 from pipeline.stages.terminal import endings
 from pipeline.training import evaluation, loop
 from pipeline.training.graphs.graphed_step import GraphedStep
+from pipeline.training.selection import Selection
 from pipeline.training.state import State
 from tests.gpu.cases import LONE, TWO, series
 from tests.gpu.counting import Counting
@@ -146,6 +148,25 @@ class Rehearsal:
             collectives.gather({"text": "a word"})
             collectives.together(lambda: None)
             return self.counting.report()
+
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint, the digest of all weights and an evaluation ask of the device, after a few steps."""
+        with self.ready() as (prepared, state, batches, accelerator):
+            for _ in islice(loop.train(state, batches, self.settings.train, self.settings.optim, 0), 3):
+                pass
+            facts = checkpoints.Facts(selection=Selection(), data="", processes=WORLD, cpu_lstm=16)
+            valid = Store(prepared.part("valid"), accelerator.device, 4096)
+            calls: dict[str, Callable[[], object]] = {
+                "snapshot": lambda: saving.snapshot(state, facts),
+                "digest": lambda: checkpoints.digest(state.model),
+                "evaluation": lambda: evaluation.evaluate(state.best_model, valid),
+            }
+            answer: dict[str, Any] = {"examples": valid.count}
+            for name, call in calls.items():
+                self.counting.reset()
+                call()
+                answer[name] = self.counting.report()
+            return answer
 
     def limits(self) -> dict[str, Any]:
         """What ``data.resident_limit_mb`` comes to, and which splits are held on the device by it."""

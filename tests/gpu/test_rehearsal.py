@@ -59,3 +59,15 @@ def test_a_peer_that_nccl_has_lost_ends_in_one_message_with_what_to_type(new: st
 def test_a_peer_that_hangs_is_lost_after_the_limit_though_the_stream_never_ends(new: str) -> None:
     said = rehearsed("peer", "run.timeout=10", TORCH_DIST_USE_NCCL2=new)
     assert said["raised"] == "LostContactError" and "has waited 10 s for NCCL" in said["text"]
+
+
+def test_a_checkpoint_waits_once_for_each_of_its_files_and_an_evaluation_once() -> None:
+    """A copy for each tensor was 42 waits, and the digest of all weights as many as there are."""
+    found = rehearsed("kept", "train.ema=0.9", "data.validation=600")
+    assert {name: sum(found[name]["copies"].values()) for name in ("snapshot", "digest", "evaluation")} == {
+        "snapshot": 3,
+        "digest": 1,
+        "evaluation": 1,
+    }
+    assert all(sum(found[name]["waits"].values()) == sum(found[name]["copies"].values()) for name in ("snapshot", "digest"))
+    assert found["examples"] == 600 and found["evaluation"]["launches"] <= 30, "one block, of up to 4,096 examples"

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pipeline import files
 from pipeline.config import Optim, Train
+from pipeline.data import store
 from pipeline.data.batches import Batches
 from pipeline.errors import RunError, UserError
 from pipeline.model.classifier import RecurrentClassifier
@@ -558,3 +559,20 @@ def test_records_that_cannot_be_forced_to_the_disk_stop_the_run_before_a_checkpo
             writer.wait()
         assert writer.failed
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_tensors_fetched_together_are_copies_of_their_own_types_and_shapes_in_their_order() -> None:
+    """On a GPU this is a copy for each dtype; here the same on the CPU."""
+    stored = {
+        "a": torch.arange(6.0).reshape(2, 3).T,
+        "step": torch.tensor(7),
+        "none": torch.empty(0, 4),
+        "b": torch.ones(3).double(),
+    }
+    stored["scalar"] = torch.tensor(0.5)
+    found = store.together(stored)
+    assert list(found) == list(stored)
+    for name, tensor in stored.items():
+        assert found[name].dtype == tensor.dtype and found[name].shape == tensor.shape and found[name].equal(tensor)
+    stored["a"].zero_()
+    assert found["a"][2, 1] == 5
