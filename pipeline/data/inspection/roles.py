@@ -94,6 +94,8 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     if time and id_ != FILE and _begins_anew(frame, id_, time):
         recordings = "ANY"
         reasons.append(f"{id_!r} and {time!r} come again in several files: each file counts its series anew")
+    elif time and id_ != FILE:
+        words.refuse_two_ids(frame, left, (id_, time), path)
     channels, more = _channels(frame, left, id_, label, time is not None)
     reasons.append(f"steps are ordered by {time!r}" if time else "steps are in the order of the file: no column orders them")
     if group:

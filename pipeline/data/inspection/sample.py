@@ -49,13 +49,30 @@ def of(source: str, path: Path, most: int) -> tuple[pl.DataFrame, tuple[str, ...
         truncate_ragged_lines=True,
         decimal_comma=decimal == ",",
     )
-    return pl.DataFrame([_typed(column) for column in frame]), dialect.names, {"header": dialect.header, "decimal": decimal}
+    return (
+        pl.DataFrame([_typed(_bare(column, decimal)) for column in frame]),
+        dialect.names,
+        {"header": dialect.header, "decimal": decimal},
+    )
 
 
 def nested(path: Path) -> tuple[str, ...]:
     """The columns of a Parquet file whose cells are lists. Raises DataError for what is no such file."""
     table = open_parquet(path)
     return tuple(table.names[place] for place in table.nested)
+
+
+def _bare(column: pl.Series, decimal: str) -> pl.Series:
+    """A column of numbers with spaces around them as numbers."""
+    if column.dtype != pl.String:
+        return column
+    words = column.str.strip_chars()
+    words = words.set(words.is_in(ABSENT), None)
+    for kind in (pl.Int64, pl.Float64):
+        made = (words.str.replace(",", ".", literal=True) if decimal == "," else words).cast(kind, strict=False)
+        if made.null_count() == words.null_count() < len(words):
+            return made
+    return column
 
 
 def _typed(column: pl.Series) -> pl.Series:

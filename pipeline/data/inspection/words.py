@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import polars as pl
 
+from pipeline import config
 from pipeline.data.inspection import names
 from pipeline.data.inspection.frame import Frame
+from pipeline.data.readers import text_files
 from pipeline.data.readers.cells import is_number
-from pipeline.errors import quoted
+from pipeline.data.readers.tables import csv_dialect
+from pipeline.errors import DataError, quoted
 
 MOSTLY = 0.5  # of the cells, the share that are numbers in a column of measurements
 LOOKED_AT = 1000  # cells, for one that is no number
@@ -44,6 +50,31 @@ def said(frame: Frame, name: str, id_: str, ordered: bool) -> str:
             "are several channels under each other; give each a column of its own (pivot) first"
         )
     return f"{name!r} holds words and is left out"
+
+
+def refuse_two_ids(frame: Frame, left: Sequence[str], known: tuple[str, str], path: Path) -> None:
+    """Raise DataError, with what to type, where another column than the id, such as a number of visits, tells rows apart that
+    have the same time; ``known``: id and time."""
+    id_, time = known
+    rows = pl.DataFrame({"id": frame[id_], "time": frame[time]})
+    if path.is_dir() or rows.n_unique() == len(rows):
+        return
+    for name in left:
+        values = frame[name]
+        few = not (values.dtype.is_float() or values.dtype.is_temporal()) and 1 < values.n_unique() <= len(rows) // 2
+        if not few or values.null_count() or rows.with_columns(values.alias("other")).n_unique() < len(rows):
+            continue
+        table = path.suffix.lower() in config.SERIES["parquet"].suffixes
+        kind = "parquet" if table else "csv"
+        made = path.with_name(f"{text_files.stem(path)}_ids.{kind}")
+        how = "" if table else f", separator={csv_dialect.guess(path)[0].separator!r}, infer_schema=False"
+        whole = f"p.concat_str('{id_}', '{name}', separator='-').alias('id')"
+        typed = f"p.read_{kind}('{path}'{how}).with_columns({whole}).write_{kind}('{made}')"
+        raise DataError(
+            f"{path}: rows of one {id_!r} have the same {time!r} several times, and {name!r} tells them apart. If it says what "
+            "each row measures, give each a column of its own (pivot); else make one id of both: type: "
+            f'python -c "import polars as p; {typed}"; then use {made}'
+        )
 
 
 def _numbers(cells: pl.Series) -> int:

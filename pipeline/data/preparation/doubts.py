@@ -19,6 +19,7 @@ FEW = 64  # different values of a channel that may be a code of the class
 # what programs write where there is no value, and how much it must stand apart, in widths of the range of the others
 STAND_INS = [sign * value for value in (99.0, 999.0, 9999.0, 99999.0, 999999.0, 32768.0, 1e20, 1e30) for sign in (-1, 1)]
 APART = 3.0
+DIFFERENT = 3  # numbers of zeros at the ends of series, from which on they are taken for padding
 SHOWN = 5  # groups or channels, of which there may be many
 COUNTS, TELLS, CONSTANT = "counts", "tells", "constant"
 NO_MEASUREMENT = {  # what may be true of a channel that is none, said of one and of several
@@ -34,8 +35,9 @@ NO_MEASUREMENT = {  # what may be true of a channel that is none, said of one an
 }
 
 
-def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
-    """The lines about all ``series`` of a file, whose values may be memory-mapped; they are read once, in order."""
+def of(series: Series, class_names: Sequence[str], images: bool = False) -> Iterator[str]:
+    """The lines about all ``series`` of a file, whose values may be memory-mapped; they are read in order. ``images``: each is
+    rows of pixels, of which the last may well be black."""
     yield from _alike(class_names, "classes")
     yield from list(_alike(sorted({*(series.groups or ())}), "groups, which splits may part"))[:SHOWN]
     for name in filter(is_missing, class_names):
@@ -60,6 +62,8 @@ def of(series: Series, class_names: Sequence[str]) -> Iterator[str]:
             yield f"channel {named[kind][0]} {one}: {leave}"
         elif named[kind]:
             yield f"{len(named[kind])} channels, {some(named[kind], SHOWN)}, {several}: {leave}"
+    if not images:
+        yield from _padded(series)
     yield from stand_ins[:SHOWN]
     if len(stand_ins) > SHOWN:
         yield f"{len(stand_ins) - SHOWN} more channels hold such values"
@@ -85,6 +89,25 @@ def _pieces(series: Series) -> Iterator[slice]:
     """The steps of all series, some at a time."""
     steps, of_each = int(series.offsets[-1]), max(1, BLOCK // len(series.channels))
     yield from (slice(begin, min(begin + of_each, steps)) for begin in range(0, steps, of_each))
+
+
+def _padded(series: Series) -> Iterator[str]:
+    """About series of one length that end in zeros alone, as arrays are filled up with."""
+    lengths = series.lengths
+    if int(lengths.min()) < int(lengths.max()) or int(lengths[0]) == 1:
+        return
+    ends = np.concatenate([_zeros(values, steps) for _, values, steps in series.blocks(np.arange(len(series)))])
+    count = int((ends > 0).sum())
+    if 2 * count > len(series) and len(np.unique(ends)) >= DIFFERENT:
+        said = f"{count} of {len(series)} series end in steps of 0 alone, {ends[ends > 0].min()} to {ends.max()} of them, as "
+        yield f"{said}padding does: if they are no measurements, leave them empty (NaN), or give the lengths"
+
+
+def _zeros(values: Array, lengths: Array) -> Array:
+    """(n) the steps of 0 alone at the end of series (S, C) of one length."""
+    there = (values != 0).any(1).reshape(len(lengths), -1)
+    ends: Array = np.where(there.any(1), there[:, ::-1].argmax(1), there.shape[1])
+    return ends
 
 
 def _varies(values: Array, owner: Array) -> Array:

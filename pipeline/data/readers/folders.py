@@ -38,7 +38,8 @@ ARRAYS = "save its arrays in an .npz file: X (series, steps, channels) and y (se
 OTHERS_OF = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "save the sheet as CSV (UTF-8)"),
     **dict.fromkeys((".pkl", ".pickle"), "a pickle may run any program; save the table by pandas' to_parquet"),
-    **dict.fromkeys((".mat", ".h5", ".hdf5", ".pt", ".npy"), ARRAYS),
+    **dict.fromkeys((".mat", ".h5", ".hdf5", ".pt", ".npy", ".nc", ".edf", ".bdf", ".wav", ".flac", ".mp3"), ARRAYS),
+    **dict.fromkeys((".rds", ".rdata", ".sav", ".dta"), "save the table as CSV (UTF-8)"),
     ".dat": "if it is text, call it .txt; of a record of WFDB make CSV: rdsamp -c -v -r RECORD > RECORD.csv",
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".bz2", ".xz", ".zst", ".z"), "unpack it"),
 }

@@ -44,9 +44,20 @@ class Bounded:
         return given
 
 
+def refuse_stand_in(path: Path) -> None:
+    """Raise DataError for a file that came in the place of data: a pointer of Git LFS, or a web page."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    if start.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path}: is a pointer of Git LFS, and not the data; in its folder, type: git lfs pull")
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise DataError(f"{path}: is a web page, such as one that asks for a password, and no data; download it again")
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Bounded]:
     """The bytes of a file, unpacked if it is gzip. Raises DataError for what is damaged or packed otherwise."""
+    refuse_stand_in(path)
     with path.open("rb") as file:
         start = file.read(6)
         size = file.seek(0, 2)

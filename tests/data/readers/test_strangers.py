@@ -295,3 +295,98 @@ def test_a_file_beside_those_of_training_and_test_is_named(tmp_path: Path) -> No
         (tmp_path / "all" / f"{part}.csv").write_text("id,t,x,label\n" + "".join(rows))
     init.init(tmp_path / "all", None, tmp_path / "o.yaml")
     assert "# LOOK AT THIS: val.csv: left out; put the series into" in (tmp_path / "o.yaml").read_text()
+
+
+def test_cells_with_spaces_around_them_are_what_they_are_without(tmp_path: Path) -> None:
+    rows = [f" {i} , {19 - t} , {value} , {'ab'[i % 2]} \n" for i in range(20) for t, value in enumerate(wave(i, 20))]
+    (tmp_path / "a.csv").write_text(" id , t , x , label \n" + "".join(rows))
+    found = roles.find("csv", tmp_path / "a.csv").columns
+    assert (found.id, found.time, found.label) == ("id", "t", "label")
+    got = only("csv", tmp_path / "a.csv", **found.model_dump())
+    np.testing.assert_allclose(got.one(3)[:, 0], wave(3, 20)[::-1], rtol=1e-6)
+    (tmp_path / "b.csv").write_text("id;t;x;label\n" + "".join(rows).replace(",", ";").replace(".", ","))
+    found = roles.find("csv", tmp_path / "b.csv").columns
+    assert (found.time, found.decimal) == ("t", ",") and found.channels in ((), ("x",))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_recording_without_rows_is_refused_by_name(tmp_path: Path, kind: str) -> None:
+    for i in range(8):
+        frame = pl.DataFrame({"x": wave(i, 0 if i == 5 else 20)})
+        path = tmp_path / "all" / "ab"[i % 2] / f"{i}.{kind}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _ = frame.write_csv(path) if kind == "csv" else frame.write_parquet(path)
+    with pytest.raises(DataError, match=rf"b/5\.{kind}: has no rows; a recording has at least one: move it away"):
+        read(kind, tmp_path / "all")
+
+
+def test_times_that_numbers_cannot_tell_apart_are_said_to_be_rounded(tmp_path: Path) -> None:
+    rows = [
+        f"{i},{1_700_000_000_000_000_000 + t * 100},{value},{'ab'[i % 2]}\n"
+        for i in range(9)
+        for t, value in enumerate(wave(i, 9))
+    ]
+    (tmp_path / "a.csv").write_text("id,time,x,label\n" + "".join(rows))
+    with pytest.raises(
+        DataError, match=r"this time already on line 2; .*numbers of this size are rounded: if these differ, sub"
+    ):
+        read("csv", tmp_path / "a.csv")
+
+
+STAND_INS = {
+    "a.csv": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n", "is a pointer of Git LFS.*git lfs pull"),
+    "a.parquet": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n", "is a pointer of Git LFS"),
+    "a.ts": (b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>", "is a web page, .*; download it again"),
+    "b.csv": (b"\xef\xbb\xbf<html>\n<body>Sign in</body></html>", "is a web page"),
+    "a.npz": (b"<!doctype html><html></html>", "is a web page"),
+}
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_what_came_in_the_place_of_data_is_named(tmp_path: Path, name: str) -> None:
+    content, said = STAND_INS[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read(Path(name).suffix[1:], tmp_path / name)
+    with pytest.raises(DataError, match=said):
+        init.init(tmp_path / name, None, tmp_path / "o.yaml")
+
+
+@pytest.mark.parametrize(("ends", "padded"), [(True, True), (False, False)])
+def test_zeros_that_fill_up_series_are_a_warning(tmp_path: Path, ends: bool, padded: bool) -> None:
+    values = np.stack([np.stack([wave(i, 20) + 9, wave(i + 1, 20) + 9], 1) for i in range(40)])
+    for i in range(40):
+        values[i, 19 - i % 5 :, : 2 if ends else 1] = 0  # or one channel alone
+    doubts = begun(npz(tmp_path / "a.npz", X=values, y=np.arange(40) % 2)).manifest.doubts
+    said = "40 of 40 series end in steps of 0 alone, 1 to 5 of them, as padding does: if they are no measurements, leave them"
+    assert [line.startswith(said) for line in doubts] == [True] * padded
+
+
+def test_rows_of_pixels_may_end_in_black(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(1, 255, (60, 64))
+    for i in range(60):
+        pixels[i, 64 - 8 * (i % 5 + 1) :] = 0
+    rows = [",".join(map(str, [i % 3, *image])) + "\n" for i, image in enumerate(pixels)]
+    (tmp_path / "a.csv").write_text("label," + ",".join(f"pixel{k}" for k in range(64)) + "\n" + "".join(rows))
+    made = begun(tmp_path / "a.csv")
+    assert config.load(tmp_path / "o.yaml").data.steps == 8 and not made.manifest.doubts
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_two_columns_that_tell_series_apart_become_one_id_by_what_the_message_says(tmp_path: Path, separator: str) -> None:
+    rows = [
+        separator.join(map(str, (f"P{i // 3:02}", i % 3 + 1, t, value, ("AF", "SR")[i // 3 % 2])))
+        for i in range(36)
+        for t, value in enumerate(wave(i, 12))
+    ]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([separator.join(("Patient ID", "Visit", "Time [s]", "HR", "Dx")), *rows]) + "\n")
+    with pytest.raises(
+        DataError, match=r"rows of one 'Patient ID' have the same 'Time \[s\]' several times, and 'Visit'"
+    ) as caught:
+        init.init(path, None, tmp_path / "o.yaml")
+    typed(caught)
+    made = begun(tmp_path / "a_ids.csv")
+    data = config.load(tmp_path / "o.yaml").data
+    assert (data.id, data.group, data.split) == ("id", "Patient ID", "group")
+    assert sum(part.count for part in made.manifest.parts.values()) == 36

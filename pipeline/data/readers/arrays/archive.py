@@ -19,6 +19,7 @@ import numpy as np
 
 from pipeline.data.readers import limits
 from pipeline.data.readers.cells import fault
+from pipeline.data.readers.text_files import refuse_stand_in
 from pipeline.data.series import Array, refuse_unfit
 from pipeline.errors import DataError, short
 
@@ -48,6 +49,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except DAMAGE as error:
+            refuse_stand_in(path)
             raise DataError(
                 f"{path}: not a whole .npz archive ({short(str(error), 80)}); save it with numpy.savez, or copy it again"
             ) from None

@@ -24,7 +24,7 @@ from pipeline.data.readers.tables import list_cells, part_files
 from pipeline.data.readers.tables.row_order import by_series
 from pipeline.data.readers.tables.rows import Numbers, Rows, shared
 from pipeline.data.readers.tables.table import Table, Wanted, blocks, find_roles
-from pipeline.data.series import PART, Array, Columns, Series, Steps, offsets_of
+from pipeline.data.series import Array, Columns, Series, Steps, offsets_of
 from pipeline.errors import DataError, quoted, some
 
 STEP = re.compile(r"(.+)_(\d{1,9})")
@@ -126,7 +126,7 @@ def _order_of_time(table: Table, rows: Rows, starts: Array, wanted: Wanted) -> A
         row = int(twice.argmax())
         first, second = sorted(rows.places[order[row : row + 2]].tolist())
         said = f"series {quoted(rows.words('id')[row])} has this time already on {table.spot(first)}; leave out one of the two"
-        said += f", or {part_files.ANEW}" * (first // PART != second // PART)
+        said += part_files.otherwise(first, second, time[row])
         raise table.fault(second, wanted.roles["time"], said)
     return order
 

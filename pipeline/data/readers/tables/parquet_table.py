@@ -16,6 +16,7 @@ from pipeline.data.readers.tables import parquet_sizes
 from pipeline.data.readers.tables.parquet_sizes import Group
 from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.readers.tables.table import Table, Wanted, check_names, runs_of, tidy, worded
+from pipeline.data.readers.text_files import refuse_stand_in
 from pipeline.data.series import Array
 from pipeline.errors import DataError, short
 
@@ -141,6 +142,7 @@ def _faults(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, said: str) -> DataError:
+    refuse_stand_in(path)
     return DataError(f"{path}: not a whole Parquet file ({short(said, 120)}); write or copy it again")
 
 

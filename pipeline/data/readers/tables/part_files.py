@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from pipeline.data.readers.cells import EXACT
 from pipeline.data.readers.folders import Folder
 from pipeline.data.readers.tables.rows import Rows
 from pipeline.data.readers.tables.rows import joined as joined_rows
@@ -82,15 +84,26 @@ def joined(path: Path, tables: Sequence[Table], told: Told) -> Table:
         held: list[Rows] = []
         for number, table in enumerate(tables):
             words = {name: column[number] for name, column in told.columns.items()}
+            empty = True
             for rows in _part(table, number * PART, wanted, names, words, told):
                 if held and not _go_together(held, rows):
                     yield joined_rows(held)
                     held = []
                 held.append(rows)
+                empty = False
+            if empty and told.ids:
+                raise DataError(f"{table.path}: has no rows; a recording has at least one: move it away")
         if held:
             yield joined_rows(held)
 
     return replace(first, path=path, names=names, read=read, nested=nested, parts=tuple(tables))
+
+
+def otherwise(first: int, second: int, time: Any) -> str:
+    """What else two rows of a series may be, at the places ``first`` and ``second``, than one too many at that ``time``."""
+    said = f", or {ANEW}" * (first // PART != second // PART)
+    rounded = isinstance(time, float) and bool(abs(time) > EXACT)
+    return said + "; numbers of this size are rounded: if these differ, subtract the first, or divide them" * rounded
 
 
 def doubted(table: Table, rows: Rows, made: Series, crossing: set[tuple[int, int]]) -> Series:
