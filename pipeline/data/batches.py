@@ -6,8 +6,9 @@ E steps of an epoch, m examples that this process computes in each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -144,13 +145,15 @@ class Batches:
         values, labels, lengths = self.store.take_near(rows, steps)
         return self.warped(values, lengths, drawn), labels, lengths
 
-    def gathered(self, step: int, steps: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What ``take`` gives for ``step`` but for the warp, on the host, of a store that is mapped."""
+    def gathering(self, step: int, steps: int) -> Callable[[], tuple[Tensor, Tensor, Tensor | None]]:
+        """What gives, whenever and in whatever thread it is called, what ``take`` gives for ``step`` but for the warp, on the
+        host, of a store that is mapped."""
         begin = self._begin(step) * self.batch
         mine = slice(begin + self.mine.start * self.size, begin + self.mine.stop * self.size)
         if self.shift:
-            return *self.shift.gathered(self.store, self._order[mine], self._shifts[mine]), None
-        return self.store.gathered(self._order[mine], steps)
+            gather = partial(self.shift.gathered, self.store, self._order[mine], self._shifts[mine])
+            return lambda: (*gather(), None)
+        return partial(self.store.gathered, self._order[mine], steps)
 
     def warped(self, values: Tensor, lengths: Tensor | None, drawn: list[Tensor]) -> Tensor:
         """``values`` (m, T, F), which are moved already, warped as ``drawn`` says."""

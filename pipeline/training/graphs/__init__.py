@@ -2,7 +2,7 @@
 
 In the order of their imports:
 
-    inputs        batches of data that does not fit the device, in memory that stays
+    inputs        batches of data that does not fit the device, gathered ahead by threads, in memory that stays
     tables        what the steps of an epoch need, on the device, picked by the device's own count of steps
     flow          what the device decides by itself: whether a step is settled, and the scale of fp16
     device_step   the step: gather, forward, loss, backward, sum, check, clipping, update, averages

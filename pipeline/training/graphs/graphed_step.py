@@ -69,7 +69,7 @@ class GraphedStep:
             random.manual_seed(mix(self.seed, number, self.batches.mine.start))
         steps = self.padded(number)
         if not self.batches.store.resident:
-            self.tables.inputs.fill(number, steps)
+            self.tables.inputs.fill(number, self.padded)
         if not self.capture:
             return self.step(steps)
         if steps not in self.graphs and self.taken > WARMUP and steps in self.seen and len(self.graphs) < MOST:

@@ -1,4 +1,4 @@
-"""Batches of data that does not fit the device, in memory of the device that stays where it is.
+"""Batches of data that does not fit the device, gathered ahead by threads, in memory of the device that stays where it is.
 
 Shapes: m examples of a step, T time steps, F features.
 """
@@ -6,6 +6,8 @@ Shapes: m examples of a step, T time steps, F features.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from pipeline.data.batches import Batches
 from pipeline.distributed.collectives import recorded, until
 
-AHEAD = 4  # steps whose batches the host may hold ready, each in pinned memory
+AHEAD = 4  # steps whose batches the host may hold ready, and as many again that threads gather
 Held = tuple[Tensor, Tensor, Tensor | None]
 
 
@@ -24,13 +26,15 @@ class Inputs:
     def __init__(self, batches: Batches) -> None:
         self.batches, self.held = batches, dict[int, Held]()
         self.under_way: deque[Any] = deque()  # events, each recorded behind the copies of a step
+        self.coming: deque[tuple[int, Future[Held]]] = deque()  # steps one after the other, and their batches on the host
+        self.threads = ThreadPoolExecutor(AHEAD, "gather")  # which wait for a disk side by side, and make no call of CUDA
 
-    def fill(self, step: int, steps: int) -> None:
-        """Hold the batch of ``step``, of ``steps`` time steps: gathered by the host, and copied when the device comes to it."""
-        device = self.batches.store.device
+    def fill(self, step: int, padded: Callable[[int], int]) -> None:
+        """Hold the batch of ``step``, copied when the device comes to it; ``padded``: how long each batch of its epoch is."""
+        device, steps = self.batches.store.device, padded(step)
         if len(self.under_way) == AHEAD:
             until(self.under_way.popleft())
-        gathered = self.batches.gathered(step, steps)
+        gathered = self._gathered(step, padded)
         if steps not in self.held:
             values, labels, lengths = (None if one is None else torch.empty_like(one, device=device) for one in gathered)
             assert values is not None and labels is not None
@@ -40,3 +44,12 @@ class Inputs:
                 there.copy_(one.pin_memory() if device.type == "cuda" else one, non_blocking=True)
         if device.type == "cuda":
             self.under_way.append(recorded())
+
+    def _gathered(self, step: int, padded: Callable[[int], int]) -> Held:
+        """The batch of ``step`` on the host. Those of the next ones of its epoch are begun, whose order is known."""
+        if self.coming and self.coming[0][0] != step:  # steps are taken again
+            self.coming.clear()
+        end = step - step % self.batches.steps_per_epoch + self.batches.steps_per_epoch
+        for number in range(step + len(self.coming), min(step + AHEAD, end)):
+            self.coming.append((number, self.threads.submit(self.batches.gathering(number, padded(number)))))
+        return self.coming.popleft()[1].result()
