@@ -66,6 +66,7 @@ RULES = (
     Idle("data.test", lambda c: not _own(c), "data.source = {c.data.source} has a test split of its own"),
     Idle("data.test", lambda c: bool(c.data.test_path), "the test split is data.test_path"),
     Idle("data.test", _in_folders, "the test split is the folder test/ in data.path"),
+    Idle("data.fold", lambda c: bool(c.data.fold and c.train.folds), "train.folds says which parts there are"),
     Idle("data.validation", lambda c: bool(c.data.fold and c.data.validation), "data.fold says what the valid split is"),
     Idle(
         "data.validation",

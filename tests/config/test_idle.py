@@ -20,6 +20,7 @@ NO_EFFECT: dict[str, tuple[tuple[str, ...], str]] = {  # the last override is wh
     "that of MNIST": (("data.source=mnist", "data.test=500"), "data.source = mnist has a test split of its own"),
     "the share beside a file": ((*TABLE, "data.test_path=y.csv", "data.test=0.3"), "the test split is data.test_path"),
     "a share beside folds": (("train.folds=5", "data.validation=0.2"), "of 5 folds each is the valid split once"),
+    "a fold beside folds": (("train.folds=5", "data.fold=1/3"), "train.folds says which parts there are"),
     "a share beside a fold": (("data.fold=1/5", "data.validation=0.2"), "data.fold says what the valid split is"),
     "a seed in time": ((*TABLE, "data.split=time", "data.seed=3"), "data.split = time draws nothing by chance"),
     "a seed of nothing": (("data.validation=0", "data.seed=3"), "no split is cut from another"),

@@ -79,8 +79,10 @@ def _of_folder(source: str, path: Path, columns: Columns, folder: Path | None) -
         blocks = layouts.read(*part_files.of_folder(found, tables, columns), folder)
     else:
         blocks = _archives(source, found, columns)
+    long = "data.layout = wide has no effect: each file is a recording, and a row is a step of it"
+    more = (long,) if source in TABLES and found.recordings and columns.labelled and columns.layout == "wide" else ()
     for block in blocks:
-        yield replace(block, doubts=(*found.doubts, *block.doubts))
+        yield replace(block, doubts=(*found.doubts, *more, *block.doubts))
 
 
 def _archives(source: str, found: folders.Folder, columns: Columns) -> Iterator[Series]:

@@ -176,6 +176,13 @@ def test_files_of_other_kinds_are_left_out_and_said(tmp_path: Path) -> None:
     assert "README.md" in only("csv", path).doubts[0]
 
 
+def test_a_layout_that_recordings_have_not_is_said(tmp_path: Path) -> None:
+    path = recordings(tmp_path / "all")
+    (said,) = only("csv", path, layout="wide").doubts
+    assert said == "data.layout = wide has no effect: each file is a recording, and a row is a step of it"
+    assert not only("csv", path).doubts
+
+
 def settings(path: Path, folder: Path, *more: str) -> config.Data:
     (path / "own.yaml").write_text("{}")
     given = ["data.source=csv", f"data.path={folder}", f"data.prepared={path / 'prepared'}", "data.validation=0", *more]
