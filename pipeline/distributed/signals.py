@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from pipeline.distributed import stacks
 from pipeline.errors import Stopped
@@ -63,6 +63,7 @@ def catch_keyboard() -> None:
 def caught() -> None:
     """From now on a signal is an exception, Stopped or Interrupted, so that what was begun is cleared away."""
     _inside.set()
+    sys.unraisablehook = _dropped
 
 
 def failed() -> None:
@@ -122,8 +123,22 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     if _inside.is_set() and not _imports(frame):
         raise Interrupted
+    _interrupted()
+
+
+def _interrupted() -> NoReturn:
     os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)
+
+
+def _dropped(what: Any) -> None:
+    """An exception that cannot go on, as in a finalizer: of a signal it ends the process, or the signal would be lost."""
+    if isinstance(what.exc_value, Interrupted):
+        _interrupted()
+    if isinstance(what.exc_value, Stopped):
+        print(what.exc_value, file=sys.stderr, flush=True)
+        os._exit(STATUS)
+    sys.__unraisablehook__(what)
 
 
 def _imports(frame: FrameType | None) -> bool:

@@ -112,6 +112,32 @@ def test_ctrl_c_while_libraries_are_loaded_is_one_line_and_status_130(tmp_path: 
     assert not [*tmp_path.glob("here/*/manifest.json")]
 
 
+@pytest.mark.parametrize(
+    ("catch", "number", "ending"),
+    [
+        ("catch_keyboard", signal.SIGINT, (130, "interrupted\n")),
+        ("catch", signal.SIGTERM, (143, f"stopped by SIGTERM {NOTHING}\n")),
+    ],
+)
+def test_a_signal_in_a_finalizer_from_which_no_exception_comes_out_is_not_lost(
+    tmp_path: Path, catch: str, number: signal.Signals, ending: tuple[int, str]
+) -> None:
+    program = f"""
+import os, time
+from pipeline.distributed import signals
+signals.{catch}()
+signals.caught()
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(1)
+held = Held()
+del held
+print("went on")
+"""
+    assert end(begin([sys.executable, "-c", program], tmp_path)) == ending
+
+
 def test_a_process_that_waits_for_others_who_never_come_hears_a_signal(tmp_path: Path) -> None:
     place = {"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     job = started(tmp_path, ACCELERATE_USE_CPU="true", **place)
