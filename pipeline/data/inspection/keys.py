@@ -179,9 +179,10 @@ def decides(frame: Frame, name: str, label: str) -> bool:
 
 def counts_steps(frame: Frame, name: str, id_: str) -> bool:
     """Whether whole numbers rise by one from each row of a series to the next."""
-    steps = pl.DataFrame({"time": frame[name], "id": frame[id_]}).select(STEP.alias("apart"))["apart"]
-    whole = frame[name].dtype.is_integer() and not frame[name].null_count()
-    return whole and len(frame) - steps.null_count() >= SURE and bool((steps.drop_nulls() == 1).all())
+    if not frame[name].dtype.is_integer() or frame[name].null_count():
+        return False
+    steps = pl.DataFrame({"time": frame[name].cast(pl.Int64), "id": frame[id_]}).select(STEP.alias("apart"))["apart"]
+    return len(frame) - steps.null_count() >= SURE and bool((steps.drop_nulls() == 1).all())
 
 
 def is_even(steps: pl.DataFrame) -> bool:

@@ -73,6 +73,16 @@ def test_what_counts_steps_beside_another_time_is_no_channel(tmp_path: Path) -> 
     assert found.columns.channels == ("'MLII'",) and any("sample #" in line for line in found.doubts)
 
 
+@pytest.mark.parametrize("kind", [pl.Boolean, pl.UInt8, pl.UInt64, pl.Int32, pl.Float32])
+def test_measurements_of_any_type_are_channels(tmp_path: Path, kind: type[pl.DataType]) -> None:
+    rows = [(i, t, int(value > 1), "ab"[i % 2]) for i in range(20) for t, value in enumerate(wave(i, 20))]
+    frame = pl.DataFrame(rows, ["id", "t", "x", "label"], orient="row").with_columns(pl.col("x").cast(kind))
+    frame.write_parquet(tmp_path / "a.parquet")
+    assert roles.find("parquet", tmp_path / "a.parquet").columns.channels == ("x",)
+    frame.write_csv(tmp_path / "a.csv")
+    assert roles.find("csv", tmp_path / "a.csv").columns.channels == ("x",)
+
+
 def test_a_word_that_is_shown_of_a_column_of_words_is_no_number(tmp_path: Path) -> None:
     rows = [f'{i},{t},"{(990 + 9 * t):,.2f}",{value},{"ab"[i % 2]}\n' for i in range(20) for t, value in enumerate(wave(i, 9))]
     (tmp_path / "a.csv").write_text("id,t,price,x,label\n" + "".join(rows))
