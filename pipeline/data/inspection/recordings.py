@@ -27,11 +27,12 @@ def of_recordings(first: Frame, written: dict[str, Any], folder: folders.Folder,
     columns = first.columns
     numbers_ = [name for name in columns if first[name].dtype.is_numeric() or first[name].dtype == pl.Boolean]
     ordered = [name for name in columns if first[name].dtype.is_temporal() or name in numbers_]
+    default = config.Columns()
+    ordered = [name for name in ordered if name not in (default.id, default.label)]  # which say something else here
     clocks = [name for name in ordered if names.means(name, names.TIME) or first[name].dtype.is_temporal()]
     time = next((name for name in clocks if _ascends(first[name])), "")
     long = len(first) > keys.SURE
     rows = [name for name in numbers_ if (long or names.means(name, names.ROW)) and counts_rows(first[name]) and name != time]
-    default = config.Columns()
     hidden = {time, default.id, default.label}
     channels = [name for name in numbers_ if name not in (*rows, *hidden) and not is_index(name)]
     others = [name for name in columns if name not in (*channels, *hidden)]

@@ -108,10 +108,10 @@ def _learn(train: Series, rows: Array, cleaning: Cleaning) -> tuple[Cleaning, Mo
     empty = [train.channels[number] for number in np.flatnonzero(moments.count == 0)]
     if empty:
         others = [name for name in train.channels if name not in empty]
-        raise DataError(
-            f"{train.source}: channel {empty[0]!r} has no value in any training series; leave it out: "
-            f"data.channels=[{', '.join(others)}]"
+        remedy = (
+            f"leave it out: data.channels=[{', '.join(others)}]" if others else "and there is no other; add one with values"
         )
+        raise DataError(f"{train.source}: channel {empty[0]!r} has no value in any training series; {remedy}")
     offset = clean.offset_of(low, high)
     if offset and not cleaning.offset:
         return _learn(train, rows, cleaning.model_copy(update={"offset": offset}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -115,6 +116,9 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         chosen.append(Choice("data.split", "time", "of one recording, the end is held out"))
     elif facts.groups and not test:
         chosen.append(Choice("data.split", "group", "no group on both sides"))
+    elif not test and math.ceil(facts.count * TEST) < len(facts.classes) <= facts.count // 2:
+        chosen.append(Choice("data.test", len(facts.classes), "one of each class, as a fifth of the series is fewer"))
+        count = facts.count - len(facts.classes)
     if facts.missing:
         chosen.append(Choice("data.missing", "mask", f"{facts.missing:.1%} of the values are missing; or mean, forward"))
     held = count >= ENOUGH and facts.rarest >= 10

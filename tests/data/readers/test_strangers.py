@@ -37,6 +37,33 @@ def typed(error: pytest.ExceptionInfo[DataError]) -> None:
     subprocess.run([sys.executable, "-c", command.strip('"')], check=True)
 
 
+def test_many_classes_of_few_series_are_tested_on_one_of_each(tmp_path: Path) -> None:
+    rows = [f"{i},{t},{value + i},{'abcdefghijkl'[i % 12]}\n" for i in range(36) for t, value in enumerate(wave(i, 9))]
+    (tmp_path / "a.csv").write_text("id,t,x,label\n" + "".join(rows))
+    made = begun(tmp_path / "a.csv")
+    assert {name: part.class_counts for name, part in made.manifest.parts.items()} == {"train": (2,) * 12, "test": (1,) * 12}
+
+
+def test_what_is_the_id_or_the_label_of_a_recording_is_not_its_time(tmp_path: Path) -> None:
+    for i in range(8):
+        path = tmp_path / "all" / "ab"[i % 2] / f"{i}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dates = pl.date_range(pl.date(2024, 1, 1), pl.date(2024, 1, 20), eager=True)
+        pl.DataFrame({"label": dates, "x": wave(i, 20)}).write_parquet(path)
+    assert begun(tmp_path / "all").manifest.class_names == ("a", "b")
+    with pytest.raises(
+        DataError, match="the column 'label' cannot be the time of a recording, as it is its id or its label; ren"
+    ):
+        read("parquet", tmp_path / "all", time="label")
+
+
+def test_a_channel_without_values_that_is_the_only_one_is_not_left_out_by_naming_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,x,label\n" + "".join(f"{i},,{'ab'[i % 2]}\n" for i in range(9) for _ in range(3)))
+    data = config.Data(source="csv", path=str(tmp_path / "a.csv"), time="", missing="mean", prepared=str(tmp_path / "p"))
+    with pytest.raises(DataError, match="channel 'x' has no value in any training series; and there is no other; add one"):
+        prepare(data)
+
+
 def test_a_label_of_one_number_and_gaps_is_none(tmp_path: Path) -> None:
     rows = [
         f"{i},{t},{(1, 4)[i % 2]},{'NaN' if t % 5 else 90},{value}\n" for i in range(20) for t, value in enumerate(wave(i, 20))

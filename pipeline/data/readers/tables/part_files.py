@@ -56,7 +56,11 @@ def of_folder(found: Folder, tables: Sequence[Table], columns: Columns) -> tuple
     labels = (changes["label"], found.labels) if found.labels else None
     groups = (GROUP, found.groups) if found.groups else None
     changes |= {"group": GROUP} if groups else {}
-    return joined(found.path, tables, Told((changes["id"], found.ids), labels, groups)), columns.model_copy(update=changes)
+    told = Told((changes["id"], found.ids), labels, groups)
+    if changes.get("time", columns.time) in told.columns:
+        said = f"the column {quoted(columns.time)} cannot be the time of a recording, as it is its id or its label"
+        raise DataError(f"{tables[0].path}: {said}; rename it, or name another: {columns.option('time')}=NAME")
+    return joined(found.path, tables, told), columns.model_copy(update=changes)
 
 
 def joined(path: Path, tables: Sequence[Table], told: Told) -> Table:
