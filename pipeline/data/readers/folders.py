@@ -140,11 +140,12 @@ def look(source: str, path: Path, columns: Columns) -> Folder:
     Raises DataError for one without such files, for files beside class folders, and for folders that are no classes.
     """
     every = data_files(path)
-    files = tuple(name for name in every if named(Path(name)) == source)
+    kinds = {name: named(Path(name)) for name in every}
+    files = tuple(name for name in every if kinds[name] == source)
     suffixes = ", ".join(config.SERIES[source].suffixes)
     if not files:
         raise DataError(f"{path}: is a folder without a file of the format {source} ({suffixes}); name another, or a file")
-    others = tuple(name for name in every if name not in {*files})
+    others = tuple(name for name in every if kinds[name] != source)
     if columns.recordings:
         labels, groups = _told(path, files, columns)
         return Folder(path, files, (), others, labels, groups, recordings=True)
