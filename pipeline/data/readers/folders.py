@@ -145,6 +145,9 @@ def look(source: str, path: Path, columns: Columns) -> Folder:
     suffixes = ", ".join(config.SERIES[source].suffixes)
     if not files:
         raise DataError(f"{path}: is a folder without a file of the format {source} ({suffixes}); name another, or a file")
+    for name in files:
+        if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
+            raise DataError(f"{path / name}: its path is not UTF-8, and may be an id or a class; rename it")
     others = tuple(name for name in every if kinds[name] != source)
     if columns.recordings:
         labels, groups = _told(path, files, columns)
