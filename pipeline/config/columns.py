@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from pipeline.config.base import Section, field
 
 TOLD = "LABEL|GROUP|ANY"  # what the path of a recording may say
+LONGEST = 4096  # characters of a path that Linux takes
 FIRST = ("layout", "id", "time", "label", "group", "channels")  # keys of Columns in the first version
 
 
@@ -71,7 +72,8 @@ class Columns(Section):
         """Words between which something stands, or nobody knew where one ends; each file has one label and one group."""
         found = re.findall(TOLD, value)
         twice = any(found.count(word) > 1 for word in ("LABEL", "GROUP"))
-        if value and (not found or twice or re.search(f"({TOLD})({TOLD})", value) or value[0] in "/."):
+        no_path = len(value) > LONGEST or value[:1] in ("/", ".")
+        if value and (not found or twice or re.search(f"({TOLD})({TOLD})", value) or no_path):
             raise PydanticCustomError(
                 "recordings", "LABEL and GROUP once at most, and ANY, with something between them, as in LABEL/GROUP_ANY"
             )
