@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import time
 from pathlib import Path
 
@@ -126,7 +128,10 @@ def test_a_file_whose_path_says_no_such_thing_is_refused_by_name(tmp_path: Path,
         read("csv", tmp_path / "all", recordings=said)
 
 
-@pytest.mark.parametrize("wrong", ["LABELGROUP", "LABEL/LABEL", "person", "/LABEL/ANY", "../LABEL", "GROUP_GROUP"])
+WRONG = ("LABELGROUP", "LABEL/LABEL", "person", "/LABEL/ANY", "../LABEL", "GROUP_GROUP", "ANY_" * 2000)
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_what_no_path_can_be_read_by_is_refused(wrong: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("{}")
     with pytest.raises(UserError, match=r"data\.recordings: expected LABEL and GROUP once at most"):
@@ -142,6 +147,25 @@ def test_one_place_names_the_groups_and_a_file_has_no_path_to_read(tmp_path: Pat
     (tmp_path / "a.csv").write_text("id,x,label\n0,1,a\n1,2,b\n")
     with pytest.raises(DataError, match=r"a\.csv: is a file, and data\.recordings is of a folder"):
         read("csv", tmp_path / "a.csv", recordings="LABEL/GROUP")
+
+
+@pytest.mark.parametrize("name", [b"w\xe4lk/alice_1.csv", b"walk/b\xf6b_1.csv"])
+@pytest.mark.parametrize("said", ["", "LABEL/GROUP_ANY"])
+def test_a_path_that_is_not_utf_8_is_refused_by_name(tmp_path: Path, name: bytes, said: str) -> None:
+    recordings(tmp_path / "all", "{label}/{person}_{take}")
+    path = tmp_path / "all" / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x,y,z\n1,2,3\n")
+    with pytest.raises(DataError, match=f"{re.escape(str(path))}: its path is not UTF-8"):
+        read("csv", tmp_path / "all", recordings=said)
+
+
+def test_a_channel_of_any_name_stays_beside_what_paths_say(tmp_path: Path) -> None:
+    for person in ("alice", "bob"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / f"{person}_1.csv").write_text("GROUP,GROUP_,x\n1,2,3\n")
+    (block,) = read("csv", tmp_path, recordings="LABEL/GROUP_ANY")
+    assert block.channels == ("GROUP", "GROUP_", "x") and block.groups == ("alice", "bob")
 
 
 def test_no_path_takes_long_to_be_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, repeat
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.data.series import PART, Columns, Series
 from pipeline.errors import DataError, quoted, some
 
 ANEW = "if each file counts its series anew, type data.recordings=ANY, or give them ids of their own: FILE-ID"
-GROUP = "GROUP"  # the column of the groups that the paths of files name
+GROUP = "GROUP"  # the column of the groups that the paths of files name, which takes nobody's place
 BLOCK = 2**23  # bytes of rows that are handed on at a time
 
 
@@ -54,8 +55,10 @@ def of_folder(found: Folder, tables: Sequence[Table], columns: Columns) -> tuple
     if columns.time not in tables[0].names and columns.time == Columns.model_fields["time"].default:
         changes["time"] = ""
     labels = (changes["label"], found.labels) if found.labels else None
-    groups = (GROUP, found.groups) if found.groups else None
-    changes |= {"group": GROUP} if groups else {}
+    taken = {*tables[0].names, *changes.values()}
+    group = next(name for name in accumulate(repeat("_"), initial=GROUP) if name not in taken)
+    groups = (group, found.groups) if found.groups else None
+    changes |= {"group": group} if groups else {}
     told = Told((changes["id"], found.ids), labels, groups)
     if changes.get("time", columns.time) in told.columns:
         said = f"the column {quoted(columns.time)} cannot be the time of a recording, as it is its id or its label"
