@@ -31,6 +31,7 @@ class Profile:
     groups: int  # 0: none are named
     spread: float  # of the standard deviations of series: the 95th percentile over the 5th, in the channel where it is largest
     differ: float  # the deviation of series from each other at a step, as a share of that of all values, where it is largest
+    empty: tuple[str, ...] = ()  # channels without a value
 
     @property
     def rarest(self) -> int:
@@ -57,7 +58,8 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         ranges.append(np.stack([np.fmin.reduce(block.values, 0), np.fmax.reduce(block.values, 0)]))
     steps = np.concatenate(lengths)
     every = np.stack(ranges)  # (blocks, 2, C)
-    same = np.fmin.reduce(every[:, 0], 0) == np.fmax.reduce(every[:, 1], 0)
+    low = np.fmin.reduce(every[:, 0], 0)
+    same = low == np.fmax.reduce(every[:, 1], 0)
     return Profile(
         count=len(steps),
         shortest=int(steps.min()),
@@ -67,6 +69,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         classes=dict(classes),
         missing=absent / max(1, total),
         constant=tuple(name for name, one in zip(channels, same, strict=True) if one),
+        empty=tuple(name for name, one in zip(channels, np.isnan(low), strict=True) if one),
         groups=len(groups),
         spread=_spread(np.concatenate(stds)),
         differ=between.share(),

@@ -104,6 +104,10 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         test = None
         found.doubts.append(unlabelled)
     facts = profile.of_series(source, data, found.columns)
+    if left := [name for name in facts.channels if name not in facts.empty] if facts.empty else []:
+        found.columns = found.columns.model_copy(update={"channels": tuple(left)})
+        found.doubts.append(f"{some(map(repr, facts.empty))}: left out, as no series has a value there")
+        facts = profile.of_series(source, data, found.columns)
     chosen = [Choice("data.source", source, ""), Choice("data.path", str(data), "")]
     chosen += [Choice("data.test_path", str(test), "stands beside it")] if test else []
     default = config.Columns()

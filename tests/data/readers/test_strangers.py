@@ -57,6 +57,22 @@ def test_what_is_the_id_or_the_label_of_a_recording_is_not_its_time(tmp_path: Pa
         read("parquet", tmp_path / "all", time="label")
 
 
+@pytest.mark.parametrize("kind", ["parquet", "npz"])
+def test_init_leaves_out_a_channel_without_values(tmp_path: Path, kind: str) -> None:
+    if kind == "npz":
+        values = np.stack([np.stack([wave(i, 20), np.full(20, np.nan)], 1) for i in range(20)])
+        path = npz(tmp_path / "all.npz", X=values, y=np.arange(20) % 2)
+    else:
+        path = tmp_path / "all"
+        for i in range(20):
+            (path / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+            pl.DataFrame({"x": wave(i, 20), "y": [np.nan] * 20}).write_parquet(path / "ab"[i % 2] / f"{i}.parquet")
+    made = begun(path)
+    left, kept = ("'channel_1'", ("channel_0",)) if kind == "npz" else ("'y'", ("x",))
+    assert made.manifest.series and made.manifest.series.channels == kept and made.manifest.features == 1
+    assert f"LOOK AT THIS: {left}: left out, as no series has a value there" in (tmp_path / "o.yaml").read_text()
+
+
 def test_a_channel_without_values_that_is_the_only_one_is_not_left_out_by_naming_none(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,x,label\n" + "".join(f"{i},,{'ab'[i % 2]}\n" for i in range(9) for _ in range(3)))
     data = config.Data(source="csv", path=str(tmp_path / "a.csv"), time="", missing="mean", prepared=str(tmp_path / "p"))
