@@ -101,6 +101,13 @@ def test_a_frame_of_pandas_is_predicted_like_the_file_whatever_its_types(
     same(load(tables / "export"), change(pd.read_csv(tables / "series.csv")), said(tables, "series.csv"))
 
 
+def test_a_query_that_fails_is_refused_with_the_words_of_polars(tables: Path) -> None:
+    frame = pl.scan_csv(tables / "series.csv")
+    for query in (frame.select("nobody"), frame.with_columns(pl.col("label").cast(pl.Int64))):
+        with pytest.raises(UserError, match=r"the frame: .*(nobody|conversion from)"):
+            load(tables / "export").predict(query)
+
+
 def test_a_wide_frame_of_pandas_ends_its_series_where_nothing_more_is_there(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     cells = [[f"{value:.3f}" for value in random.normal(size=3 + row % 3)] + [""] * (2 - row % 3) for row in range(40)]

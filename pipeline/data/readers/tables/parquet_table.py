@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +142,8 @@ def _faults(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, said: str) -> DataError:
-    refuse_stand_in(path)
+    with suppress(OSError):  # it is a frame, or gone by now
+        refuse_stand_in(path)
     return DataError(f"{path}: not a whole Parquet file ({short(said, 120)}); write or copy it again")
 
 
