@@ -13,10 +13,11 @@ from safetensors import safe_open
 from torch import Tensor
 
 from pipeline.data.manifest import Name
-from pipeline.data.series import offsets_of
+from pipeline.data.series import cuts, offsets_of
 from pipeline.distributed.collectives import gather
 
 ON_CPU = 4096  # MB of a split that ``auto`` holds in memory there
+AT_ONCE = 2**28  # bytes that are copied from a GPU together
 SHARE = 2  # on a GPU it leaves the rest of what is free to the model
 
 
@@ -76,14 +77,16 @@ def fetched(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def together(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors`` on the host, in one copy for each dtype: the host waits for each copy, and models have many tensors."""
+    """``tensors`` on the host, in one copy for each dtype, or for each AT_ONCE bytes of it, which take as many on the GPU
+    meanwhile: the host waits for each copy, and models have many tensors."""
     found: dict[str, Tensor] = {}
     for dtype in {tensor.dtype for tensor in tensors.values()}:
-        alike = {name: tensor for name, tensor in tensors.items() if tensor.dtype == dtype}
-        whole = torch.cat([tensor.reshape(-1) for tensor in alike.values()]).cpu()
-        ends = np.cumsum([tensor.numel() for tensor in alike.values()])[:-1]
-        pieces = whole.tensor_split(ends.tolist())
-        found |= {name: piece.reshape(alike[name].shape) for name, piece in zip(alike, pieces, strict=True)}
+        names = [name for name, tensor in tensors.items() if tensor.dtype == dtype]
+        for some in (names[piece] for piece in cuts(np.array([tensors[name].nbytes for name in names]), AT_ONCE)):
+            flat = [tensors[name].reshape(-1) for name in some]
+            whole = torch.cat(flat).cpu() if flat[1:] else flat[0].to("cpu", copy=True)
+            pieces = torch.split(whole, [tensor.numel() for tensor in flat])
+            found |= {name: piece.reshape(tensors[name].shape) for name, piece in zip(some, pieces, strict=True)}
     return {name: found[name] for name in tensors}
 
 

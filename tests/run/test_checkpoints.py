@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pipeline import files
 from pipeline.config import Optim, Train
@@ -576,3 +577,29 @@ def test_tensors_fetched_together_are_copies_of_their_own_types_and_shapes_in_th
         assert found[name].dtype == tensor.dtype and found[name].shape == tensor.shape and found[name].equal(tensor)
     stored["a"].zero_()
     assert found["a"][2, 1] == 5
+
+
+class Joins(TorchDispatchMode):
+    """Notes how many bytes are joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nbytes: list[int] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function is torch.ops.aten.cat.default:
+            self.nbytes.append(result.nbytes)
+        return result
+
+
+def test_tensors_that_are_fetched_do_not_stand_beside_all_of_their_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is full would have no room for the state of a training once more."""
+    monkeypatch.setattr(store, "AT_ONCE", 1000)
+    stored = {str(number): torch.randn(number % 60, 5) for number in range(200)} | {"large": torch.randn(999)}
+    with Joins() as joins:
+        found = store.together(stored)
+    assert list(found) == list(stored) and all(found[name].equal(tensor) for name, tensor in stored.items())
+    assert 1000 < max(joins.nbytes) < 1000 + 60 * 5 * 4 and len(joins.nbytes) < 150
+    found["large"].zero_()
+    assert stored["large"].any(), "what is fetched is a copy, whatever came with it"
