@@ -66,6 +66,32 @@ def trials(steps: Steps, peaks: list[int], room: int, count: int = 96, deadline:
     return list(find_batch(steps, Sizes(16, 10**6, count), Memory(next(left), lambda: next(left), lambda: room), deadline))
 
 
+@pytest.mark.parametrize("each", [0.0, 0.02])
+def test_a_gpu_is_given_several_steps_at_once_unless_they_take_long(monkeypatch: pytest.MonkeyPatch, each: float) -> None:
+    """60 steps of a large batch would be minutes. The GPU here is one that takes ``each`` seconds a step."""
+    monkeypatch.setattr(measure, "SECONDS", 0.1)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    given = [0]  # steps before each wait
+
+    def steps(batch: int, rate: Callable[[int], float]) -> Iterator[Any]:
+        while True:
+            given[-1] += 1
+            yield
+
+    def waits() -> None:
+        time.sleep(each * given[-1])
+        given.append(0)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", waits)
+    speed = measure.speed_of(steps, 8)
+    alone, *timed = given[measure.GRAPHED : -1]
+    assert alone == 1
+    if each:
+        assert sum(timed) <= 15 and speed <= 8 / each
+    else:
+        assert {*timed} == {measure.TOGETHER}
+
+
 def test_a_batch_that_memory_might_not_hold_is_never_tried(steps: Callable[..., Steps]) -> None:
     # 16 added 40 to the floor of 100, so that 32 can add 80 at most; 32 added 70, so that 64 may add 140
     found = trials(steps(), [100, 140, 170], room=200)
