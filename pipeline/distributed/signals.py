@@ -127,7 +127,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _interrupted() -> NoReturn:
-    os.write(2, b"interrupted\n")
+    with suppress(OSError):  # nobody may hear it any more
+        os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)
 
 
@@ -136,8 +137,7 @@ def _dropped(what: Any) -> None:
     if isinstance(what.exc_value, Interrupted):
         _interrupted()
     if isinstance(what.exc_value, Stopped):
-        print(what.exc_value, file=sys.stderr, flush=True)
-        os._exit(STATUS)
+        _stopped(str(what.exc_value))
     sys.__unraisablehook__(what)
 
 
@@ -153,9 +153,14 @@ def _said(number: int) -> str:
     return f"stopped by {signal.Signals(number).name} {when}; nothing is lost"
 
 
-def _leave(number: int) -> None:
+def _leave(number: int) -> NoReturn:
+    _stopped(_said(number))
+
+
+def _stopped(said: str) -> NoReturn:
     if os.environ.get("LOCAL_RANK", "0") == "0" and not closed_for_another():
-        print(_said(number), file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody may hear it any more
+            print(said, file=sys.stderr, flush=True)
     os._exit(STATUS)
 
 

@@ -138,6 +138,31 @@ print("went on")
     assert end(begin([sys.executable, "-c", program], tmp_path)) == ending
 
 
+@pytest.mark.parametrize("caught", ["signals.caught()", ""])
+@pytest.mark.parametrize(
+    ("catch", "number", "status"), [("catch_keyboard", signal.SIGINT, 130), ("catch", signal.SIGTERM, 143)]
+)
+def test_a_signal_ends_a_process_whose_words_nobody_hears_any_more(
+    catch: str, number: signal.Signals, status: int, caught: str
+) -> None:
+    program = f"""
+import os, time
+from pipeline.distributed import signals
+signals.{catch}()
+{caught}
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(1)
+held = Held()
+del held
+"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert subprocess.run([sys.executable, "-c", program], stderr=writer, timeout=60).returncode == status
+    os.close(writer)
+
+
 def test_a_process_that_waits_for_others_who_never_come_hears_a_signal(tmp_path: Path) -> None:
     place = {"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     job = started(tmp_path, ACCELERATE_USE_CPU="true", **place)
