@@ -6,6 +6,7 @@ What cannot be meant is refused where it is declared. These are accepted, since 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from pipeline import files
@@ -45,8 +46,11 @@ def _own(config: Config) -> bool:
 
 def _in_folders(config: Config) -> bool:
     """Whether a folder of images has folders of both splits."""
-    folder = files.path(config.data.path)
-    return config.data.source == "images" and all((folder / name).is_dir() for name in ("train", "test"))
+    if config.data.source != "images":
+        return False
+    with suppress(OSError):  # it may not be looked at here, where only what was made of it is read
+        return all((files.path(config.data.path) / name).is_dir() for name in ("train", "test"))
+    return False
 
 
 def _cut_by_chance(config: Config) -> bool:

@@ -109,6 +109,12 @@ def test_a_folder_of_images_with_both_splits_needs_no_share(load: Any, tmp_path:
     assert line == "data.test has no effect: the test split is the folder test/ in data.path"
 
 
+def test_a_folder_that_cannot_be_looked_at_is_no_matter_of_keys(load: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / ("a" * 300), tmp_path / "file"):
+        assert not [*config.idle(load("data.source=images", f"data.path={path}", "data.test=0.3", "data.seed=3"))]
+
+
 def test_a_path_that_the_source_does_not_read_is_refused_by_its_own_name(load: Any) -> None:
     with pytest.raises(ConfigError, match=r"^command line: data\.test_path=y\.csv: data\.test_path: data\.source = digits"):
         load("data.test_path=y.csv")
