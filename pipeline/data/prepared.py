@@ -83,11 +83,11 @@ class Prepared:
     def examples(self, name: Name, rows: Iterable[int]) -> Iterator[Array]:
         """The values (T, F) of examples of a part, one by one, and nothing else. Raises DataError as ``part`` does."""
         with ExitStack() as stack:
-            opened = []
+            opened, lengths = [], []
             for path in self._files(name):
                 with self._readable(path):
                     opened.append(stack.enter_context(safe_open(path, framework="np")))
-            lengths = [_lengths(file) for file in opened]
+                    lengths.append(_lengths(opened[-1]))
             firsts = np.cumsum([0, *map(len, lengths)])
             for row in rows:
                 number = int(np.searchsorted(firsts, row, side="right")) - 1

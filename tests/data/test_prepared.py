@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from pipeline.config import Data
 from pipeline.data.preparation.folder import prepare
@@ -91,3 +92,17 @@ def test_a_manifest_without_an_end_is_refused_and_not_read_to_its_end(tmp_path, 
     data = Data(source="npz", path=str(tmp_path / "data.npz"), id="", prepared=str(tmp_path / "prepared"))
     with pytest.raises(DataError, match=r"manifest\.json: (not a file|is larger than).*; delete .* and type: "):
         open_prepared(data)
+
+
+@pytest.mark.parametrize("lacks", ["values", "labels", "offsets"])
+def test_a_file_without_one_of_its_tensors_is_refused_by_name(tmp_path, lacks):
+    prepared = prepared_of(tmp_path, [np.ones((3 + number % 4, 2)) * number for number in range(20)], validation=0, test=4)
+    path = prepared.folder / prepared.manifest.parts["train"].file
+    save_file({key: value for key, value in load_file(path).items() if key != lacks}, path)
+    readings = {
+        "values": lambda: list(prepared.examples("train", [0])),
+        "labels": lambda: prepared.column("train", "labels"),
+        "offsets": lambda: prepared.column("train", "lengths"),
+    }
+    with pytest.raises(DataError, match=f"{path}: cannot be read .*{lacks}.*; delete"):
+        readings[lacks]()
