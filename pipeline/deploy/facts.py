@@ -32,7 +32,8 @@ AGAIN = "export it again: python -m pipeline export --run RUN"
 LARGEST = 2**26  # bytes of config.json
 MOST = 2**24  # features, or classes
 Side = Annotated[int, Field(ge=1, lt=2**16)]  # of an image
-Range = tuple[int, int] | tuple[float, float]
+Grey = Annotated[int, Field(ge=-(2**53), le=2**53)]  # a value of a pixel, which float64 has too
+Range = tuple[Grey, Grey] | tuple[float, float]
 
 
 class Said(BaseModel):

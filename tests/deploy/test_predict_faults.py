@@ -334,6 +334,11 @@ MODELS: dict[str, tuple[str, Callable[[Path], object], str]] = {
         alone(lambda said: said.update(series=None, image=[60_000, 60_000], length=1_200_000_000)),
         "series.csv: is read as csv, but this model was trained on images",
     ),
+    "values beyond all numbers": (
+        "bad",
+        facts(lambda said: said.update(value_range=[10**400, 10**401])),
+        "bad/config.json: facts.value_range.",
+    ),
     "an order outside of the image": (
         "bad",
         facts(lambda said: said.update(series=None, image=[9, 5], order=[45, *range(44)])),
