@@ -56,6 +56,11 @@ IN_CAPITALS := $(filter config run args launch processes data test output,$(firs
 ifneq ($(IGNORED),)
 $(error there is no variable $(firstword $(IGNORED)); type $(if $(IN_CAPITALS),it in capitals: CONFIG=FILE.yaml RUN=runs/NAME and so on,ARGS="$(firstword $(IGNORED))=$($(firstword $(IGNORED)))"))
 endif
+ifneq ($(filter DATA,$(TYPED)),)
+ifeq ($(filter init bench bench-full,$(MAKECMDGOALS)),)
+$(error DATA is for "make init"; then type: make $(firstword $(MAKECMDGOALS)) CONFIG=FILE.yaml)
+endif
+endif
 .DEFAULT_GOAL := help
 .PHONY: help setup init check doctor prep prepare tune train eval evaluate export report all seeds sweep summary runs test test-long test-quick faults cluster-test soak mutants gpu-rehearsal lint audit lock bench bench-full bench-scale clean
 
@@ -72,7 +77,7 @@ setup: .venv/installed ## create .venv with the locked dependencies
 	@touch $@
 
 init: setup ## write a configuration for the file or folder DATA  (TEST, OUTPUT)
-	@$(PIPELINE) init "$(DATA)" $(if $(TEST),--test "$(TEST)") $(if $(OUTPUT),--output "$(OUTPUT)")
+	@$(if $(call GIVEN,DATA),,echo "error: name your file or folder: make init DATA=FILE" >&2; exit 2;) $(PIPELINE) init "$(DATA)" $(if $(TEST),--test "$(TEST)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
 check: setup ## dry run: parameters, steps, memory, changed keys
 	@$(PIPELINE) check $(SETTINGS)

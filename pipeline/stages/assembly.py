@@ -170,6 +170,9 @@ class Measured(BaseModel):
     count: int = Field(ge=0)
     accuracy: float = Field(ge=0, le=1)
     loss: float
+    largest_class_accuracy: float | None = None  # older runs lack these
+    nearest_neighbour_accuracy: float | None = None
+    warnings: list[str] = []
 
 
 def test_metrics(folder: Path) -> dict[str, Any] | None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SHOWN = 10  # examples printed at the end
 MISTAKES = 24  # pictures of confident mistakes
 TOLD = 2000  # examples that trackers get
+OVERFITTED = 0.5  # of the loss: below it the training examples are known much better than others
 LISTED = 20  # classes printed at the end: those of the least F1
 
 
@@ -71,11 +72,11 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
         known = prepared.manifest.parts["train"].class_counts
         summary |= baselines.compare(rows.labels, rows.predictions, known, names)
         summary["nearest_neighbour_accuracy"] = nearest(prepared, part_name)
-        write(folder, summary, rows, part, prepared)
+        doubts = warnings_of(summary, [names[guess] for guess in np.unique(rows.predictions)])
+        write(folder, summary | {"warnings": doubts}, rows, part, prepared)
         show(rows, names)
         streams.say(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
         print("\n".join(compared(summary)))
-        doubts = warnings_of(summary, [names[guess] for guess in np.unique(rows.predictions)])
         for line in doubts:
             print(f"warning: {line}")
         cells = metrics.confusion_cells(rows.labels, rows.predictions, len(names))
@@ -88,7 +89,7 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
             views.log_evaluation(Evaluation(scores | {"step": found.step}, cells, names, pictures, examples, split))
             views.produce(products.of_evaluation(place(folder, split), split, found.step))
             views.finish()
-        other = "a better model: more epochs, or the settings of docs/training.md; this one, all the same: " * bool(doubts)
+        other = f"a better model: {remedy(folder, summary)}; this one, all the same: " if doubts else ""
         print(f"written: {place(folder, split)}\nnext: {other}{advice.of_run('export', folder)}")
         more = {"run": str(folder), "warnings": doubts, "written": str(place(folder, split))}
         streams.answer(Evaluated.model_validate(summary | more))
@@ -220,6 +221,17 @@ def compared(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def remedy(folder: Path, summary: Mapping[str, Any]) -> str:
+    """What to try for a better model: another thing where the training examples were learned and these were not."""
+    path, loss = folder / "metrics.jsonl", summary["loss"]
+    records = record.each(path) if path.exists() else ()  # not if it was stopped before its first one
+    losses = [found["train/loss"] for found in records if found.get("train/loss") and found["step"] <= summary["step"]]
+    if losses and losses[-1] < OVERFITTED * loss:
+        said = f"it knows its training examples (loss {losses[-1]:.3g}) and not these ({loss:.3g}): more of them, "
+        return said + "data.z_norm=true if levels and scales mean nothing, distortions or dropout (docs/training.md)"
+    return "more epochs, or the settings of docs/training.md"
+
+
 def warnings_of(summary: Mapping[str, Any], answers: Sequence[str]) -> list[str]:
     """What says that a model is useless; ``answers``: the classes that it predicts at all."""
     said = []
@@ -231,5 +243,5 @@ def warnings_of(summary: Mapping[str, Any], answers: Sequence[str]) -> list[str]
     if summary["accuracy_low"] <= largest:
         said.append(f"the accuracy is not clearly above {largest:.4f}, that of always answering {summary['largest_class']!r}")
     elif neighbour is not None and summary["accuracy_high"] < neighbour:
-        said.append(f"the nearest training example's label is right more often ({neighbour:.4f}): the model learned too little")
+        said.append(f"the nearest training example's label is right more often ({neighbour:.4f})")
     return said

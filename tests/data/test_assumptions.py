@@ -192,7 +192,8 @@ def test_groups_that_may_be_one_are_named_since_splits_may_part_them(tmp_path: P
     group = [("P1", "p1", "P2", "P3")[series % 4] for series in range(16) for _ in range(5)]
     head, *rows = table().splitlines()
     content = "\n".join([f"{head},who", *(f"{row},{word}" for row, word in zip(rows, group, strict=True))]) + "\n"
-    (line,) = made(tmp_path, content, group="who", split="group").manifest.doubts
+    doubts = made(tmp_path, content, group="who", split="group").manifest.doubts
+    (line,) = (line for line in doubts if "holds one group" not in line)
     assert line.startswith("P1, p1 are different groups, which splits may part")
 
 

@@ -86,6 +86,20 @@ def test_a_configuration_that_is_there_is_never_replaced(tmp_path: Path) -> None
     assert status == 2 and "wards.yaml: is there already" in output and (tmp_path / "wards.yaml").read_text() == "mine"
 
 
+def test_a_wrong_path_is_said_also_where_a_configuration_of_that_name_is_there(tmp_path: Path) -> None:
+    (tmp_path / "wards.yaml").write_text("mine")
+    status, output = run("init", "wards.csv", cwd=tmp_path)
+    assert status == 2 and "wards.csv: there is no such file or folder" in output
+
+
+@pytest.mark.parametrize(
+    ("groups", "share"), [(0, 0.1), (40, 0.1), (20, 0.1), (16, 0.15), (11, 0.2), (8, 0.25), (7, 0), (1, 0)]
+)
+def test_a_tenth_chooses_the_checkpoint_and_of_groups_two_at_least(groups: int, share: float) -> None:
+    assert init._held_out(groups) == share
+    assert not groups or not share or share * groups >= 2
+
+
 def test_names_in_the_file_cannot_leave_a_comment(tmp_path: Path) -> None:
     long_table().rename({"pulse": "pulse # model: {hidden: 1}"}).write_csv(tmp_path / "odd.csv")
     succeed("init", "odd.csv", cwd=tmp_path)

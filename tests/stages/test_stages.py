@@ -257,7 +257,16 @@ def test_a_useless_model_is_called_useless(folder: Path) -> None:
     succeed("train", *SMOKE, "run.dir=useless", "train.epochs=1", "optim.lr=1e-9", "track.backends=[]", cwd=folder)
     said = succeed("evaluate", "--run", "useless", cwd=folder)
     assert "warning: the accuracy is not clearly above 0.1000, that of always answering '1'" in said
-    assert "next: a better model: " in said.splitlines()[-1]
+    assert "next: a better model: more epochs" in said.splitlines()[-1]
+    warned = [line for line in said.splitlines() if line.startswith("warning: ")]
+    summed = succeed("summary", "--run", "useless", cwd=folder).splitlines()
+    assert warned and [line for line in summed if line.startswith("warning: ")] == warned
+    assert summed[1].split(None, 1)[0] == "beside" and "the largest class 0.1000, the nearest example 0.98" in summed[1]
+    records = "".join(f'{{"step": {step}, "train/loss": {loss}}}\n' for step, loss in ((20, 1.0), (40, 0.1), (60, 9.0)))
+    (folder / "useless/metrics.jsonl").write_text(records)
+    known = evaluate.remedy(folder / "useless", {"step": 40, "loss": 2.0})
+    assert known.startswith("it knows its training examples (loss 0.1) and not these (2)") and "data.z_norm=true" in known
+    assert evaluate.remedy(folder / "useless", {"step": 20, "loss": 1.5}).startswith("more epochs")
     one = {"accuracy_low": 0.4, "accuracy_high": 0.6, "largest_class": "a", "largest_class_accuracy": 0.5}
     one |= {"nearest_neighbour_accuracy": None, "split": "test"}
     both, alone = ({"a": {"support": 3}, "b": {"support": count}} for count in (3, 0))

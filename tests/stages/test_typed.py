@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -149,6 +150,7 @@ def test_the_list_of_commands_is_whole_and_the_targets_of_make_are_known(capsys:
         ("config=configs/mnist.yaml", "there is no variable config; type it in capitals: CONFIG=FILE.yaml"),
         ("lr=0.1", 'there is no variable lr; type ARGS="lr=0.1"'),
         ("optim.lr=0.1", 'there is no variable optim.lr; type ARGS="optim.lr=0.1"'),
+        ("DATA=own.csv", 'DATA is for "make init"; then type: make train CONFIG=FILE.yaml'),
     ],
 )
 def test_make_refuses_a_variable_that_it_would_ignore(variable: str, says: str) -> None:
@@ -156,6 +158,12 @@ def test_make_refuses_a_variable_that_it_would_ignore(variable: str, says: str) 
     assert done.returncode == 2 and says in done.stderr
     known = ["make", "-n", "-o", "setup", "train", "CONFIG=configs/smoke.yaml", "ARGS=optim.lr=0.2 train.batch=3"]
     assert "optim.lr=0.2 train.batch=3" in subprocess.run(known, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_init_asks_for_the_data_where_none_is_named() -> None:
+    bare = {name: value for name, value in os.environ.items() if name != "DATA"}
+    done = subprocess.run(["make", "-o", "setup", "init"], cwd=ROOT, capture_output=True, text=True, check=False, env=bare)
+    assert done.returncode == 2 and done.stderr.startswith("error: name your file or folder: make init DATA=FILE\n")
 
 
 @pytest.mark.parametrize("target", ["eval", "export", "report", "summary"])

@@ -78,6 +78,16 @@ def torn(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
             yield f"{said}: what is measured on them flatters; leave data.split out, so that a recording stays on one side"
 
 
+def alone(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
+    """What is to be said of held-out parts that hold one group, which may be unlike all others."""
+    for name, part in parts.items():
+        groups = part.series.groups if data.split == "group" and name != "train" else None
+        found = {groups[row] for row in part.rows.tolist()} if groups else set()
+        if len(found) == 1:
+            said = f"the {name} split holds one group, {quoted(found.pop())}: what is measured on it says little of others"
+            yield f"{said}; hold out more: data.{'test' if name == 'test' else 'validation'}=SHARE"
+
+
 def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
     """The words of the labels, in the order of their numbers if all are numbers, else of their text.
 

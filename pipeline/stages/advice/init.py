@@ -33,11 +33,11 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
     output = output or Path(
         f"{re.sub(r'[^A-Za-z0-9_-]+', '_', text_files.stem(data).removesuffix('_TRAIN')).strip('_') or 'data'}.yaml"
     )
-    if output.exists():
-        raise UserError(f"{output}: is there already; name another file: --output FILE.yaml")
-    other = test or _partner(data)
     if not data.exists():
         raise DataError(f"{data}: there is no such file or folder; name another")
+    if output.exists():
+        raise UserError(f"{output}: is there already; name another file: --output FILE.yaml, of make OUTPUT=FILE.yaml")
+    other = test or _partner(data)
     inner = {entry.name: entry for entry in data.iterdir() if entry.is_dir()} if data.is_dir() else {}
     source = folders.format_in(data, image_folder.SUFFIXES) if data.is_dir() else folders.named(data)
     parts = folders.splits(inner)
@@ -125,22 +125,30 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         count = facts.count - len(facts.classes)
     if facts.missing:
         chosen.append(Choice("data.missing", "mask", f"{facts.missing:.1%} of the values are missing; or mean, forward"))
-    held = count >= ENOUGH and facts.rarest >= 10
+    held = _held_out(facts.groups if test else int(facts.groups * (1 - TEST)))
+    held = held if count >= ENOUGH and facts.rarest >= 10 else 0
     why = "chooses the checkpoint" if held else "too few to hold any out of training"
-    chosen.append(Choice("data.validation", 0.1 if held else 0, why))
+    chosen.append(Choice("data.validation", held, why))
     reasons.append(
-        "a tenth of the training examples is held out to choose the checkpoint"
+        f"{held:.0%} of the training examples are held out to choose the checkpoint"
         if held
         else f"all {count:,} training examples are trained on: too few to hold some out; the last weights are taken"
     )
     doubts = found.doubts + [f"channel {name!r} has one value in all series" for name in facts.constant]
     grouped = any(choice.key == "data.split" for choice in chosen)
     doubts += [] if test or grouped else _single(facts.classes)
-    trained = int(count * 0.9) if held else count
+    trained = int(count * (1 - held))
     if found.columns.steps:
         chosen.append(Choice("data.normalize", "global", "one grey level means the same in every column"))
         return chosen + for_images(trained), reasons, doubts
     return chosen + for_series(facts, trained), reasons, doubts
+
+
+def _held_out(groups: int) -> float:
+    """The share of the training examples that chooses the checkpoint: a tenth, and of groups at least two, since one may be
+    odd; 0 if that is more than a quarter."""
+    share = max(0.1, math.ceil(40 / groups) / 20) if groups else 0.1
+    return share if share <= 0.25 else 0
 
 
 def _single(classes: Mapping[str, int]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.errors import RunError
+from pipeline.errors import RunError, printable
 from pipeline.run import advice, checkpoints, marks
 from pipeline.run.folder import settings_of
 from pipeline.stages.assembly import test_metrics
@@ -20,6 +20,12 @@ def summary(folder: Path) -> None:
         checkpoints.best(folder / "checkpoints")  # which raises, with what to do first, where there is nothing to evaluate
         raise RunError(f"{folder}: not evaluated yet; type: {advice.of_run('evaluate', folder)}")
     streams.say(f"{measured['split']} accuracy  {measured['accuracy']:.4f} on {measured['count']} examples")
+    beside = {
+        "the largest class": measured["largest_class_accuracy"],
+        "the nearest example": measured["nearest_neighbour_accuracy"],
+    }
+    if known := [f"{name} {value:.4f}" for name, value in beside.items() if value is not None]:
+        print(f"beside         {', '.join(known)}")
     print(f"run folder     {folder}")
     exported = (folder / "export").is_dir()
     print(f"pictures       {folder / 'eval'}")
@@ -31,6 +37,8 @@ def summary(folder: Path) -> None:
     other = f"make all CONFIG={larger}, or " if more else ""
     use = f"read {folder / 'export' / 'README.md'} to use the model" if exported else advice.of_run("export", folder)
     print(f"next           {other}{use}")
+    for line in measured["warnings"]:
+        print(f"warning: {printable(line)}")
     if stale := marks.outdated(folder, measured["step"]):
         print(f"warning: {folder}: {stale}")
     where = {"run": str(folder), "pictures": str(folder / "eval"), "model": str(folder / "export")}

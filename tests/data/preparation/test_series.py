@@ -213,12 +213,28 @@ def test_a_part_file_is_a_safetensors_file_with_aligned_tensors(tmp_path, umask)
     assert size % 8 == 0 and json.loads(content[8 : 8 + size])["values"]["dtype"] == "F32"
 
 
+def test_a_held_out_part_of_one_group_is_said_with_its_name(source):
+    series, words, _ = examples()
+    groups = ["ann", "bob", "cai", "dee"] * (len(series) // 4) + ["ann"] * (len(series) % 4)
+    words = ["a", "b"] * (len(series) // 2) + ["a"] * (len(series) % 2)
+    words = [word if number // 4 % 2 else "ab"[word == "a"] for number, word in enumerate(words)]
+    made = prepare(source(series, words, groups, split="group", validation=0.2, test=0.2))
+    for name in ("valid", "test"):
+        (group,) = {groups[number] for number in made.part(name).index}
+        (line,) = (line for line in made.manifest.doubts if f"the {name} split holds one group" in line)
+        assert f"{group!r}" in line and f"data.{'validation' if name == 'valid' else 'test'}=SHARE" in line
+
+
 def test_groups_and_times_are_respected_in_both_cuts(source):
     series, words, groups = examples()
     by_group = prepare(source(series, words, groups, split="group"))
     parts = {name: {groups[number] for number in by_group.part(name).index} for name in ("train", "valid", "test")}
     assert not parts["train"] & parts["valid"] and not parts["train"] & parts["test"] and not parts["valid"] & parts["test"]
+    alone = [name for name in ("valid", "test") if len(parts[name]) == 1]
+    said = [line for line in by_group.manifest.doubts if "holds one group" in line]
+    assert len(said) == len(alone) and all(f"the {name} split" in line for name, line in zip(alone, said, strict=True))
     by_time = prepare(source(series, words, groups, split="time"))
+    assert not any("one group" in line for line in by_time.manifest.doubts)
     train, valid, test = (by_time.part(name).index for name in ("train", "valid", "test"))
     assert test.max() < valid.min() and valid.max() < train.min(), "times fall"
 
