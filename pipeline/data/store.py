@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from pipeline.data.manifest import Name
-from pipeline.data.series import cuts, offsets_of
+from pipeline.data.series import offsets_of
 from pipeline.distributed.collectives import gather
 
 ON_CPU = 4096  # MB of a split that ``auto`` holds in memory there
-AT_ONCE = 2**28  # bytes that are copied from a GPU together
 SHARE = 2  # on a GPU it leaves the rest of what is free to the model
 
 
@@ -77,16 +75,17 @@ def fetched(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def together(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors`` on the host, in one copy for each dtype, or for each AT_ONCE bytes of it, which take as many on the GPU
-    meanwhile: the host waits for each copy, and models have many tensors."""
+    """Copies of ``tensors`` on the host, which waits for a GPU once for each dtype: models have many tensors."""
     found: dict[str, Tensor] = {}
     for dtype in {tensor.dtype for tensor in tensors.values()}:
-        names = [name for name, tensor in tensors.items() if tensor.dtype == dtype]
-        for some in (names[piece] for piece in cuts(np.array([tensors[name].nbytes for name in names]), AT_ONCE)):
-            flat = [tensors[name].reshape(-1) for name in some]
-            whole = torch.cat(flat).cpu() if flat[1:] else flat[0].to("cpu", copy=True)
-            pieces = torch.split(whole, [tensor.numel() for tensor in flat])
-            found |= {name: piece.reshape(tensors[name].shape) for name, piece in zip(some, pieces, strict=True)}
+        alike = {name: tensor for name, tensor in tensors.items() if tensor.dtype == dtype}
+        on_gpu = any(tensor.is_cuda for tensor in alike.values())
+        sizes = [tensor.numel() for tensor in alike.values()]
+        pieces = torch.split(torch.empty(sum(sizes), dtype=dtype, pin_memory=on_gpu), sizes)
+        for (name, tensor), piece in zip(alike.items(), pieces, strict=True):
+            found[name] = piece.view(tensor.shape).copy_(tensor, non_blocking=on_gpu)
+        if on_gpu:
+            torch.cuda.current_stream().synchronize()
     return {name: found[name] for name in tensors}
 
 

@@ -346,16 +346,3 @@ def test_an_id_with_any_character_that_ends_a_line_somewhere_is_one_row_of_json(
     frame = pl.DataFrame({"id": ids, "probability": [0.5] * len(ids)})
     outputs.write_json(tmp_path / "out.json", iter([frame[:2], frame[2:]]))
     assert [row["id"] for row in json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))] == ids
-
-
-def test_predict_does_not_load_the_compiler_of_torch(tables: Path) -> None:
-    """It would double the time of the start."""
-    program = """
-import sys
-from pathlib import Path
-from pipeline.stages.predict import predict
-predict(Path("run/export"), Path("series.csv"), Path("started.csv"), None, {})
-print("torch" in sys.modules, "torch._dynamo" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tables, env=environment())
-    assert done.stdout.splitlines()[-1] == "True False", done.stderr

@@ -64,10 +64,8 @@ def test_a_peer_that_hangs_is_lost_after_the_limit_though_the_stream_never_ends(
 def test_a_checkpoint_waits_once_for_each_of_its_files_and_an_evaluation_once() -> None:
     """A copy for each tensor was 42 waits, and the digest of all weights as many as there are."""
     found = rehearsed("kept", "train.ema=0.9", "data.validation=600")
-    assert {name: sum(found[name]["copies"].values()) for name in ("snapshot", "digest", "evaluation")} == {
-        "snapshot": 3,
-        "digest": 1,
-        "evaluation": 1,
-    }
-    assert all(sum(found[name]["waits"].values()) == sum(found[name]["copies"].values()) for name in ("snapshot", "digest"))
+    waits = {name: sum(found[name]["waits"].values()) for name in ("snapshot", "digest", "evaluation")}
+    assert waits == {"snapshot": 3, "digest": 1, "evaluation": 1}
+    assert not [name for name in (*found["snapshot"]["copies"], *found["digest"]["copies"]) if "PAGEABLE" in name]
+    assert not found["snapshot"]["launches"], "nothing is joined on the GPU, which may be full"
     assert found["examples"] == 600 and found["evaluation"]["launches"] <= 30, "one block, of up to 4,096 examples"

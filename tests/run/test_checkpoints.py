@@ -593,13 +593,12 @@ class Joins(TorchDispatchMode):
         return result
 
 
-def test_tensors_that_are_fetched_do_not_stand_beside_all_of_their_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensors_that_are_fetched_do_not_stand_beside_their_copies_on_the_gpu() -> None:
     """A GPU that is full would have no room for the state of a training once more."""
-    monkeypatch.setattr(store, "AT_ONCE", 1000)
     stored = {str(number): torch.randn(number % 60, 5) for number in range(200)} | {"large": torch.randn(999)}
     with Joins() as joins:
         found = store.together(stored)
     assert list(found) == list(stored) and all(found[name].equal(tensor) for name, tensor in stored.items())
-    assert 1000 < max(joins.nbytes) < 1000 + 60 * 5 * 4 and len(joins.nbytes) < 150
+    assert not joins.nbytes
     found["large"].zero_()
     assert stored["large"].any(), "what is fetched is a copy, whatever came with it"
