@@ -129,7 +129,9 @@ def test_summary_names_the_accuracy_the_folder_and_the_next_command(folder: Path
     measured = json.loads((folder / "runs/smoke/eval/metrics.json").read_text())
     assert f"{measured['accuracy']:.4f}" in shown
     assert "runs/smoke" in shown
-    assert "next           read runs/smoke/export/README.md to use the model" in shown and "warning" not in shown
+    assert "next           read runs/smoke/export/README.md to use the model" in shown.splitlines()[-1]
+    warned = [line for line in shown.splitlines() if line.startswith("warning")]
+    assert warned == [f"warning: {line}" for line in measured["warnings"]]
     (folder / "runs/smoke/export").rename(folder / "elsewhere")
     without = succeed("summary", "--run", "runs/smoke", cwd=folder)
     (folder / "elsewhere").rename(folder / "runs/smoke/export")
