@@ -79,13 +79,13 @@ def together(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for dtype in {tensor.dtype for tensor in tensors.values()}:
         alike = {name: tensor for name, tensor in tensors.items() if tensor.dtype == dtype}
-        on_gpu = any(tensor.is_cuda for tensor in alike.values())
+        gpus = {tensor.device for tensor in alike.values() if tensor.is_cuda}
         sizes = [tensor.numel() for tensor in alike.values()]
-        pieces = torch.split(torch.empty(sum(sizes), dtype=dtype, pin_memory=on_gpu), sizes)
+        pieces = torch.split(torch.empty(sum(sizes), dtype=dtype, pin_memory=bool(gpus)), sizes)
         for (name, tensor), piece in zip(alike.items(), pieces, strict=True):
-            found[name] = piece.view(tensor.shape).copy_(tensor, non_blocking=on_gpu)
-        if on_gpu:
-            torch.cuda.current_stream().synchronize()
+            found[name] = piece.view(tensor.shape).copy_(tensor, non_blocking=tensor.is_cuda)
+        for gpu in gpus:
+            torch.cuda.current_stream(gpu).synchronize()
     return {name: found[name] for name in tensors}
 
 

@@ -112,40 +112,9 @@ def test_ctrl_c_while_libraries_are_loaded_is_one_line_and_status_130(tmp_path: 
     assert not [*tmp_path.glob("here/*/manifest.json")]
 
 
-@pytest.mark.parametrize(
-    ("catch", "number", "ending"),
-    [
-        ("catch_keyboard", signal.SIGINT, (130, "interrupted\n")),
-        ("catch", signal.SIGTERM, (143, f"stopped by SIGTERM {NOTHING}\n")),
-    ],
-)
-def test_a_signal_in_a_finalizer_from_which_no_exception_comes_out_is_not_lost(
-    tmp_path: Path, catch: str, number: signal.Signals, ending: tuple[int, str]
-) -> None:
-    program = f"""
-import os, time
-from pipeline.distributed import signals
-signals.{catch}()
-signals.caught()
-class Held:
-    def __del__(self):
-        os.kill(os.getpid(), {int(number)})
-        time.sleep(1)
-held = Held()
-del held
-print("went on")
-"""
-    assert end(begin([sys.executable, "-c", program], tmp_path)) == ending
-
-
-@pytest.mark.parametrize("caught", ["signals.caught()", ""])
-@pytest.mark.parametrize(
-    ("catch", "number", "status"), [("catch_keyboard", signal.SIGINT, 130), ("catch", signal.SIGTERM, 143)]
-)
-def test_a_signal_ends_a_process_whose_words_nobody_hears_any_more(
-    catch: str, number: signal.Signals, status: int, caught: str
-) -> None:
-    program = f"""
+def in_a_finalizer(catch: str, number: signal.Signals, caught: str) -> str:
+    """A program that gets a signal while Python clears something away."""
+    return f"""
 import os, time
 from pipeline.distributed import signals
 signals.{catch}()
@@ -156,7 +125,32 @@ class Held:
         time.sleep(1)
 held = Held()
 del held
+print("went on")
 """
+
+
+@pytest.mark.parametrize(
+    ("catch", "number", "ending"),
+    [
+        ("catch_keyboard", signal.SIGINT, (130, "interrupted\n")),
+        ("catch", signal.SIGTERM, (143, f"stopped by SIGTERM {NOTHING}\n")),
+    ],
+)
+def test_a_signal_in_a_finalizer_from_which_no_exception_comes_out_is_not_lost(
+    tmp_path: Path, catch: str, number: signal.Signals, ending: tuple[int, str]
+) -> None:
+    program = in_a_finalizer(catch, number, "signals.caught()")
+    assert end(begin([sys.executable, "-c", program], tmp_path)) == ending
+
+
+@pytest.mark.parametrize("caught", ["signals.caught()", ""])
+@pytest.mark.parametrize(
+    ("catch", "number", "status"), [("catch_keyboard", signal.SIGINT, 130), ("catch", signal.SIGTERM, 143)]
+)
+def test_a_signal_ends_a_process_whose_words_nobody_hears_any_more(
+    catch: str, number: signal.Signals, status: int, caught: str
+) -> None:
+    program = in_a_finalizer(catch, number, caught)
     reader, writer = os.pipe()
     os.close(reader)
     assert subprocess.run([sys.executable, "-c", program], stderr=writer, timeout=60).returncode == status

@@ -125,7 +125,7 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         count = facts.count - len(facts.classes)
     if facts.missing:
         chosen.append(Choice("data.missing", "mask", f"{facts.missing:.1%} of the values are missing; or mean, forward"))
-    held = _held_out(facts.groups if test else int(facts.groups * (1 - TEST)))
+    held = _held_out(max(1, int(facts.groups * (1 - TEST))) if facts.groups and not test else 0)
     held = held if count >= ENOUGH and facts.rarest >= 10 else 0
     why = "chooses the checkpoint" if held else "too few to hold any out of training"
     chosen.append(Choice("data.validation", held, why))
@@ -145,8 +145,8 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
 
 
 def _held_out(groups: int) -> float:
-    """The share of the training examples that chooses the checkpoint: a tenth, and of groups at least two, since one may be
-    odd; 0 if that is more than a quarter."""
+    """The share of the training examples that chooses the checkpoint: a tenth, and where ``groups`` are kept whole at least two
+    of them, since one may be odd; 0 if that is more than a quarter."""
     share = max(0.1, math.ceil(40 / groups) / 20) if groups else 0.1
     return share if share <= 0.25 else 0
 
