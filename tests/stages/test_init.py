@@ -100,6 +100,17 @@ def test_a_tenth_chooses_the_checkpoint_and_of_groups_two_at_least(groups: int, 
     assert not groups or not share or share * groups >= 2
 
 
+@pytest.mark.parametrize(("beside", "share"), [(True, 0.1), (False, 0.25)])
+def test_groups_that_no_split_keeps_whole_do_not_enlarge_the_part_that_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beside: bool, share: float
+) -> None:
+    monkeypatch.setattr(init, "ENOUGH", 10)
+    long_table().write_csv(tmp_path / "wards.csv")  # ten patients, of whom two are for the test
+    test = tmp_path / "wards.csv" if beside else None
+    init.init(tmp_path / "wards.csv", test, tmp_path / "new.yaml")
+    assert config.load(tmp_path / "new.yaml").data.validation == share
+
+
 def test_names_in_the_file_cannot_leave_a_comment(tmp_path: Path) -> None:
     long_table().rename({"pulse": "pulse # model: {hidden: 1}"}).write_csv(tmp_path / "odd.csv")
     succeed("init", "odd.csv", cwd=tmp_path)
