@@ -42,7 +42,7 @@ def check(path: Path) -> list[Group]:
         if length > size - 12:
             raise Damaged("it is cut short")
         try:
-            footer = _Reader(content, size - 8 - length, size - 8).struct()
+            footer, _ = _struct(content, size - 8 - length, size - 8)
             groups = footer.get(4, [])
             if footer.get(3, 0) != sum(group[3] for group in groups):
                 raise Damaged("the row groups do not have the rows that the file has")
@@ -79,71 +79,87 @@ def _pages(content: mmap.mmap, chunk: dict[int, Any]) -> Iterator[dict[int, Any]
     if not 4 <= place <= end <= len(content):
         raise Damaged("a column that lies outside of the file")
     while place < end:
-        reader = _Reader(content, place, end)
-        page = reader.struct()
+        page, place = _struct(content, place, end)
         numbers = [page[2], page[3], *(page[kind][1] for kind in (5, 7, 8) if kind in page)]
-        place = reader.place + page[3]
+        place += page[3]
         if min(numbers) < 0 or place > end:
             raise Damaged(f"a page of {page[2]} bytes that lies outside of its column")
         yield page
 
 
-class _Reader:
-    """Structs of Thrift's compact protocol, as dictionaries by the numbers of their fields, from ``place`` to ``end``."""
+def _struct(content: mmap.mmap, place: int, end: int, depth: int = 0) -> tuple[dict[int, Any], int]:
+    """A struct of Thrift's compact protocol, as a dictionary by the numbers of its fields, and the place behind it.
 
-    def __init__(self, content: mmap.mmap, place: int, end: int) -> None:
-        self.content, self.place, self.end = content, place, end
+    Text, of which nothing is asked, is None. A wide table has a dozen structs a column, so little is called for each field.
+    """
+    found: dict[int, Any] = {}
+    field = 0
+    while header := content[place]:
+        place += 1
+        step, kind = header >> 4, header & 15
+        if step:
+            field += step
+        else:
+            field, place = _number(content, place)
+        if kind in (5, 6):
+            found[field], place = _number(content, place)
+        elif kind == 8:
+            count, place = _unsigned(content, place)
+            found[field], place = None, place + count
+        elif kind in (1, 2):
+            found[field] = kind == 1
+        else:
+            found[field], place = _value(content, place, end, kind, depth)
+        if place > end:
+            break
+    if place >= end:
+        raise Damaged("its footer or the header of a page is cut short")
+    return found, place + 1
 
-    def struct(self, depth: int = 0) -> dict[int, Any]:
-        """All fields up to the end of the struct."""
-        found: dict[int, Any] = {}
-        field = 0
-        while header := self._byte():
-            step, kind = header >> 4, header & 15
-            field = field + step if step else self._number()
-            found[field] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
-        return found
 
-    def _value(self, kind: int, depth: int) -> Any:
-        if depth > DEEP:
-            raise Damaged("structs too deep in each other")
-        if kind in (1, 2, 3):
-            return self._byte()
-        if kind in (4, 5, 6):
-            return self._number()
-        if kind == 7:
-            return self._take(8)
-        if kind == 8:
-            return self._take(self._unsigned())
-        if kind in (9, 10):
-            header = self._byte()
-            count = header >> 4 if header >> 4 < 15 else self._unsigned()
-            if count > self.end - self.place:
-                raise Damaged("a list longer than the file")
-            return [self._value(header & 15, depth + 1) for _ in range(count)]
-        if kind == 12:
-            return self.struct(depth + 1)
-        raise Damaged(f"a field of the unknown kind {kind}")
+def _value(content: mmap.mmap, place: int, end: int, kind: int, depth: int) -> tuple[Any, int]:
+    """A value of a ``kind`` that is not a truth, and the place behind it."""
+    if depth > DEEP:
+        raise Damaged("structs too deep in each other")
+    if kind in (1, 2, 3):
+        return content[place], place + 1
+    if kind in (4, 5, 6):
+        return _number(content, place)
+    if kind == 7:
+        return None, place + 8
+    if kind == 8:
+        count, place = _unsigned(content, place)
+        return None, place + count
+    if kind in (9, 10):
+        header, place = content[place], place + 1
+        count, place = (header >> 4, place) if header >> 4 < 15 else _unsigned(content, place)
+        if count > end - place:
+            raise Damaged("a list longer than the file")
+        values = []
+        for _ in range(count):
+            value, place = _value(content, place, end, header & 15, depth + 1)
+            values.append(value)
+        return values, place
+    if kind == 12:
+        return _struct(content, place, end, depth + 1)
+    raise Damaged(f"a field of the unknown kind {kind}")
 
-    def _byte(self) -> int:
-        return self._take(1)[0]
 
-    def _take(self, count: int) -> bytes:
-        if count > self.end - self.place:
-            raise Damaged("its footer or the header of a page is cut short")
-        self.place += count
-        return self.content[self.place - count : self.place]
+def _unsigned(content: mmap.mmap, place: int) -> tuple[int, int]:
+    number = shift = 0
+    while shift < 70:
+        byte = content[place]
+        place += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, place
+        shift += 7
+    raise Damaged("a number of too many bytes")
 
-    def _unsigned(self) -> int:
-        number = shift = 0
-        while shift < 70:
-            byte = self._byte()
-            number |= (byte & 127) << shift
-            if byte < 128:
-                return number
-            shift += 7
-        raise Damaged("a number of too many bytes")
 
-    def _number(self) -> int:
-        number = self._unsigned()
-        return (number >> 1) ^ -(number & 1)
+def _number(content: mmap.mmap, place: int) -> tuple[int, int]:
+    number = content[place]
+    place += 1
+    if number > 127:
+        number, place = _unsigned(content, place - 1)
+    return (number >> 1) ^ -(number & 1), place
