@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,48 @@ def refuse_unfit(words: Sequence[str], where: Callable[[int], str]) -> None:
             )
 
 
+class Words(Sequence[str]):
+    """A word for each of N series, of which few are different: labels, groups.
+
+    ``numbers``: (N) the place of each in ``different``, where words stand in the order in which they first come.
+    """
+
+    def __init__(self, numbers: Array, different: Sequence[str]) -> None:
+        self.numbers, self.different = numbers, tuple(different)
+
+    @classmethod
+    def of(cls, words: Iterable[str]) -> Words:
+        """``words``, as Words."""
+        if isinstance(words, Words):
+            return words
+        known: dict[str, int] = {}
+        return cls(np.array([known.setdefault(word, len(known)) for word in words], np.int64), list(known))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each is there."""
+        return dict(zip(self.different, np.bincount(self.numbers, minlength=len(self.different)).tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.different.__getitem__, self.numbers.tolist())
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        found = self.numbers[place].tolist()
+        return tuple(map(self.different.__getitem__, found)) if isinstance(place, slice) else self.different[found]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Words | tuple) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # of what is equal to tuples
+
+
 @dataclass(frozen=True, eq=False)
 class Steps:
     """What is known of each step (S) of some series, end to end, where a file says it."""
@@ -118,9 +160,9 @@ class Series:
     values: Array  # (S, F), in memory or mapped; float32 if that holds the numbers of the file exactly, else float64
     offsets: Array  # (N + 1) int64; series n is values[offsets[n] : offsets[n + 1]]
     channels: tuple[str, ...]  # (F)
-    ids: tuple[str, ...]  # (N); () where nobody asks for them any more
-    labels: tuple[str, ...] | None  # (N)
-    groups: tuple[str, ...] | None  # (N); series of one group never stand on both sides of a split
+    ids: Sequence[str]  # (N); () where nobody asks for them any more
+    labels: Sequence[str] | None  # (N)
+    groups: Sequence[str] | None  # (N); series of one group never stand on both sides of a split
     times: Array | None  # (N) float64 or datetime64: when each series begins, for a split in order of time
     unit: str  # what ``rows`` counts: "line", "row" or "series"
     rows: Array  # (N) int64

@@ -108,7 +108,7 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
                 # without a header nothing but its values tells whether the file has the column of the label
                 problem = f"the label {quoted(labels[0])} is no class of the model"
                 raise DataError(f"{where(0)}: {problem}; if the file has no labels, type --label ''")
-            yield Block(values, lengths, series.ids[rows], labels, where)
+            yield Block(values, lengths, tuple(series.ids[rows]), labels, where)
 
 
 def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Columns:

@@ -67,9 +67,9 @@ def test_preparing_holds_a_few_blocks_and_never_all_values(tmp_path: Path, monke
     rows = np.random.default_rng(0).permutation(len(found))[:10_000]
     rows.sort()
     cleaning, _ = series_parts._learn(found, rows, clean.cleaning(Data(source="npz", path="x"), found.channels))
-    spool.repeated(found, rows, found, rows[:100], cleaning.rounded)
-    part = series_split.Part(found, rows, rows % 2)
+    part = series_split.Part(found, rows, rows % 2, np.zeros(len(found), np.uint64))
     series_parts._write(tmp_path / "train", part, cleaning, Moments(8), 2, 16)
+    assert series_parts._repeated(part, rows, part, cleaning)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.values.nbytes > 40e6 and len(list(tmp_path.glob("train-*.safetensors"))) == 2

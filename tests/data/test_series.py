@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.config import Data
 from pipeline.data.preparation.folder import prepare
-from pipeline.data.series import cuts, offsets_of, place, steps_of
+from pipeline.data.readers.tables.rows import Ids
+from pipeline.data.series import WORD, Words, cuts, offsets_of, place, steps_of
 from pipeline.errors import DataError
 from tests.support.series_files import csv, npz, parquet
 
@@ -60,3 +61,23 @@ def test_offsets_are_where_series_begin_and_end():
 
 def test_steps_are_numbered_in_each_series():
     assert steps_of(np.array([3, 1, 2])).tolist() == [0, 1, 2, 0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["words", "ids"])
+@pytest.mark.parametrize("words", [("b", "a", "b", "b", "c"), ("",), ()])
+def test_words_that_are_kept_as_numbers_or_as_a_column_are_those_words(kind, words):
+    made = Words.of(iter(words)) if kind == "words" else Ids(pl.Series(words, dtype=pl.String))
+    assert made == words and words == made and made != (*words, "x") and list(made) == list(words) and len(made) == len(words)
+    assert [made[number] for number in range(len(words))] == list(words) and made[1:3] == words[1:3]
+    if words:
+        assert made[np.int64(0)] == made[0] == words[0] and made[-1] == words[-1]
+
+
+def test_words_are_counted_in_the_order_in_which_they_first_come():
+    made = Words.of(["b", "a", "b"])
+    assert made.different == ("b", "a") and list(made.counts.items()) == [("b", 2), ("a", 1)] and Words.of(made) is made
+
+
+@pytest.mark.parametrize("odd", ["\x1b", "\u202e", "\x7f", "é", "x" * (WORD + 1)])
+def test_ids_are_plain_where_nobody_has_to_look_at_them(odd):
+    assert Ids(pl.Series(["a b", "2", "~"])).plain and not Ids(pl.Series(["a", odd, "c"])).plain

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline import config
 from pipeline.data.readers import formats
-from pipeline.data.series import Array, Columns, Series
+from pipeline.data.series import Array, Columns, Series, Words
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
     between = _Differences()
     for block in formats.read(source, path, Columns(**columns.model_dump())):
         lengths.append(block.lengths)
-        classes.update(block.labels or ())
-        groups.update(block.groups or ())
+        classes.update(Words.of(block.labels or ()).counts)
+        groups.update(Words.of(block.groups or ()).different)
         absent += int(np.isnan(block.values).sum())
         total += block.values.size
         channels = block.channels

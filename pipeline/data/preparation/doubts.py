@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.data.preparation.moments import folded
 from pipeline.data.readers.cells import is_missing
-from pipeline.data.series import Array, Columns, Series
+from pipeline.data.series import Array, Columns, Series, Words
 from pipeline.errors import quoted, some
 
 BLOCK = 2**18  # values looked at together
@@ -39,7 +39,7 @@ def of(series: Series, class_names: Sequence[str], images: bool = False) -> Iter
     """The lines about all ``series`` of a file, whose values may be memory-mapped; they are read in order. ``images``: each is
     rows of pixels, of which the last may well be black."""
     yield from _alike(class_names, "classes")
-    yield from list(_alike(sorted({*(series.groups or ())}), "groups, which splits may part"))[:SHOWN]
+    yield from list(_alike(sorted(Words.of(series.groups or ()).different), "groups, which splits may part"))[:SHOWN]
     for name in filter(is_missing, class_names):
         yield f"{quoted(name)} is a class of its own; if it says that a label is missing, leave its rows out"
     found = _Channels(series)
@@ -96,9 +96,11 @@ def _padded(series: Series) -> Iterator[str]:
     lengths = series.lengths
     if int(lengths.min()) < int(lengths.max()) or int(lengths[0]) == 1:
         return
+    count = int((series.values[series.offsets[1:] - 1] == 0).all(1).sum())
+    if 2 * count <= len(series):
+        return
     ends = np.concatenate([_zeros(values, steps) for _, values, steps in series.blocks(np.arange(len(series)))])
-    count = int((ends > 0).sum())
-    if 2 * count > len(series) and len(np.unique(ends)) >= DIFFERENT:
+    if len(np.unique(ends)) >= DIFFERENT:
         said = f"{count} of {len(series)} series end in steps of 0 alone, {ends[ends > 0].min()} to {ends.max()} of them, as "
         yield f"{said}padding does: if they are no measurements, leave them empty (NaN), or give the lengths"
 
@@ -128,7 +130,7 @@ class _Channels:
         several = int(series.lengths.max()) > 1
         self.counts, self._restarts, self.within = np.full((3, channels), several)
         self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
-        self._labels = np.unique(np.array(series.labels), return_inverse=True)[1]
+        self._labels = Words.of(series.labels or ()).numbers
         self._pairs: dict[int, set[tuple[float, int]]] = {channel: set() for channel in range(channels)}  # value, class
 
     def read(self) -> None:

@@ -111,7 +111,7 @@ def write(folder: Path, data: config.Data, raw: Raw) -> Content:
             part_files.write(path, {"index": part.rows, "labels": labels}, shape, bar.over(values), "uint8")
         counts = np.bincount(labels, minlength=len(raw.class_names))
         parts[name] = PartInfo(count=count, class_counts=tuple(counts.tolist()), file=path.name, sha256=files.sha256(path))
-    found = [(row, twin) for row, twin in twins.pairs(train.hashes, test.hashes) if _same(test, row, train, twin)]
+    found = list(twins.pairs(train.hashes, test.hashes, lambda row, twin: _same(test, row, train, twin)))
     return Content(
         class_names=raw.class_names,
         length=length,

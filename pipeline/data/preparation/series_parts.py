@@ -15,10 +15,10 @@ from pipeline import config, files
 from pipeline.data import clean
 from pipeline.data.clean import Cleaning
 from pipeline.data.manifest import Channels, Content, PartFile, PartInfo, SeriesInfo
-from pipeline.data.preparation import doubts, part_files, series_split
+from pipeline.data.preparation import doubts, part_files, series_split, twins
 from pipeline.data.preparation.moments import Moments, folded
 from pipeline.data.preparation.series_split import Part
-from pipeline.data.preparation.spool import repeated, spool
+from pipeline.data.preparation.spool import spool
 from pipeline.data.readers import formats
 from pipeline.data.readers.tables.row_order import Scattered
 from pipeline.data.series import Array, Columns, Series, Where, cuts, offsets_of
@@ -35,20 +35,20 @@ def write(folder: Path, data: config.Data) -> Content:
     temporaries = [folder / f".spool{number}" for number in range(len(paths))]
     columns = Columns(**data.of(config.Columns), timed=bool(data.resample))
     read = [_read(data.source, path, columns, temporary) for path, temporary in zip(paths, temporaries, strict=True)]
-    train, test = read[0], read[-1]
+    train = read[0]
     class_names, chosen, adapted = series_split.choose(read, data)
-    known = np.sort(np.concatenate([chosen["train"].rows, chosen["valid"].rows]))
     policies = clean.cleaning(data, train.channels).model_copy(update={"timed": train.steps is not None})
     cleaning, found = _learn(train, chosen["train"].rows, policies)
-    twins = repeated(train, known, test, chosen["test"].rows, cleaning.rounded)
     parts = {}
     for name, part in chosen.items():
         if len(part.rows):
             moments = Moments(len(cleaning.features)) if name == "train" and _changes(cleaning, found, data.shard_mb) else None
             parts[name] = _write(folder / name, part, cleaning, moments, len(class_names), data.shard_mb)
             found = moments or found
+    known = np.sort(np.concatenate([chosen["train"].rows, chosen["valid"].rows]))
+    repeated = _repeated(chosen["train"], known, chosen["test"], cleaning)
     for temporary in temporaries:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         temporary.with_suffix(".times").unlink(missing_ok=True)
     longest = parts["train"].lengths
     assert longest is not None
@@ -59,7 +59,7 @@ def write(folder: Path, data: config.Data) -> Content:
         value_range=(float(found.low.min()), float(found.high.max())),
         parts=parts,
         statistics=found.statistics,
-        repeated=twins,
+        repeated=repeated,
         series=SeriesInfo(
             **cleaning.of(Channels),
             low=tuple(found.low.tolist()),
@@ -126,6 +126,18 @@ def _changes(cleaning: Cleaning, found: Moments, limit_mb: int) -> bool:
     return several or bool(found.missing.any()) or cleaning.z_norm or bool(cleaning.resample)
 
 
+def _repeated(train: Part, known: Array, test: Part, cleaning: Cleaning) -> list[tuple[int, int]]:
+    """Each row of ``test`` whose series, rounded, equals one of the rows ``known``, not all in the part ``train``, of the file
+    of that byte for byte; with the first such row."""
+
+    def same(number: int, twin: int) -> bool:
+        one, other = test.series.one(int(test.rows[number])), train.series.one(int(known[twin]))
+        return cleaning.rounded(one).tobytes() == cleaning.rounded(other).tobytes()
+
+    found = twins.pairs(train.hashes[known], test.hashes[test.rows], same)
+    return [(int(test.rows[number]), int(known[twin])) for number, twin in found]
+
+
 def _where(series: Series, rows: Array) -> Where:
     return lambda number: series.place(int(rows[number]))
 
@@ -140,6 +152,7 @@ def _write(stem: Path, part: Part, cleaning: Cleaning, moments: Moments | None, 
 
     def blocks(chosen: Array) -> Iterator[Array]:
         for numbers, raw, steps in series.blocks(chosen):
+            part.hashes[numbers] = twins.hashes_of(cleaning.rounded(raw), steps)
             values, _ = cleaning.apply(raw, steps, _where(series, numbers), series.times_of(numbers))
             absent = np.isnan(raw)
             if absent.any():

@@ -5,27 +5,27 @@ Shapes: N series of a file, n of a part, C classes.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
 
 from pipeline import config
 from pipeline.data import split
 from pipeline.data.manifest import Name
-from pipeline.data.series import Array, Series, class_order
+from pipeline.data.series import Array, Series, Words, class_order
 from pipeline.errors import DataError, quoted, some
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some of the series of a file: their ``rows`` (n), ascending, and ``labels`` (n) in [0, C)."""
+    """Some of the series of a file (N): their ``rows`` (n), ascending, and ``labels`` (n) in [0, C). ``hashes`` (N) are of all
+    of them, and are entered when a series is written."""
 
     series: Series
     rows: Array
     labels: Array
+    hashes: Array
 
 
 def choose(read: Sequence[Series], data: config.Data) -> tuple[tuple[str, ...], dict[Name, Part], str]:
@@ -53,10 +53,11 @@ def choose(read: Sequence[Series], data: config.Data) -> tuple[tuple[str, ...], 
         raise DataError(f"{train.source}: {error}") from None
     _refuse_other_channels(train, test)
     kept, held_out = rows[kept], rows[held_out]
+    hashes = [np.zeros(len(series), np.uint64) for series in read]
     parts: dict[Name, Part] = {
-        "train": Part(train, kept, labels[0][kept]),
-        "valid": Part(train, held_out, labels[0][held_out]),
-        "test": Part(test, test_rows, labels[-1][test_rows]),
+        "train": Part(train, kept, labels[0][kept], hashes[0]),
+        "valid": Part(train, held_out, labels[0][held_out], hashes[0]),
+        "test": Part(test, test_rows, labels[-1][test_rows], hashes[-1]),
     }
     return class_names, parts, adapted
 
@@ -66,12 +67,12 @@ def torn(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
     if not data.window or data.split != "stratified":
         return
     train = parts["train"]
-    groups = train.series.groups or ()
-    known = {groups[row] for row in train.rows.tolist()}
+    groups = Words.of(train.series.groups or ()).numbers
+    known = np.unique(groups[train.rows])
     for name, part in parts.items():
         if name == "train" or part.series is not train.series:
             continue
-        count = sum(groups[row] in known for row in part.rows.tolist())
+        count = int(np.isin(groups[part.rows], known).sum())
         if count:
             overlap = ", and may share steps with them" if 0 < data.stride < data.window else ""
             said = f"{count} of {len(part.rows)} {name} windows are of recordings that windows of training are of{overlap}"
@@ -81,10 +82,10 @@ def torn(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
 def alone(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
     """What is to be said of held-out parts that hold one group, which may be unlike all others."""
     for name, part in parts.items():
-        groups = part.series.groups if data.split == "group" and name != "train" else None
-        found = {groups[row] for row in part.rows.tolist()} if groups else set()
-        if len(found) == 1:
-            said = f"the {name} split holds one group, {quoted(found.pop())}: what is measured on it says little of others"
+        groups = (part.series.groups if data.split == "group" and name != "train" else None) or ()
+        if groups and len(part.rows) and len(np.unique(Words.of(groups).numbers[part.rows])) == 1:
+            only = quoted(groups[part.rows[0]])
+            said = f"the {name} split holds one group, {only}: what is measured on it says little of others"
             yield f"{said}; hold out more: data.{'test' if name == 'test' else 'validation'}=SHARE"
 
 
@@ -94,7 +95,7 @@ def _class_names(train: Series, data: config.Data) -> tuple[str, ...]:
     Raises DataError if there is only one, or if one has too few series for the parts that are cut.
     """
     assert train.labels is not None
-    counts = Counter(train.labels)
+    counts = Words.of(train.labels).counts
     if len(counts) == 1:
         first, last = train.spot(0), train.spot(len(train) - 1)
         raise DataError(
@@ -128,7 +129,8 @@ def _labels(series: Series, train: Series, class_names: tuple[str, ...]) -> Arra
     """(N) the class of each series. Raises DataError for one that the training file does not have."""
     assert series.labels is not None
     ranks = {word: rank for rank, word in enumerate(class_names)}
-    labels = np.fromiter(map(ranks.get, series.labels, repeat(-1)), np.int64, len(series))
+    words = Words.of(series.labels)
+    labels: Array = np.array([ranks.get(word, -1) for word in words.different], np.int64)[words.numbers]
     if (labels < 0).any():
         row = int(labels.argmin())
         raise DataError(
@@ -152,23 +154,22 @@ def _refuse_unsplittable(series: Series, data: config.Data) -> None:
 
 def _ties(series: Series, rows: Array) -> split.Ties:
     """What ties some of the series together."""
-    numbers: dict[str, int] = {}
-    groups = None
-    if series.groups is not None:
-        groups = np.array([numbers.setdefault(word, len(numbers)) for word in series.groups], np.int64)[rows]
+    groups = None if series.groups is None else Words.of(series.groups).numbers[rows]
     return split.Ties(groups, *(None if column is None else column[rows] for column in (series.times, series.ends)))
 
 
 def _refuse_shared_groups(train: Series, test: Series, data: config.Data) -> None:
     if data.split != "group" or not data.grouped or test is train or test.groups is None:
         return
-    known = set(train.groups or ())
-    for row, group in enumerate(test.groups):
-        if group in known:
-            raise DataError(
-                f"{test.place(row)}: {data.group or 'group'} {quoted(group)} is in {train.source} too; with data.split = group "
-                "none may stand on both sides: move its series to one file"
-            )
+    known, words = {*Words.of(train.groups or ()).different}, Words.of(test.groups)
+    both = np.array([word in known for word in words.different], bool)[words.numbers]
+    if both.any():
+        row = int(both.argmax())
+        group = test.groups[row]
+        raise DataError(
+            f"{test.place(row)}: {data.group or 'group'} {quoted(group)} is in {train.source} too; with data.split = group "
+            "none may stand on both sides: move its series to one file"
+        )
 
 
 def _refuse_other_channels(train: Series, test: Series) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.preparation import twins
-from pipeline.data.series import Array, Series, Steps, offsets_of
+from pipeline.data.series import Array, Series, Steps, Words, offsets_of
 from pipeline.errors import DataError
 
 
@@ -22,9 +21,7 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
 
     Raises DataError for a series without steps.
     """
-    known: dict[str, str] = {}  # equal words are one object: a million labels take the memory of a few
-    labels: list[str] = []
-    groups: list[str] = []
+    labels, groups = _Joined(), _Joined()
     lengths: list[Array] = []
     rows: list[Array] = []
     times: list[Array] = []
@@ -40,9 +37,8 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
             if block.steps is not None and block.steps.times is not None:
                 clock = clock or stack.enter_context(beside.open("wb"))
                 clock.write(np.ascontiguousarray(block.steps.times, np.float64).data)
-            known |= {word: word for word in {*(block.labels or ()), *(block.groups or ())} if word not in known}
-            labels += map(known.__getitem__, block.labels or ())
-            groups += map(known.__getitem__, block.groups or ())
+            labels.add(block.labels or ())
+            groups.add(block.groups or ())
             lengths.append(block.lengths)
             rows.append(block.rows)
             doubts |= dict.fromkeys(block.doubts)
@@ -56,8 +52,8 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
         values=np.memmap(path, block.values.dtype, "r", shape=(int(offsets[-1]), len(block.channels))),
         offsets=offsets,
         ids=(),
-        labels=tuple(labels),
-        groups=None if block.groups is None else tuple(groups),
+        labels=labels.words(),
+        groups=None if block.groups is None else groups.words(),
         times=np.concatenate(times) if times else None,
         rows=np.concatenate(rows),
         ends=np.concatenate(ends) if ends else None,
@@ -66,16 +62,17 @@ def spool(blocks: Iterable[Series], path: Path) -> Series:
     )
 
 
-def repeated(
-    train: Series, train_rows: Array, test: Series, test_rows: Array, rounded: Callable[[Array], Array]
-) -> list[tuple[int, int]]:
-    """Each of ``test_rows`` whose series, ``rounded``, equals one of ``train_rows`` byte for byte, with the first such row."""
-    found = twins.pairs(_hashes(train, train_rows, rounded), _hashes(test, test_rows, rounded))
-    rows = [(int(test_rows[number]), int(train_rows[twin])) for number, twin in found]
-    return [(row, twin) for row, twin in rows if rounded(test.one(row)).tobytes() == rounded(train.one(twin)).tobytes()]
+class _Joined:
+    """Words one block after the other."""
 
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._numbers: list[Array] = []
 
-def _hashes(series: Series, rows: Array, rounded: Callable[[Array], Array]) -> Array:
-    """(n) uint64: of the bytes of each of the series ``rows``."""
-    blocks = (twins.hashes_of(rounded(values), lengths) for _, values, lengths in series.blocks(rows))
-    return np.concatenate([np.zeros(0, np.uint64), *blocks])
+    def add(self, words: Iterable[str]) -> None:
+        block = Words.of(words)
+        places = [self._known.setdefault(word, len(self._known)) for word in block.different]
+        self._numbers.append(np.array(places, np.int64)[block.numbers])
+
+    def words(self) -> Words:
+        return Words(np.concatenate(self._numbers), list(self._known))

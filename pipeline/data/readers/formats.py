@@ -14,8 +14,9 @@ from pipeline.data.readers.shapes.asked import shaped
 from pipeline.data.readers.tables import layouts, part_files
 from pipeline.data.readers.tables.csv_table import open_csv
 from pipeline.data.readers.tables.parquet_table import open_parquet
+from pipeline.data.readers.tables.rows import Ids
 from pipeline.data.readers.tables.table import Table
-from pipeline.data.series import PART, Columns, Series, refuse_unfit
+from pipeline.data.series import PART, Columns, Series, Words, refuse_unfit
 from pipeline.errors import DataError, some
 
 TABLES: dict[str, Callable[[Path, Columns], Table]] = {
@@ -116,8 +117,8 @@ def _refuse_unfit(block: Series) -> None:
         def where(number: int, role: str = role) -> str:
             return f"{block.place(number)}: the {role}"
 
-        if words:
+        if words and not (isinstance(words, Ids) and words.plain):
             try:
-                refuse_unfit(words if role == "id" else [*{*words}], where)  # labels and groups are few
+                refuse_unfit(words if role == "id" else Words.of(words).different, where)  # labels and groups are few
             except DataError:
                 refuse_unfit(words, where)

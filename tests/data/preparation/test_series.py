@@ -414,6 +414,27 @@ def test_hashes_of_series_tell_apart_what_differs_in_a_value_a_place_or_the_leng
     assert alone == found.tolist(), "whatever stands before a series"
 
 
+def test_of_hashes_that_collide_the_first_that_is_really_the_same_is_found():
+    known = np.array([7, 5, 5, 9, 5, 5], np.uint64)
+    wanted = np.array([5, 8, 9, 5, 7], np.uint64)
+    really = {(0, 4), (0, 5), (3, 1), (2, 3)}
+    asked = []
+    found = list(twins.pairs(known, wanted, lambda row, twin: bool(asked.append((row, twin))) or (row, twin) in really))
+    assert found == [(0, 4), (2, 3), (3, 1)], "those of 7 are not the same"
+    assert asked == [(0, 1), (0, 2), (0, 4), (2, 3), (3, 1), (4, 0)]
+    assert not list(twins.pairs(known, wanted[:0], lambda *_: True)) and not list(
+        twins.pairs(known[:0], wanted, lambda *_: True)
+    )
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_hash_of_a_series_is_the_same_among_equal_and_unequal_lengths(width):
+    values = np.random.default_rng(0).standard_normal((4000, width)).astype(np.float32)
+    equal = twins.hashes_of(values, np.full(400, 10))
+    lengths = np.array([10] * 399 + [3, 7])
+    assert len(set(equal.tolist())) == 400 and twins.hashes_of(values, lengths)[:399].tolist() == equal[:399].tolist()
+
+
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 4], [0, 2, 3, 9], [9, 2], []])
 @pytest.mark.parametrize("lengths", [(4, 4), (2, 9)])
 def test_some_series_are_given_in_the_order_that_was_asked_for(monkeypatch, rows, lengths):

@@ -45,8 +45,8 @@ def joined(blocks: list[Series]) -> Series:
         first,
         values=np.concatenate([block.values for block in blocks]),
         offsets=np.array(offsets),
-        ids=sum((block.ids for block in blocks), ()),
-        labels=None if first.labels is None else sum((block.labels or () for block in blocks), ()),
+        ids=tuple(word for block in blocks for word in block.ids),
+        labels=None if first.labels is None else tuple(word for block in blocks for word in block.labels or ()),
         rows=np.concatenate([block.rows for block in blocks]),
     )
 

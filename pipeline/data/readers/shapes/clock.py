@@ -70,7 +70,11 @@ def _since_begin(block: Series, times: Array) -> Array:
 def _uneven(block: Series) -> tuple[str, int]:
     """The first series whose steps are not evenly apart in time, and how far; and how many such series there are."""
     times = None if block.steps is None else block.steps.times
-    if times is None or not len(block):
+    if times is None or len(times) < 2:
+        return "", 0
+    between, apart = np.diff(times), np.zeros(len(times) - 1, bool)  # which stand between two series
+    apart[block.offsets[1:-1] - 1] = True
+    if (apart | (between == between[apart.argmin()])).all():  # nearly all files are so
         return "", 0
     gaps = _gaps(block, times)
     mean = np.add.reduceat(gaps, block.offsets[:-1]) / np.maximum(block.lengths - 1, 1)  # (N)

@@ -22,7 +22,7 @@ import polars as pl
 from pipeline.data.readers import cells
 from pipeline.data.readers.tables import list_cells, part_files
 from pipeline.data.readers.tables.row_order import by_series
-from pipeline.data.readers.tables.rows import Numbers, Rows, shared
+from pipeline.data.readers.tables.rows import Ids, Numbers, Rows, shared
 from pipeline.data.readers.tables.table import Table, Wanted, blocks, find_roles
 from pipeline.data.series import Array, Columns, Series, Steps, offsets_of
 from pipeline.errors import DataError, quoted, some
@@ -245,6 +245,6 @@ def _steps(table: Table, others: dict[str, int], columns: Columns) -> tuple[tupl
 def _series(table: Table, heads: pl.DataFrame, rows: Array, stored: Array, offsets: Array, channels: tuple[str, ...]) -> Series:
     """Series whose words stand in ``heads``, a frame with a row for each of them."""
     label, group = (shared(heads[role]) if role in heads.columns else None for role in ("label", "group"))
-    ids = tuple(heads["id"].to_list())
-    made = Series(table.path, stored, offsets.astype(np.int64), channels, ids, label, group, None, table.unit, rows)
-    return replace(made, files=tuple(str(part.path) for part in table.parts)) if table.parts else made
+    ids, files = Ids(heads["id"]), tuple(str(part.path) for part in table.parts)
+    offsets = offsets.astype(np.int64)
+    return Series(table.path, stored, offsets, channels, ids, label, group, None, table.unit, rows, files=files)

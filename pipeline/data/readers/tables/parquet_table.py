@@ -14,7 +14,7 @@ from pipeline.data.readers.cells import fault
 from pipeline.data.readers.held import held
 from pipeline.data.readers.tables import parquet_sizes
 from pipeline.data.readers.tables.parquet_sizes import Group
-from pipeline.data.readers.tables.rows import Rows
+from pipeline.data.readers.tables.rows import Rows, fill
 from pipeline.data.readers.tables.table import Table, Wanted, check_names, runs_of, tidy, worded
 from pipeline.data.readers.text_files import refuse_stand_in
 from pipeline.data.series import Array
@@ -54,8 +54,9 @@ def _table(path: Path, scan: pl.LazyFrame, groups: Sequence[Group], most: int) -
     def read(wanted: Wanted) -> Iterator[Rows]:
         roles = {role: _role(table, role, place, kinds[place]) for role, place in wanted.roles.items()}
         lists = [_listed(place, kinds[place]).alias(str(k)) for k, place in enumerate(wanted.numbers) if place in nested]
-        of_numbers = [] if lists else enumerate(wanted.numbers)
-        numbers = [_number(table, wanted, place, kinds[place]).alias(str(k)) for k, place in of_numbers]
+        numbers = [] if lists else list(wanted.numbers)
+        for place in numbers:
+            _refuse_words(table, wanted, place, kinds[place])
         single = all(kinds[place] == pl.Float32 for place in wanted.numbers)
         width = 8 * max(1, len(roles) + len(numbers))  # bytes of a row
         if lists:
@@ -65,7 +66,7 @@ def _table(path: Path, scan: pl.LazyFrame, groups: Sequence[Group], most: int) -
             piece = scan.slice(start, count)
             with _faults(path):
                 told = piece.select(pl.nth(place).alias(role) for role, place in wanted.roles.items()).collect()
-                values, empty = _decoded(piece, count, numbers, np.float32 if single else np.float64, wanted)
+                values, empty = _decoded(piece, count, numbers, single, wanted)
                 listed = piece.select(lists).collect()
             for low in range(0, count, height):
                 rows = slice(low, low + height)
@@ -98,17 +99,19 @@ def _pieces(groups: Sequence[int], least: int, most: int) -> Iterator[tuple[int,
             start = end
 
 
-def _decoded(
-    piece: pl.LazyFrame, count: int, numbers: list[pl.Expr], kind: type[np.floating[Any]], wanted: Wanted
-) -> tuple[Array, Array | None]:
-    """``values`` and ``empty`` of ``count`` rows; some columns at a time, as they lie together in a file."""
-    values, empty = np.empty((count, len(numbers)), kind), None
+def _decoded(piece: pl.LazyFrame, count: int, numbers: list[int], single: bool, wanted: Wanted) -> tuple[Array, Array | None]:
+    """``values`` and ``empty`` of ``count`` rows of the columns ``numbers``, some at a time, as they lie together in a file.
+
+    ``single``: all are float32.
+    """
+    values, empty = np.empty((count, len(numbers)), np.float32 if single else np.float64), None
     step = max(1, BLOCK // (8 * count))
     for first in range(0, len(numbers), step):
-        frame = piece.select(numbers[first : first + step]).collect()
+        chosen = pl.nth(numbers[first : first + step])
+        frame = piece.select(chosen if single else chosen.cast(pl.Float64)).collect()
         columns = slice(first, first + step)
-        values[:, columns] = frame.to_numpy()
-        if wanted.columns.layout == "wide" and any(column.null_count() for column in frame):
+        fill(values[:, columns], frame)
+        if wanted.columns.layout == "wide" and any(frame.null_count().row(0)):
             empty = np.zeros(values.shape, bool) if empty is None else empty
             empty[:, columns] = frame.select(pl.all().is_null()).to_numpy()
     return values, empty
@@ -171,11 +174,10 @@ def _is_text(kind: pl.DataType) -> bool:
     return isinstance(kind, pl.String | pl.Categorical | pl.Enum)
 
 
-def _number(table: Table, wanted: Wanted, place: int, kind: pl.DataType) -> pl.Expr:
-    if isinstance(kind, pl.Float32):
-        return pl.nth(place)
+def _refuse_words(table: Table, wanted: Wanted, place: int, kind: pl.DataType) -> None:
+    """Raise DataError for a column that holds no numbers."""
     if kind.is_numeric() or isinstance(kind, pl.Boolean | pl.Null):
-        return pl.nth(place).cast(pl.Float64)
+        return
     others = f"{wanted.columns.option('channels')}=[NAME, ...]"
     problem = f"holds {kind}, not numbers; convert it, or name the columns that are channels: {others}"
     raise fault(table.path, f"column {table.names[place]!r}", problem)

@@ -125,7 +125,7 @@ def doubted(table: Table, rows: Rows, made: Series, crossing: set[tuple[int, int
         pair = int(first[number]), int(last[number])
         if pair in crossing:
             both = " and in ".join(str(table.parts[part].path) for part in pair)
-            said = f"series {quoted(made.ids[number])} and others have rows in {both}, one after the other; {ANEW}"
+            said = f"series {quoted(made.ids[int(number)])} and others have rows in {both}, one after the other; {ANEW}"
             return replace(made, doubts=(*made.doubts, said))
         crossing.add(pair)
     return made

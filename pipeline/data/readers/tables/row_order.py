@@ -28,6 +28,7 @@ from pipeline.data.series import Array, cuts, offsets_of
 from pipeline.errors import quoted
 
 IN_MEMORY = 256 * 2**20  # bytes of rows that are held as a whole
+HOPED = 8  # after this share of that they are handed on if the rows of each series stood together so far
 MOST = 256  # files at a time
 
 
@@ -43,11 +44,14 @@ def by_series(table: Table, wanted: Wanted, folder: Path | None) -> Iterator[Row
     """
     rest = blocks(table, wanted)
     held: list[Rows] = []
-    size = 0
+    hopeful = wanted.columns.hopeful
+    size, most = 0, IN_MEMORY // HOPED if hopeful else IN_MEMORY
     for block in rest:
         held.append(block)
         size += block.nbytes
-        if size > IN_MEMORY:
+        if size > most and not _together(held):
+            most = IN_MEMORY
+        if size > most:
             break
     else:
         if _together(held):
@@ -57,7 +61,6 @@ def by_series(table: Table, wanted: Wanted, folder: Path | None) -> Iterator[Row
             yield rows.ordered(np.argsort(Numbers().of(rows.heads["id"]), kind="stable"))
         return
     ids = Wanted(wanted.columns, {"id": wanted.roles["id"]}, ())
-    hopeful = wanted.columns.hopeful
     together = _together(held) and (hopeful or _together(blocks(table, ids)))
     every = chain(held, rest)
     del held
@@ -78,15 +81,16 @@ def _together(parts: Iterable[Rows]) -> bool:
 
 def _compared(parts: Iterable[Rows]) -> Iterator[Rows]:
     """``parts``. Raises Scattered after the last if the rows of some series do not stand together."""
-    hashes: list[pl.Series] = []
-    last: str | None = None
+    hashes: list[Array] = []
+    last: int | None = None
     for rows in parts:
-        ids = rows.heads["id"]
-        hashes.append(ids.filter(ids.ne_missing(ids.shift(fill_value=last))).hash())
-        last = ids[-1]
+        found = rows.heads["id"].hash().to_numpy()
+        new = found[1:] != found[:-1]
+        hashes.append(found[np.append(found[0] != last, new)])
+        last = int(found[-1])
         yield rows
-    every = pl.concat(hashes)
-    if every.n_unique() < len(every):
+    every = np.sort(np.concatenate(hashes))
+    if (every[1:] == every[:-1]).any():
         raise Scattered
 
 

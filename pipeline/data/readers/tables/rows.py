@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import polars as pl
 
-from pipeline.data.series import Array, steps_of
+from pipeline.data.series import WORD, Array, Words, steps_of
+
+FEW, COLUMNS = 8, 512  # columns that are written one by one; of more, so many together
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,19 +93,67 @@ def joined(blocks: Sequence[Rows]) -> Rows:
 
 
 def dense(numbers: pl.DataFrame, masked: bool, count: int) -> tuple[Array, Array | None]:
-    """``count`` rows of K columns of floating point as ``values`` and, if it is ``masked``, ``empty`` of ``Rows``."""
+    """``count`` rows of K columns of float64 as ``values`` and, if it is ``masked``, ``empty`` of ``Rows``."""
     if not numbers.width:
         return np.empty((count, 0)), None
-    values = numbers.to_numpy(order="c", writable=True)
-    absent = masked and any(column.null_count() for column in numbers)
+    values = np.empty((count, numbers.width))
+    fill(values, numbers)
+    absent = masked and any(numbers.null_count().row(0))
     return values, numbers.select(pl.all().is_null()).to_numpy() if absent else None
 
 
-def shared(words: pl.Series) -> tuple[str, ...]:
-    """Words as those of Python, of which equal ones are the same object: a million labels take the memory of a few."""
-    numbers = Numbers()
-    made = numbers.of(words).tolist()
-    return tuple(map(numbers.words().to_list().__getitem__, made))
+def fill(values: Array, numbers: pl.DataFrame) -> None:
+    """Write the cells of a frame, whose columns lie one after the other in memory, into ``values``, whose rows do.
+
+    NumPy goes through both in the order of ``values``: from many columns at once it would read each time from another page.
+    """
+    if numbers.width >= FEW:
+        stored = numbers.to_numpy()
+        for first in range(0, numbers.width, COLUMNS):
+            values[:, first : first + COLUMNS] = stored[:, first : first + COLUMNS]
+        return
+    for place, column in enumerate(numbers):
+        begin = 0
+        for piece in column.get_chunks():  # as a column of one piece it would be copied once more
+            values[begin : (begin := begin + len(piece)), place] = piece.to_numpy()
+
+
+def shared(words: pl.Series) -> Words:
+    """Words of which equal ones are the same object: a million labels take the memory of a few."""
+    known = Numbers()
+    numbers = known.of(words)
+    return Words(numbers, known.words().to_list())
+
+
+class Ids(Sequence[str]):
+    """The words of a column (N), most of which nobody asks for: each is made when it is asked for."""
+
+    def __init__(self, column: pl.Series) -> None:
+        self._column = column
+
+    @property
+    def plain(self) -> bool:
+        """Whether all are short and of printable ASCII; False, too, where that takes long to say."""
+        text = str(self._column.str.join("").item())
+        return text.isascii() and text.isprintable() and not (self._column.str.len_bytes() > WORD).any()
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._column.to_list())
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        return tuple(self._column[place].to_list()) if isinstance(place, slice) else str(self._column[int(place)])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ids | tuple) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # of what is equal to tuples
 
 
 class Numbers:

@@ -20,6 +20,7 @@ DATES = (
     *("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S%.f"),  # with dots the day is the first
 )
 DATE = r"^\d{4}-\d|^\d\d?\.\d\d?\.\d{4}"
+SPACED = r"\s|^$"  # what may become another word
 OFFSET = re.compile(r".*\d\d:\d\d.*[+-]\d\d(?::?\d\d)?")  # a time of day, and how far it is from UTC
 
 
@@ -86,9 +87,15 @@ def runs_of(cells: pl.DataFrame, count: int) -> pl.DataFrame:
     new = np.zeros(count, bool)
     new[:1] = True
     for column in cells:
-        new[1:] |= column[1:].ne_missing(column[:-1]).to_numpy()
+        end = 0
+        for piece in column.get_chunks():  # of which to make one takes longer than all comparisons
+            begin, end = end, end + len(piece)
+            numbers = piece.to_numpy() if piece.dtype.is_integer() and not piece.null_count() else None
+            changes = piece[1:].ne_missing(piece[:-1]).to_numpy() if numbers is None else numbers[1:] != numbers[:-1]
+            new[begin + 1 : end] |= changes
+            new[begin] |= begin > 0 and column[begin - 1] != column[begin]
     first = np.flatnonzero(new)
-    heads = cells if len(first) == count or not cells.width else cells[first]
+    heads = cells if len(first) == count or not cells.width else cells.filter(pl.Series(new))
     return pl.DataFrame([pl.Series("first", first, pl.Int64), *heads])
 
 
@@ -106,7 +113,9 @@ def worded(table: Table, wanted: Wanted, heads: pl.DataFrame, places: Array) -> 
             row = lengths.arg_max() or 0
             problem = f"has {lengths[row]:,} bytes; the limit is {WORD:,}: shorten it, or choose another column"
             raise table.fault(places[heads["first"][row]], column, problem)
-    return heads.with_columns(tidy(pl.col(role).cast(pl.String)) for role in wanted.words)
+    heads = heads.with_columns(pl.col(role).cast(pl.String) for role in wanted.words)
+    spaced = [role for role in wanted.words if heads[role].str.contains(SPACED).any()]
+    return heads.with_columns(tidy(pl.col(role)) for role in spaced) if spaced else heads
 
 
 def find_roles(table: Table, columns: Columns) -> dict[str, int]:
@@ -212,6 +221,10 @@ def _time(table: Table, rows: Rows, column: int, kind: pl.DataType | None) -> pl
         time = stored.cast(pl.Float64, strict=False)
         if isinstance(kind, pl.Datetime) or (kind is None and time[0] is None):
             time = _dates(stored, bool(kind.time_zone if isinstance(kind, pl.Datetime) else OFFSET.fullmatch(stored[0])))
+    if time.dtype == pl.Float64 and not time.null_count() and len(time):
+        numbers = time.to_numpy()
+        if np.isfinite(numbers.min()) and np.isfinite(numbers.max()):  # either is NaN if there is one
+            return time
     wrong = ~time.is_finite().fill_null(False) if time.dtype == pl.Float64 else time.is_null()
     if wrong.any():
         row = wrong.arg_max() or 0
