@@ -6,7 +6,7 @@ Shapes: b examples of a block, S steps of all of them, T time steps, F features.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from pipeline import config
 from pipeline.config import strict_yaml
 from pipeline.data.readers import cells, folders, formats
-from pipeline.data.series import Array, Columns, Series, Where, cuts, place, refuse_unfit
-from pipeline.data.sources import idx, image_folder
+from pipeline.data.series import Array, Columns, Series, Where, Words, cuts, place, refuse_unfit
+from pipeline.data.sources import idx
 from pipeline.deploy.facts import Facts, SeriesFacts
 from pipeline.errors import DataError, UserError, printable, quoted, some
 
@@ -53,8 +53,8 @@ def source_of(path: Path) -> str:
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder; look at its spelling")
     if path.is_dir():
-        return folders.format_in(path, image_folder.SUFFIXES) or "images"
-    if path.suffix.lower() in image_folder.SUFFIXES:
+        return folders.format_in(path, folders.IMAGES) or "images"
+    if path.suffix.lower() in folders.IMAGES:
         return "images"
     if re.search(r"idx\d-(ubyte|int)", path.name):
         return "idx"
@@ -103,12 +103,18 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
             raw = series.values[series.offsets[rows.start] : series.offsets[rows.stop]]
             times = series.times_of(np.arange(rows.start, rows.stop)) if cleaning.timed else None
             values, lengths = cleaning.apply(raw, series.lengths[rows], where, times)
-            labels = None if series.labels is None else tuple(called.get(label, label) for label in series.labels[rows])
+            labels = None if series.labels is None else _called(series.labels, rows, called)
             if labels and not facts.series.columns.header and not {*labels} & {*facts.class_names}:
                 # without a header nothing but its values tells whether the file has the column of the label
                 problem = f"the label {quoted(labels[0])} is no class of the model"
                 raise DataError(f"{where(0)}: {problem}; if the file has no labels, type --label ''")
             yield Block(values, lengths, tuple(series.ids[rows]), labels, where)
+
+
+def _called(words: Sequence[str], rows: slice, called: Mapping[str, str]) -> tuple[str, ...]:
+    """Some of the labels, under the names that the model has for them."""
+    made = Words.of(words)
+    return Words(made.numbers[rows], [called.get(word, word) for word in made.different])[:]
 
 
 def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Columns:
@@ -151,12 +157,14 @@ Image = tuple[Array, str, str | None, str]  # (height, width) uint8, its id, its
 
 def _images(path: Path) -> Iterator[Image]:
     """A file, or all images below a folder: those in a folder of their own have its name as their label."""
+    from pipeline.data.sources import image_folder  # which series do without
+
     if not path.is_dir():
         yield image_folder.grey(path), path.name, None, str(path)
         return
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in image_folder.SUFFIXES and file.is_file())
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in folders.IMAGES and file.is_file())
     if not found:
-        raise DataError(f"{path}: holds no images ({', '.join(image_folder.SUFFIXES)}); name another folder, or a file")
+        raise DataError(f"{path}: holds no images ({', '.join(folders.IMAGES)}); name another folder, or a file")
     inner = [file.relative_to(path) for file in found]
     refuse_unfit([inside.as_posix() for inside in inner], lambda _: f"{path}: the name of file")
     labels = [inside.parts[0] if inside.parts[1:] else "" for inside in inner]

@@ -17,6 +17,7 @@ from pipeline.data.readers.text_files import PACKED, stem
 from pipeline.data.series import Columns
 from pipeline.errors import DataError, some
 
+IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's IMG_EXTENSIONS
 SPLITS = {"train", "test"}  # folders of these names are no classes
 SPLIT_OF = {  # nor are those whose names all mean splits, in lower case
     **dict.fromkeys(("train", "training"), "train"),

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline import config, files
 from pipeline.data import split
-from pipeline.data.readers.folders import refuse_splits, walk
+from pipeline.data.readers.folders import IMAGES, refuse_splits, walk
 from pipeline.data.readers.held import held
 from pipeline.data.series import Array, class_order, refuse_unfit
 from pipeline.data.sources.checksums import Digests
@@ -26,11 +26,10 @@ from pipeline.data.sources.raw import Raw
 from pipeline.errors import DataError
 
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # PIL's modes that lose nothing but colour
-# PIL's names of the formats of SUFFIXES. It goes by a file's content and knows forty more, some of which run other programs.
+# PIL's names of the formats of IMAGES. It goes by a file's content and knows forty more, some of which run other programs.
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")
 RANGE = (0, 255)  # of their values
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else what it says of a damaged file stands on the screen too
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # torchvision's IMG_EXTENSIONS
 
 
 def folders(data: config.Data) -> list[Path]:
@@ -148,7 +147,7 @@ def _files(folder: Path) -> dict[str, list[str]]:
     for entry in classes:
         found[entry.name] = sorted(_below(folder, entry.name), key=lambda name: name.split("/"))
         if not found[entry.name]:
-            raise DataError(f"{entry}: holds no images ({', '.join(SUFFIXES)}); put some there, or remove the folder")
+            raise DataError(f"{entry}: holds no images ({', '.join(IMAGES)}); put some there, or remove the folder")
     return found
 
 
@@ -158,7 +157,7 @@ def _below(folder: Path, name: str) -> Iterator[str]:
     for place, _, names in walk(folder / name):
         inner = Path(place).relative_to(folder).as_posix()
         for file in names:  # by words alone: a path is an object with each of its parts
-            if os.path.splitext(file)[1].lower() in SUFFIXES and _is_file(f"{place}/{file}"):  # noqa: PTH122  # of a million images
+            if os.path.splitext(file)[1].lower() in IMAGES and _is_file(f"{place}/{file}"):  # noqa: PTH122  # of a million images
                 yield f"{inner}/{file}"
 
 

@@ -39,7 +39,7 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
         raise UserError(f"{output}: is there already; name another file: --output FILE.yaml, of make OUTPUT=FILE.yaml")
     other = test or _partner(data)
     inner = {entry.name: entry for entry in data.iterdir() if entry.is_dir()} if data.is_dir() else {}
-    source = folders.format_in(data, image_folder.SUFFIXES) if data.is_dir() else folders.named(data)
+    source = folders.format_in(data, folders.IMAGES) if data.is_dir() else folders.named(data)
     parts = folders.splits(inner)
     unread = []
     if parts and (source or {*inner} != folders.SPLITS):  # a folder of images with these two is read as it is
@@ -59,7 +59,7 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
         for path in arrays_[:1]:
             folders.refuse_npy(path)
         there = [data / name for name in folders.data_files(data)] if data.is_dir() else [data]
-        for path in there if not any(path.suffix.lower() in image_folder.SUFFIXES for path in there) else ():
+        for path in there if not any(path.suffix.lower() in folders.IMAGES for path in there) else ():
             folders.refuse_other(path)
     chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other)
     for line in reasons:
@@ -183,12 +183,12 @@ def _images(data: Path, test: Path | None) -> tuple[list[Choice], list[str], lis
     section = config.Data(source="images", path=str(data), test_path=str(test or ""))
     found = image_folder.folders(section)
     classes = Counter(
-        path.relative_to(found[0]).parts[0] for path in found[0].rglob("*") if path.suffix.lower() in image_folder.SUFFIXES
+        path.relative_to(found[0]).parts[0] for path in found[0].rglob("*") if path.suffix.lower() in folders.IMAGES
     )
     count = classes.total()
     if not count:
         raise DataError(
-            f"{data}: holds no images ({', '.join(sorted(image_folder.SUFFIXES))}) in a folder per class, and no files of "
+            f"{data}: holds no images ({', '.join(sorted(folders.IMAGES))}) in a folder per class, and no files of "
             f"series ({', '.join(config.SUFFIXES)}); name another folder"
         )
     chosen = [Choice("data.source", "images", ""), Choice("data.path", str(data), "a folder per class")]

@@ -24,6 +24,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from pipeline.config import Data
 from pipeline.data.preparation import image_parts, twins
 from pipeline.data.preparation.folder import prepare
+from pipeline.data.readers import folders
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError
 from tests.support.launching import environment
@@ -121,7 +122,7 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", image_folder.SUFFIXES)
+@pytest.mark.parametrize("suffix", folders.IMAGES)
 def test_no_program_is_run_for_an_image_whatever_its_name(tmp_path: Path, ghostscript: Path, suffix: str) -> None:
     path = tmp_path / f"cat{suffix}"
     path.write_bytes(EPS)

@@ -85,7 +85,8 @@ def blocks(path: Path) -> Iterator[tuple[int, bytes]]:
                 chunk = chunk.removeprefix(b"\xef\xbb\xbf")
             end = chunk.rfind(b"\n") + 1
             if end:
-                block = _text(path, line, b"".join((rest, memoryview(chunk)[:end])))
+                whole = not rest and end == len(chunk)
+                block = _text(path, line, chunk if whole else b"".join((rest, memoryview(chunk)[:end])))
                 yield line, block
                 count = _count(block, "\n")
                 line += count
