@@ -15,4 +15,4 @@ def key(what: str) -> Any:
 class Answer(BaseModel):
     """One JSON document. A number that is not finite is null."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)  # of a dozen answers a command gives one
