@@ -108,9 +108,8 @@ def fill(values: Array, numbers: pl.DataFrame) -> None:
     NumPy goes through both in the order of ``values``: from many columns at once it would read each time from another page.
     """
     if numbers.width >= FEW:
-        stored = numbers.to_numpy()
         for first in range(0, numbers.width, COLUMNS):
-            values[:, first : first + COLUMNS] = stored[:, first : first + COLUMNS]
+            values[:, first : first + COLUMNS] = numbers[:, first : first + COLUMNS].to_numpy()
         return
     for place, column in enumerate(numbers):
         begin = 0
