@@ -13,6 +13,7 @@ from PIL import Image
 
 from pipeline import config
 from pipeline.data.preparation.folder import prepare
+from pipeline.data.prepared import Prepared
 from pipeline.data.readers import folders
 from pipeline.data.series import Columns
 from pipeline.data.sources import image_folder
@@ -207,3 +208,68 @@ def test_a_test_file_without_labels_is_left_to_predict(tmp_path: Path, capsys: p
     init.init(tmp_path / "train.csv", None, tmp_path / "o.yaml")
     assert config.load(tmp_path / "o.yaml").data.test_path == ""
     assert "test.csv has no column 'outcome'" in capsys.readouterr().out
+
+
+def _wards(tmp_path: Path, apart: bool) -> None:
+    """A file of twenty patients, and a test file beside it of others, or of some that are in both."""
+    long_table(count=40).write_csv(tmp_path / "wards_train.csv")
+    rename = pl.col("patient").str.replace("p", "q") if apart else pl.col("patient")
+    long_table(count=16).with_columns(rename).write_csv(tmp_path / "wards_test.csv")
+
+
+def _prepared(tmp_path: Path) -> Prepared:
+    return prepare(config.load(tmp_path / "o.yaml", [f"data.prepared={tmp_path / 'prepared'}"]).data)
+
+
+def test_beside_a_test_file_of_other_groups_the_part_that_chooses_is_of_other_groups_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(init, "ENOUGH", 10)
+    _wards(tmp_path, apart=True)
+    init.init(tmp_path / "wards_train.csv", None, tmp_path / "o.yaml")
+    settings = config.load(tmp_path / "o.yaml").data
+    assert (settings.group, settings.split, settings.validation) == ("patient", "group", 0.1)
+    assert "split: group  # the test split has other groups, and so has the valid split" in (tmp_path / "o.yaml").read_text()
+    assert "no 'patient' stands on both sides of a split (20 of them)" in capsys.readouterr().out
+    made = _prepared(tmp_path)
+    known, held = ({number // 2 for number in made.part(name).index.tolist()} for name in ("train", "valid"))
+    assert len(held) == 2 and not known & held and not made.manifest.doubts
+
+
+def test_beside_a_test_file_of_the_same_groups_splits_are_cut_by_class_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(init, "ENOUGH", 10)
+    _wards(tmp_path, apart=False)
+    init.init(tmp_path / "wards_train.csv", None, tmp_path / "o.yaml")
+    assert config.load(tmp_path / "o.yaml").data.split == "stratified"
+    text, said = (tmp_path / "o.yaml").read_text(), capsys.readouterr().out
+    assert "split: stratified  # 8 of 20 groups are in the test split too, such as 'p0'" in text
+    assert "on both sides" not in text + said and "so that both are of groups that are known" in said
+    assert not _prepared(tmp_path).manifest.doubts
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_persons_in_the_paths_of_both_parts_are_compared_too(tmp_path: Path, apart: bool) -> None:
+    random = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for number in range(16):
+            person = number // 4 + 10 * (apart and part == "test")
+            place = tmp_path / "gait" / part / f"p{person}" / ("sit", "walk")[number % 2] / f"{number}.csv"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            pl.DataFrame({"time": range(9), "x": random.normal(size=9)}).write_csv(place)
+    init.init(tmp_path / "gait", None, tmp_path / "o.yaml")
+    settings = config.load(tmp_path / "o.yaml").data
+    assert settings.recordings == "GROUP/LABEL/ANY" and settings.split == ("group" if apart else "stratified")
+    assert _prepared(tmp_path).manifest.parts["test"].count == 16
+
+
+def test_windows_of_groups_that_both_files_have_stay_with_their_recordings(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        rows = [(f"{part}{i}", t, f"p{i // 2}", "ab"[t // 20 % 2], (i + t) % 7) for i in range(12) for t in range(80)]
+        frame = pl.DataFrame(rows, ["id", "time", "person", "label", "x"], orient="row")
+        frame.write_csv(tmp_path / f"walks_{part}.csv")
+    init.init(tmp_path / "walks_train.csv", None, tmp_path / "o.yaml")
+    settings = config.load(tmp_path / "o.yaml").data
+    assert settings.window and (settings.group, settings.split) == ("", "group")
+    assert "person" not in settings.channels and _prepared(tmp_path).manifest.parts["test"].count == 48

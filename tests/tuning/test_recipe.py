@@ -21,7 +21,7 @@ def profile(classes: int, each: int, steps: int = 100, differ: float = 0.7) -> P
         classes={str(number): each for number in range(classes)},
         missing=0.0,
         constant=(),
-        groups=0,
+        groups=frozenset(),
         spread=1.0,
         differ=differ,
     )

@@ -44,7 +44,7 @@ def find(path: Path) -> tuple[config.Columns, list[str], list[str]]:
     reasons = said + reasons
     if group:
         columns = columns.model_copy(update={"group": group})
-        reasons.append(f"no {group!r} stands on both sides of a split")
+        reasons.append(f"{group!r} says whom or what each is of")
     return columns, reasons, doubts
 
 

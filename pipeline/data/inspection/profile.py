@@ -28,7 +28,7 @@ class Profile:
     classes: dict[str, int]  # examples of each
     missing: float  # the share of values that are missing
     constant: tuple[str, ...]  # channels with one value
-    groups: int  # 0: none are named
+    groups: frozenset[str]  # none where they are not named
     spread: float  # of the standard deviations of series: the 95th percentile over the 5th, in the channel where it is largest
     differ: float  # the deviation of series from each other at a step, as a share of that of all values, where it is largest
     empty: tuple[str, ...] = ()  # channels without a value
@@ -37,6 +37,12 @@ class Profile:
     def rarest(self) -> int:
         """Examples of the class that has the fewest."""
         return min(self.classes.values())
+
+
+def groups_of(source: str, path: Path, columns: config.Columns) -> frozenset[str]:
+    """The groups of the series of a file. Raises DataError for what the reader refuses."""
+    blocks = formats.read(source, path, Columns(**columns.model_dump()))
+    return frozenset().union(*(Words.of(block.groups or ()).different for block in blocks))
 
 
 def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
@@ -70,7 +76,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         missing=absent / max(1, total),
         constant=tuple(name for name, one in zip(channels, same, strict=True) if one),
         empty=tuple(name for name, one in zip(channels, np.isnan(low), strict=True) if one),
-        groups=len(groups),
+        groups=frozenset(groups),
         spread=_spread(np.concatenate(stds)),
         differ=between.share(),
     )

@@ -99,7 +99,7 @@ def _in_frame(frame: Frame, path: Path) -> Found:
     channels, more = _channels(frame, left, id_, label, time is not None)
     reasons.append(f"steps are ordered by {time!r}" if time else "steps are in the order of the file: no column orders them")
     if group:
-        reasons.append(f"no {group!r} stands on both sides of a split ({frame[group].n_unique():,} of them)")
+        reasons.append(f"{group!r} says whom or what each is of")
     doubts += [f"{name!r} counts the rows of the file and is left out" for name in rows] + more
     wanted: dict[str, Any] = {
         "id": config.Columns().id if id_ == FILE else id_,
@@ -138,7 +138,7 @@ def _of_lists(frame: Frame, path: Path, nested: tuple[str, ...]) -> Found:
     others = [name for name in left if name != group]
     reasons = [f"a row per series, with lists of steps in {', '.join(map(repr, nested))}; the class is {label!r}"]
     reasons += [f"left out, as one value a series: {', '.join(map(repr, others))}"] if others else []
-    reasons += [f"no {group!r} stands on both sides of a split"] if group else []
+    reasons += [f"{group!r} says whom or what each is of"] if group else []
     wanted = config.Columns(id=id_ or "id", label=label, group=group or "", channels=nested if others else ())
     return Found(wanted, reasons, doubts)
 
@@ -215,7 +215,7 @@ def _wide(frame: Frame, left: list[str], label: str, rows: list[str]) -> tuple[c
     reasons = [f"a row per series, {len(steps)} columns of steps; the class is {label!r}"]
     reasons += [f"left out: {', '.join(map(repr, others))}"] if others else []
     channels = () if all(map(is_index, others)) else tuple(steps)
-    reasons += [f"no {group!r} stands on both sides of a split"] if group else []
+    reasons += [f"{group!r} says whom or what each is of"] if group else []
     height, why = images.height_of(frame, steps)
     reasons += [why] if height else []
     found = config.Columns(

@@ -2,9 +2,10 @@
 
 In the order of their imports:
 
-    init   a file that nobody has described yet -> a configuration
-    check  the dry run
-    tune   prepared/ -> tuning/NAME/
+    splitting     how the splits of series that nobody has described are cut
+    init          a file that nobody has described yet -> a configuration
+    check         the dry run
+    tune          prepared/ -> tuning/NAME/
     examination/  the checks of the doctor
     doctor        what this machine can do, and which promises hold on it
     sweep_trial   one trial: a run of its own, watched

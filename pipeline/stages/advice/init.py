@@ -18,6 +18,7 @@ from pipeline.data.series import Columns
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError, UserError, some
 from pipeline.run import advice
+from pipeline.stages.advice import splitting
 from pipeline.tuning.recipe import Choice, for_images, for_series
 
 TEST = 0.2  # the share that is cut for the test
@@ -108,24 +109,26 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         found.columns = found.columns.model_copy(update={"channels": tuple(left)})
         found.doubts.append(f"{some(map(repr, facts.empty))}: left out, as no series has a value there")
         facts = profile.of_series(source, data, found.columns)
+    group = found.columns.group
+    cut, said = splitting.of(source, test, found, facts)
+    if found.columns.group != group:
+        facts = profile.of_series(source, data, found.columns)  # whose groups are recordings now
     chosen = [Choice("data.source", source, ""), Choice("data.path", str(data), "")]
     chosen += [Choice("data.test_path", str(test), "stands beside it")] if test else []
     default = config.Columns()
     for name, value in found.columns:
         if value != getattr(default, name):
             chosen.append(Choice(f"data.{name}", list(value) if isinstance(value, tuple) else value, ""))
-    reasons = [_size(data, facts), *found.reasons]
+    chosen += cut
+    reasons = [_size(data, facts), *found.reasons, *said]
     count = facts.count if test else int(facts.count * (1 - TEST))
-    if found.columns.window and not found.columns.id:
-        chosen.append(Choice("data.split", "time", "of one recording, the end is held out"))
-    elif facts.groups and not test:
-        chosen.append(Choice("data.split", "group", "no group on both sides"))
-    elif not test and math.ceil(facts.count * TEST) < len(facts.classes) <= facts.count // 2:
+    if not test and not cut and math.ceil(facts.count * TEST) < len(facts.classes) <= facts.count // 2:
         chosen.append(Choice("data.test", len(facts.classes), "one of each class, as a fifth of the series is fewer"))
         count = facts.count - len(facts.classes)
     if facts.missing:
         chosen.append(Choice("data.missing", "mask", f"{facts.missing:.1%} of the values are missing; or mean, forward"))
-    held = _held_out(max(1, int(facts.groups * (1 - TEST))) if facts.groups and not test else 0)
+    groups = len(facts.groups) if any(choice.value == "group" for choice in cut) else 0
+    held = _held_out(groups if test or not groups else max(1, int(groups * (1 - TEST))))
     held = held if count >= ENOUGH and facts.rarest >= 10 else 0
     why = "chooses the checkpoint" if held else "too few to hold any out of training"
     chosen.append(Choice("data.validation", held, why))
@@ -135,8 +138,7 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         else f"all {count:,} training examples are trained on: too few to hold some out; the last weights are taken"
     )
     doubts = found.doubts + [f"channel {name!r} has one value in all series" for name in facts.constant]
-    grouped = any(choice.key == "data.split" for choice in chosen)
-    doubts += [] if test or grouped else _single(facts.classes)
+    doubts += [] if test or cut else _single(facts.classes)
     trained = int(count * (1 - held))
     if found.columns.steps:
         chosen.append(Choice("data.normalize", "global", "one grey level means the same in every column"))

@@ -209,6 +209,6 @@ def test_an_array_of_persons_is_the_group(tmp_path, kind):
     who = np.repeat(np.arange(6), 5).astype(kind)
     np.savez(tmp_path / "a.npz", X=random.normal(size=(30, 12, 2)), y=np.arange(30) % 2, subject=who)
     columns, reasons, _ = arrays.find(tmp_path / "a.npz")
-    assert columns.group == "subject" and any("on both sides" in line for line in reasons)
+    assert columns.group == "subject" and "'subject' says whom or what each is of" in reasons
     (series,) = formats.read("npz", tmp_path / "a.npz", Columns(**columns.model_dump()))
     assert series.groups == tuple(map(str, who))

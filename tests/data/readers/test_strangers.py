@@ -338,7 +338,7 @@ def test_words_that_name_persons_of_several_classes_are_groups_of_rows_too(tmp_p
     path = tmp_path / ("a.parquet" if kind == "lists" else "a.csv")
     found = roles.find("parquet" if kind == "lists" else "csv", path)
     assert (found.columns.group, found.columns.label) == ("pid", "class")
-    assert "no 'pid' stands on both sides of a split" in found.reasons
+    assert "'pid' says whom or what each is of" in found.reasons
 
 
 def test_a_file_beside_those_of_training_and_test_is_named(tmp_path: Path) -> None:
