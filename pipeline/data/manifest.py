@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline import config
 from pipeline.data.series import Array
@@ -105,6 +105,26 @@ class Manifest(config.Section):
     left_out: int = _later(0)  # series in no part, since they end when the time that is held out has begun
     doubts: tuple[str, ...] = _later(())  # warnings of the readers: what was taken for granted and may be otherwise
 
+    @model_validator(mode="after")
+    def _of_one_piece(self) -> Self:
+        """A manifest that somebody sent may say anything."""
+        counts = [(sum(info.class_counts), len(info.class_counts)) for info in self.parts.values()]
+        fits = counts == [(info.count, len(self.class_names)) for info in self.parts.values()] and "train" in self.parts
+        widths: list[Sized] = [self.mean, self.std]
+        if self.series:
+            channels = len(self.series.channels)
+            widths += [self.series.low, self.series.high, self.series.features]
+            fits = fits and all(0 <= number < channels for number in self.series.masked)
+            fits = fits and {len(self.series.fill), len(self.series.offset)} <= {0, channels}
+        else:
+            pixels = math.prod(self.image or ())
+            order = range(pixels) if self.order is None else self.order
+            fits = fits and self.image is not None and len(order) == self.length * self.features
+            fits = fits and min(order, default=-1) >= 0 and max(order, default=0) < pixels
+        if not fits or any(len(width) != self.features for width in widths) or self.features < 1:
+            raise ValueError("what it says contradicts itself")
+        return self
+
     @property
     def places(self) -> Array:
         """Where each pixel of a flattened image stands in its flattened sequence, (h * w) int64."""
@@ -115,6 +135,32 @@ class Manifest(config.Section):
         result = np.empty(pixels, np.int64)
         result[np.array(self.order)] = np.arange(len(self.order))  # a view may hold a pixel twice: either place will do
         return result
+
+    def normalization(self, mode: Literal["auto", "none", "unit", "global", "feature"]) -> tuple[Array, Array]:
+        """Mean and scale, each (F) float32, of ``data.normalize``: the model's input is (values - mean) * scale.
+
+        What is constant over the training split has scale 1. Indicators of missing values stay 0 and 1: their own standard
+        deviation is the smaller the rarer they are, so that one missing value would outweigh its whole series.
+        """
+        (low, high), center, spread = self.value_range, self.global_mean, self.global_std
+        measured = self.features
+        if self.series and self.series.masked:
+            measured = len(self.series.channels)
+            low, high = min(self.series.low[:measured]), max(self.series.high[:measured])
+            means, deviations = np.array(self.mean[:measured]), np.array(self.std[:measured])
+            center = float(means.mean())
+            spread = float(np.sqrt((deviations**2 + (means - center) ** 2).mean()))
+        moments: dict[str, tuple[Sequence[float], Sequence[float]]] = {
+            "none": ([0.0], [1.0]),
+            "unit": ([low], [high - low]),
+            "global": ([center], [spread]),
+            "feature": (self.mean[:measured], self.std[:measured]),
+        }
+        moments["auto"] = moments["feature" if self.series else "global"]
+        mean, scale = np.zeros(self.features, np.float32), np.ones(self.features, np.float32)
+        mean[:measured] = moments[mode][0]
+        scale[:measured] = [1 / width if width else 1.0 for width in moments[mode][1]]
+        return mean, scale
 
     def steps_text(self, name: Name) -> str:
         """How long the examples of a part are, in words."""

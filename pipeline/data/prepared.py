@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,7 @@ class Prepared:
         found = []
         for path in self._files(name):
             with self._readable(path):
+                self._refuse_forged(path)
                 found.append(store.mapped(path))
         return store.joined(found)
 
@@ -77,6 +78,7 @@ class Prepared:
         found = []
         for path in self._files(name):
             with self._readable(path), safe_open(path, framework="np") as file:
+                self._refuse_forged(path)
                 found.append(_lengths(file) if key == "lengths" else file.get_tensor(key))
         return np.concatenate(found)
 
@@ -103,39 +105,31 @@ class Prepared:
             raise DataError(f"{self.folder}: has no {name} split; set data.validation, then type: {COMMAND}")
         return [self.folder / part_file.file for part_file in self.manifest.parts[name].files]
 
+    def _refuse_forged(self, path: Path) -> None:
+        """Raise ValueError for a file that is not what the manifest says: checksums that fit may be of anything."""
+        with safe_open(path, framework="np") as file:
+            names, values = {*file.keys()}, file.get_slice("values")
+            found = {name: file.get_tensor(name) for name in ("labels", "index", *(names & {"offsets"}))}
+        count, *others = values.get_shape()
+        fits = {"values": others[-1:] == [self.manifest.features] and values.get_dtype() in ("F32", "U8")}
+        if len(others) == 1 or "offsets" in found:
+            offsets = found.get("offsets", np.zeros(0, np.int64))
+            ends = offsets[:1].tolist() == [0] and offsets[-1] == count and len(others) == 1
+            fits["offsets"] = offsets.dtype == np.int64 and bool(ends and (np.diff(offsets) > 0).all())
+            count = len(offsets) - 1
+        fits |= {name: found[name].dtype == np.int64 and found[name].shape == (count,) for name in ("labels", "index")}
+        if fits["labels"] and count:
+            fits["labels"] = 0 <= found["labels"].min() <= found["labels"].max() < len(self.manifest.class_names)
+        wrong = [name for name, right in fits.items() if not right] + sorted(names - found.keys() - {"values"})
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: not as the manifest says")
+
     @contextmanager
     def _readable(self, path: Path) -> Iterator[None]:
         try:
             yield
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, ValueError) as error:
             raise DataError(f"{path}: cannot be read ({error}); delete {self.folder} and type: {COMMAND}") from error
-
-    def normalization(self, mode: Literal["auto", "none", "unit", "global", "feature"]) -> tuple[Array, Array]:
-        """Mean and scale, each (F) float32, of ``data.normalize``: the model's input is (values - mean) * scale.
-
-        What is constant over the training split has scale 1. Indicators of missing values stay 0 and 1: their own standard
-        deviation is the smaller the rarer they are, so that one missing value would outweigh its whole series.
-        """
-        manifest = self.manifest
-        (low, high), center, spread = manifest.value_range, manifest.global_mean, manifest.global_std
-        measured = manifest.features
-        if manifest.series and manifest.series.masked:
-            measured = len(manifest.series.channels)
-            low, high = min(manifest.series.low[:measured]), max(manifest.series.high[:measured])
-            means, deviations = np.array(manifest.mean[:measured]), np.array(manifest.std[:measured])
-            center = float(means.mean())
-            spread = float(np.sqrt((deviations**2 + (means - center) ** 2).mean()))
-        moments: dict[str, tuple[Sequence[float], Sequence[float]]] = {
-            "none": ([0.0], [1.0]),
-            "unit": ([low], [high - low]),
-            "global": ([center], [spread]),
-            "feature": (manifest.mean[:measured], manifest.std[:measured]),
-        }
-        moments["auto"] = moments["feature" if manifest.series else "global"]
-        mean, scale = np.zeros(manifest.features, np.float32), np.ones(manifest.features, np.float32)
-        mean[:measured] = moments[mode][0]
-        scale[:measured] = [1 / width if width else 1.0 for width in moments[mode][1]]
-        return mean, scale
 
 
 def _lengths(file: Any) -> Array:

@@ -42,7 +42,7 @@ def make_model(settings: Config, prepared: Prepared) -> RecurrentClassifier:
     model = RecurrentClassifier(**model_arguments(settings, prepared))
     if settings.model.init == "chrono":
         initial.chrono(model.recurrent, prepared.manifest.length)
-    model.set_normalization(*map(torch.from_numpy, prepared.normalization(settings.data.normalize)))
+    model.set_normalization(*map(torch.from_numpy, prepared.manifest.normalization(settings.data.normalize)))
     return model
 
 

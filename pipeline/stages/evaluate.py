@@ -193,7 +193,7 @@ def nearest(prepared: Prepared, split: Name) -> float | None:
     try:
         prepared.verify(["train"])
         known, asked = (Store(prepared.part(name), torch.device("cpu"), 0) for name in ("train", split))
-        return baselines.nearest_neighbour(known, asked, *map(torch.from_numpy, prepared.normalization("auto")))
+        return baselines.nearest_neighbour(known, asked, *map(torch.from_numpy, prepared.manifest.normalization("auto")))
     except (DataError, MemoryError) as error:  # what was measured does not depend on it
         print(f"warning: the nearest training examples were not looked for: {error or 'too little memory'}")
         return None

@@ -250,7 +250,7 @@ def test_columns_of_the_test_file_are_found_by_their_names(tmp_path: Path) -> No
 
 def test_the_test_file_is_standardised_by_the_numbers_of_the_training_split(tmp_path: Path) -> None:
     prepared = made(tmp_path, table(), table(x=lambda i, t: 1000 + wave(i, t)))
-    mean, scale = prepared.normalization("feature")
+    mean, scale = prepared.manifest.normalization("feature")
     train = prepared.part("train").values.flatten(0, 1)
     assert mean.tolist() == pytest.approx(train.mean(0).tolist(), abs=1e-6)
     assert (1 / scale).tolist() == pytest.approx(train.std(0, correction=0).tolist(), abs=1e-6)

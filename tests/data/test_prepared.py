@@ -42,7 +42,7 @@ def prepared_of(folder, series, **keys):
 def test_an_indicator_of_missing_values_is_given_to_the_model_as_it_is_however_rare(tmp_path, mode, resample, missing):
     prepared = prepared_of(tmp_path, series_of(missing), missing="mask", resample=resample, validation=0, test=2)
     assert prepared.manifest.features == 3 and prepared.manifest.series.masked == (0,)
-    mean, scale = prepared.normalization(mode)
+    mean, scale = prepared.manifest.normalization(mode)
     assert (mean[2], scale[2]) == (0, 1)
 
 
@@ -50,13 +50,15 @@ def test_the_channels_are_normalised_as_if_no_indicator_stood_beside_them(tmp_pa
     masked = prepared_of(tmp_path, series_of(20), missing="mask")
     filled = prepared_of(tmp_path, series_of(20), missing="mean")
     for mode in MODES:
-        for with_indicator, without in zip(masked.normalization(mode), filled.normalization(mode), strict=True):
+        for with_indicator, without in zip(
+            masked.manifest.normalization(mode), filled.manifest.normalization(mode), strict=True
+        ):
             np.testing.assert_allclose(with_indicator[:2], without, rtol=1e-6)
 
 
 def test_unit_takes_series_from_their_least_to_their_greatest_value_to_0_and_1(tmp_path):
     prepared = prepared_of(tmp_path, series_of(0))
-    mean, scale = prepared.normalization("unit")
+    mean, scale = prepared.manifest.normalization("unit")
     assert mean.tolist() == [-3, -3] and scale.tolist() == [1 / 8, 1 / 8]
     values = (prepared.part("train").values.numpy() - mean) * scale
     assert (values[..., 0].min(), values[..., 0].max()) == (0, 1)

@@ -32,7 +32,7 @@ def draw_examples(path: Path, prepared: Prepared, name: Name, rows: Sequence[int
     if len(drawn) < len(names):
         caption += f"\n{len(drawn)} of {len(names):,} channels, those of the largest standard deviation in the train split"
     alone = len(names) == 1  # or the channel of the widest range would hide the others
-    shift, factor = (-np.array(series.offsets), 1.0) if alone else prepared.normalization("feature")
+    shift, factor = (-np.array(series.offsets), 1.0) if alone else prepared.manifest.normalization("feature")
 
     def each() -> Iterator[Array]:
         for stored in examples:

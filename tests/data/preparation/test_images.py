@@ -155,7 +155,7 @@ def test_normalization_gives_what_the_configuration_names(tmp_path, mnist):
     values = prepared.part("train").values.double().numpy()
 
     def normalized(mode):
-        mean, scale = prepared.normalization(mode)
+        mean, scale = prepared.manifest.normalization(mode)
         assert mean.dtype == scale.dtype == np.float32 and mean.shape == scale.shape == (7,)
         return (values - mean) * scale
 
@@ -172,7 +172,7 @@ def test_normalization_gives_what_the_configuration_names(tmp_path, mnist):
 def test_a_constant_image_normalizes_to_zero(tmp_path, mnist):
     arrays = examples()
     put(tmp_path / "root", [np.full_like(arrays[0], 3), arrays[1], np.full_like(arrays[2], 3), arrays[3]])
-    mean, scale = prepare(mnist()).normalization("global")
+    mean, scale = prepare(mnist()).manifest.normalization("global")
     assert mean.tolist() == [3] * 7 and scale.tolist() == [1] * 7
 
 

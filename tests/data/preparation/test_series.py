@@ -92,10 +92,10 @@ def test_statistics_are_those_of_the_training_part_alone_and_a_constant_channel_
     np.testing.assert_allclose(prepared.manifest.mean, train.mean(0), rtol=1e-12)
     np.testing.assert_allclose(prepared.manifest.std[::2], train.std(0)[::2], rtol=1e-9)
     assert prepared.manifest.std[1] == 0.0
-    mean, scale = prepared.normalization("auto")
-    assert np.array_equal(mean, prepared.normalization("feature")[0]) and scale[1] == 1.0
-    np.testing.assert_allclose(prepared.normalization("global")[0], train.mean(), rtol=1e-6)
-    np.testing.assert_allclose(1 / prepared.normalization("global")[1], train.std(), rtol=1e-6)
+    mean, scale = prepared.manifest.normalization("auto")
+    assert np.array_equal(mean, prepared.manifest.normalization("feature")[0]) and scale[1] == 1.0
+    np.testing.assert_allclose(prepared.manifest.normalization("global")[0], train.mean(), rtol=1e-6)
+    np.testing.assert_allclose(1 / prepared.manifest.normalization("global")[1], train.std(), rtol=1e-6)
     assert prepared.manifest.value_range == (train.min(), train.max())
 
 
