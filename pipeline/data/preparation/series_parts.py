@@ -70,6 +70,7 @@ def write(folder: Path, data: config.Data) -> Content:
                 [
                     *(line for series in read for line in series.doubts),
                     *series_split.torn(chosen, data),
+                    *series_split.of_known_groups(chosen, data),
                     *series_split.alone(chosen, data),
                     *doubts.of(train, class_names, images=bool(data.steps)),
                 ]

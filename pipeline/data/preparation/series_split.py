@@ -66,17 +66,42 @@ def torn(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
     """What is to be said of held-out windows whose recordings, or whose steps, are trained on too."""
     if not data.window or data.split != "stratified":
         return
-    train = parts["train"]
-    groups = Words.of(train.series.groups or ()).numbers
-    known = np.unique(groups[train.rows])
+    overlap = ", and may share steps with them" if 0 < data.stride < data.window else ""
     for name, part in parts.items():
-        if name == "train" or part.series is not train.series:
-            continue
-        count = int(np.isin(groups[part.rows], known).sum())
-        if count:
-            overlap = ", and may share steps with them" if 0 < data.stride < data.window else ""
+        if count := _count_known(part, parts["train"]):
             said = f"{count} of {len(part.rows)} {name} windows are of recordings that windows of training are of{overlap}"
             yield f"{said}: what is measured on them flatters; leave data.split out, so that a recording stays on one side"
+
+
+def of_known_groups(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
+    """What is to be said of held-out series whose groups, which are named, are trained on too. Nothing where a test file has
+    some of these groups: then the known ones are what is asked about."""
+    train, test = parts["train"].series, parts["test"].series
+    if data.window or data.split != "stratified" or not data.grouped or _shared(train, test).any():
+        return
+    what = f"({quoted(data.group)})" if data.group else "in the paths"
+    others = "the test split has other groups, and " if test is not train else ""
+    for name, part in parts.items():
+        if count := _count_known(part, parts["train"]):
+            said = f"{count} of {len(part.rows)} {name} examples are of groups {what} that are trained on too"
+            yield f"{said}: {others}what is measured on these flatters; set data.split=group, so that no group is in two splits"
+
+
+def _count_known(part: Part, train: Part) -> int:
+    """How many series of a part that was cut from the training file are of groups that are trained on too."""
+    if part is train or part.series is not train.series:
+        return 0
+    groups = Words.of(train.series.groups or ()).numbers
+    return int(np.isin(groups[part.rows], np.unique(groups[train.rows])).sum())
+
+
+def _shared(train: Series, test: Series) -> Array:
+    """(N) which series of another file for the test are of groups that the training file has too."""
+    if test is train or test.groups is None:
+        return np.zeros(len(test), bool)
+    known, words = {*Words.of(train.groups or ()).different}, Words.of(test.groups)
+    both: Array = np.array([word in known for word in words.different], bool)[words.numbers]
+    return both
 
 
 def alone(parts: dict[Name, Part], data: config.Data) -> Iterator[str]:
@@ -159,11 +184,11 @@ def _ties(series: Series, rows: Array) -> split.Ties:
 
 
 def _refuse_shared_groups(train: Series, test: Series, data: config.Data) -> None:
-    if data.split != "group" or not data.grouped or test is train or test.groups is None:
+    if data.split != "group" or not data.grouped:
         return
-    known, words = {*Words.of(train.groups or ()).different}, Words.of(test.groups)
-    both = np.array([word in known for word in words.different], bool)[words.numbers]
+    both = _shared(train, test)
     if both.any():
+        assert test.groups is not None
         row = int(both.argmax())
         group = test.groups[row]
         raise DataError(

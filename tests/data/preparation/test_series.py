@@ -225,6 +225,36 @@ def test_a_held_out_part_of_one_group_is_said_with_its_name(source):
         assert f"{group!r}" in line and f"data.{'validation' if name == 'valid' else 'test'}=SHARE" in line
 
 
+def said_of_groups(made):
+    return [line for line in made.manifest.doubts if "that are trained on too" in line]
+
+
+def test_a_valid_split_of_known_groups_beside_a_test_file_of_others_is_said(source, tmp_path):
+    series, words, groups = examples()
+    keys = {"test_path": str(tmp_path / "test.npz"), "time": ""}
+    source(series, words, [f"q{group}" for group in groups], name="test.npz")
+    made = prepare(source(series, words, groups, **keys))
+    (line,) = said_of_groups(made)
+    known = {groups[number] for number in made.part("train").index}
+    count = sum(groups[number] in known for number in made.part("valid").index)
+    assert count and line.startswith(f"{count} of {len(made.part('valid').labels)} valid examples are of groups")
+    assert "the test split has other groups" in line and "data.split=group" in line
+    assert not said_of_groups(prepare(source(series, words, groups, split="group", **keys)))
+    assert not said_of_groups(prepare(source(series, words, groups, validation=0, **keys)))
+    folded = prepare(source(series, words, groups, fold="2/5", **keys))  # which keeps groups whole
+    assert not said_of_groups(folded)
+    source(series, words, groups, name="test.npz")  # of the same groups: those that are measured are known
+    assert not said_of_groups(prepare(source(series, words, groups, **keys | {"seed": 1})))
+
+
+def test_groups_that_are_named_and_on_both_sides_of_both_cuts_are_said(source):
+    series, words, groups = examples()
+    valid, test = said_of_groups(prepare(source(series, words, groups)))
+    assert " valid examples are of groups" in valid and " test examples are of groups" in test
+    assert not said_of_groups(prepare(source(series, words, groups, split="time")))
+    assert not said_of_groups(prepare(source(series, words, [f"p{number}" for number in range(len(series))], name="b.npz")))
+
+
 def test_groups_and_times_are_respected_in_both_cuts(source):
     series, words, groups = examples()
     by_group = prepare(source(series, words, groups, split="group"))
