@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from pipeline import files
+from pipeline.config import Data
 from pipeline.data.manifest import Name
 from pipeline.data.prepared import Prepared
 from pipeline.data.sources import progress
@@ -89,7 +90,7 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
             views.log_evaluation(Evaluation(scores | {"step": found.step}, cells, names, pictures, examples, split))
             views.produce(products.of_evaluation(place(folder, split), split, found.step))
             views.finish()
-        other = f"a better model: {remedy(folder, summary)}; this one, all the same: " if doubts else ""
+        other = f"a better model: {remedy(folder, summary, settings.data)}; this one, all the same: " if doubts else ""
         print(f"written: {place(folder, split)}\nnext: {other}{advice.of_run('export', folder)}")
         more = {"run": str(folder), "warnings": doubts, "written": str(place(folder, split))}
         streams.answer(Evaluated.model_validate(summary | more))
@@ -221,14 +222,15 @@ def compared(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def remedy(folder: Path, summary: Mapping[str, Any]) -> str:
+def remedy(folder: Path, summary: Mapping[str, Any], data: Data) -> str:
     """What to try for a better model: another thing where the training examples were learned and these were not."""
     path, loss = folder / "metrics.jsonl", summary["loss"]
     records = record.each(path) if path.exists() else ()  # not if it was stopped before its first one
     losses = [found["train/loss"] for found in records if found.get("train/loss") and found["step"] <= summary["step"]]
     if losses and losses[-1] < OVERFITTED * loss:
         said = f"it knows its training examples (loss {losses[-1]:.3g}) and not these ({loss:.3g}): more of them, "
-        return said + "data.z_norm=true if levels and scales mean nothing, distortions or dropout (docs/training.md)"
+        said += "data.z_norm=true if levels and scales mean nothing, " * (data.series and not data.z_norm)
+        return said + "distortions or dropout (docs/training.md)"
     return "more epochs, or the settings of docs/training.md"
 
 

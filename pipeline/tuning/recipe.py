@@ -59,6 +59,10 @@ def for_series(data: Profile, count: int) -> list[Choice]:
     ]
     if data.spread > SPREAD:
         chosen.insert(0, Choice("data.z_norm", True, f"some series vary {data.spread:,.0f} times as much as others"))
+    elif data.by_shape:
+        whole, shape = data.by_shape
+        why = f"the nearest series of others is of the same class in {shape:.0%} so, else in {whole:.0%}"
+        chosen.insert(0, Choice("data.z_norm", True, why))
     if count * math.log2(max(2, len(data.classes))) <= BITS and data.shortest >= STRETCHED:
         chosen += [Choice(key, round(size * min(1.0, data.differ / DIFFER), 3), why) for key, size, why in DISTORTIONS]
         chosen.append(Choice("train.label_smoothing", 0.1, ""))

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report
 
+from pipeline.config import Data
 from pipeline.errors import RunError
 from pipeline.stages import evaluate
 from pipeline.stages.assembly import test_metrics as evaluation_of
@@ -266,9 +267,12 @@ def test_a_useless_model_is_called_useless(folder: Path) -> None:
     assert summed[1].split(None, 1)[0] == "beside" and "the largest class 0.1000, the nearest example 0.98" in summed[1]
     records = "".join(f'{{"step": {step}, "train/loss": {loss}}}\n' for step, loss in ((20, 1.0), (40, 0.1), (60, 9.0)))
     (folder / "useless/metrics.jsonl").write_text(records)
-    known = evaluate.remedy(folder / "useless", {"step": 40, "loss": 2.0})
-    assert known.startswith("it knows its training examples (loss 0.1) and not these (2)") and "data.z_norm=true" in known
-    assert evaluate.remedy(folder / "useless", {"step": 20, "loss": 1.5}).startswith("more epochs")
+    series = Data(source="csv", path="a.csv")
+    for data in (series, series.model_copy(update={"z_norm": True}), Data(source="digits")):
+        known = evaluate.remedy(folder / "useless", {"step": 40, "loss": 2.0}, data)
+        assert known.startswith("it knows its training examples (loss 0.1) and not these (2): more of them, d")
+        assert ("data.z_norm=true" in known) == (data is series) and known.endswith("or dropout (docs/training.md)")
+    assert evaluate.remedy(folder / "useless", {"step": 20, "loss": 1.5}, series).startswith("more epochs")
     one = {"accuracy_low": 0.4, "accuracy_high": 0.6, "largest_class": "a", "largest_class_accuracy": 0.5}
     one |= {"nearest_neighbour_accuracy": None, "split": "test"}
     both, alone = ({"a": {"support": 3}, "b": {"support": count}} for count in (3, 0))

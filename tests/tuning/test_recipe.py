@@ -67,3 +67,12 @@ def test_long_series_get_fewer_steps_within_the_limits() -> None:
         taken.append(said["train.epochs"] * 200 / said["train.batch"])  # type: ignore[operator]
     assert taken == sorted(taken, reverse=True) and taken[0] > taken[-1]
     assert recipe.STEPS[0] <= taken[-1] and taken[0] <= 1.1 * recipe.STEPS[1]
+
+
+def test_series_that_only_their_shape_tells_apart_are_standardised_and_the_reason_is_said() -> None:
+    plain = profile(5, 40)
+    assert "data.z_norm" not in chosen(plain)
+    (choice,) = (one for one in recipe.for_series(replace(plain, by_shape=(0.728, 0.855)), 200) if one.key == "data.z_norm")
+    assert choice.value is True and choice.why == "the nearest series of others is of the same class in 86% so, else in 73%"
+    both = recipe.for_series(replace(plain, by_shape=(0.7, 0.9), spread=100.0), 200)
+    assert [one.key for one in both].count("data.z_norm") == 1

@@ -12,5 +12,6 @@ In the order of their imports:
     recordings  the columns of recordings in a folder per class
     roles       the columns of a table: id, time, label, group, channels
     arrays      which arrays hold values and labels, and the order of axes
+    nearest     whether series are told apart better by their shape alone
     profile     how many series there are, how long, of which classes
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import config
+from pipeline.data.inspection.nearest import Nearest
 from pipeline.data.readers import formats
 from pipeline.data.series import Array, Columns, Series, Words
 
@@ -32,6 +33,7 @@ class Profile:
     spread: float  # of the standard deviations of series: the 95th percentile over the 5th, in the channel where it is largest
     differ: float  # the deviation of series from each other at a step, as a share of that of all values, where it is largest
     empty: tuple[str, ...] = ()  # channels without a value
+    by_shape: tuple[float, float] | None = None  # as ``Nearest`` tells it
 
     @property
     def rarest(self) -> int:
@@ -51,7 +53,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
     absent = total = 0
     ranges: list[Array] = []
     stds: list[Array] = []
-    between = _Differences()
+    between, nearest = _Differences(), Nearest()
     for block in formats.read(source, path, Columns(**columns.model_dump())):
         lengths.append(block.lengths)
         classes.update(Words.of(block.labels or ()).counts)
@@ -61,6 +63,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         channels = block.channels
         stds.append(_stds(block))
         between.add(block)
+        nearest.add(block)
         ranges.append(np.stack([np.fmin.reduce(block.values, 0), np.fmax.reduce(block.values, 0)]))
     steps = np.concatenate(lengths)
     every = np.stack(ranges)  # (blocks, 2, C)
@@ -79,6 +82,7 @@ def of_series(source: str, path: Path, columns: config.Columns) -> Profile:
         groups=frozenset(groups),
         spread=_spread(np.concatenate(stds)),
         differ=between.share(),
+        by_shape=nearest.by_shape(),
     )
 
 
