@@ -93,6 +93,7 @@ class Summary(Answer):
     accuracy: float = _key("share of examples that were predicted right")
     pictures: str = _key("the folder of the evaluation")
     model: str = _key("the folder of the export")
+    warnings: list[str] = _key("what says that the model is useless, or that another checkpoint is the best by now")
 
 
 class ListedRun(Answer):

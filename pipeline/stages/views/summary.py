@@ -36,10 +36,10 @@ def summary(folder: Path) -> None:
     more = settings.data.source == "digits" and larger.exists() and Path("Makefile").exists()  # as in a checkout
     other = f"make all CONFIG={larger}, or " if more else ""
     use = f"read {folder / 'export' / 'README.md'} to use the model" if exported else advice.of_run("export", folder)
-    for line in measured["warnings"]:
+    stale = marks.outdated(folder, measured["step"])
+    warnings = [*measured["warnings"], *([f"{folder}: {stale}"] if stale else [])]
+    for line in warnings:
         print(f"warning: {printable(line)}")
     print(f"next           {other}{use}")
-    if stale := marks.outdated(folder, measured["step"]):
-        print(f"warning: {folder}: {stale}")
-    where = {"run": str(folder), "pictures": str(folder / "eval"), "model": str(folder / "export")}
+    where = {"warnings": warnings, "run": str(folder), "pictures": str(folder / "eval"), "model": str(folder / "export")}
     streams.answer(Summary.model_validate(measured | where))

@@ -126,6 +126,20 @@ def test_a_defect_of_the_program_is_a_document_too(monkeypatch: pytest.MonkeyPat
     assert json.loads(capsys.readouterr().out) == {"error": "ZeroDivisionError: integer division or modulo by zero"}
 
 
+def test_a_summary_for_programs_has_the_warnings_of_that_for_people(said: Any, work: Path) -> None:
+    path = work / "run/eval/metrics.json"
+    stored = path.read_text()
+    told = f"the model predicts one class only: {ODD!r}"
+    path.write_text(json.dumps(json.loads(stored) | {"warnings": [told], "step": 1}))
+    try:
+        text, found = said("summary", "run")[0], json.loads(said("summary", "run", "--json")[0])
+    finally:
+        path.write_text(stored)
+    first, outdated = found["warnings"]
+    assert first == told and "evaluated at step 1, and step" in outdated and f"warning: {outdated}" in text
+    assert text.count("warning: ") == 2
+
+
 def test_the_numbers_are_those_of_the_files(said: Any, work: Path) -> None:
     measured = json.loads(said("evaluate", "run", "--json")[0])
     stored = json.loads((work / "run/eval/metrics.json").read_text())
@@ -133,6 +147,7 @@ def test_the_numbers_are_those_of_the_files(said: Any, work: Path) -> None:
     assert len(measured["per_class"]) == 3 and "Ärger" in measured["per_class"]
     summary = json.loads(said("summary", "run", "--json")[0])
     assert (summary["accuracy"], summary["run"]) == (stored["accuracy"], "run")
+    assert summary["warnings"] == stored["warnings"] == measured["warnings"]
     checked = json.loads(said("check", *CONFIGURATION, "--json", "lr=0.5")[0])
     assert checked["changed"]["optim"] == {"lr": 0.5} and checked["configuration"]["optim"]["name"] == "adam"
     assert checked["work"]["steps"] == 2 * checked["work"]["steps_per_epoch"]
