@@ -13,7 +13,7 @@ from pipeline.model.classifier import RecurrentClassifier
 from pipeline.stages import prepare
 from pipeline.stages.advice import check
 from pipeline.tuning import memory
-from tests.support.launching import ROOT
+from tests.support.launching import ROOT, run, succeed
 
 SETTINGS = """\
 data: {source: npz, path: series.npz, validation: 0}
@@ -86,3 +86,26 @@ def test_what_is_slow_on_a_gpu_is_said_where_one_is_asked_for(own: Path, capsys:
     for precision, named in (("fp16", True), ("fp32", torch.cuda.is_available())):
         check.check(config.load(own, ["model.hidden=160", "model.cell=gru", f"train.precision={precision}"]))
         assert ("warning: model.hidden = 160: " in capsys.readouterr().out) == named
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_column_that_is_not_there_is_said_before_anything_is_prepared(tmp_path: Path, prepared: bool) -> None:
+    (tmp_path / "a.csv").write_text(
+        "id,time,x,label\n" + "".join(f"{n},{t},{t},u{n % 2}\n" for n in range(20) for t in range(5))
+    )
+    (tmp_path / "own.yaml").write_text("data: {source: csv, path: a.csv}\n")
+    if prepared:
+        succeed("prepare", "--config", "own.yaml", cwd=tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert ("once the data is prepared" in succeed("check", "--config", "own.yaml", cwd=tmp_path)) is not prepared
+    for keys, said in (
+        (["data.label=lable"], "there is no column 'lable'; did you mean 'label'?"),
+        (["data.test_path=a.csv", "data.channels=[y]"], "there is no channel 'y'"),
+        (["data.layout=wide"], "the id '0' was there before"),
+    ):
+        status, printed = run("check", "--config", "own.yaml", *keys, cwd=tmp_path)
+        assert status == 2 and said in printed.splitlines()[-1], (keys, printed)
+    (tmp_path / "a.csv").rename(tmp_path / "b.csv")
+    assert "differs from the defaults" in succeed("check", "--config", "own.yaml", "data.label=lable", cwd=tmp_path)
+    (tmp_path / "b.csv").rename(tmp_path / "a.csv")
+    assert sorted(tmp_path.rglob("*")) == before

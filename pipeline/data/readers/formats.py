@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ FORMATS: dict[str, Callable[[Path, Columns, Path | None], Iterator[Series]]] = {
 }
 
 
-def read(source: str, path: Path, columns: Columns, folder: Path | None = None) -> Iterator[Series]:
+def read(source: str, path: Path, columns: Columns, folder: Path | None = None) -> Generator[Series, None, None]:
     """The series of a file, or of a folder of files, of the format ``source``, in blocks and in order, at least one.
 
     A table that is put in order on the disk has its temporary files in ``folder``, or in that of the system.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import torch
 
 from pipeline import config
 from pipeline.config import Config, strict_yaml
 from pipeline.data.prepared import Prepared, open_prepared
+from pipeline.data.readers import formats
+from pipeline.data.series import Columns
+from pipeline.data.sources import catalog
 from pipeline.errors import UserError
 from pipeline.run.trackers import names
 from pipeline.stages.assembly import fitted, make_model, slices_of
@@ -26,6 +31,7 @@ def check(settings: Config, everything: bool = False) -> None:
     try:
         prepared = open_prepared(settings.data, verify=())
     except UserError as error:
+        begin_reading(settings.data)
         streams.say(f"parameters, steps and memory are known once the data is prepared: {error}")
     else:
         settings = fitted(settings, prepared, 1)
@@ -48,6 +54,15 @@ def check(settings: Config, everything: bool = False) -> None:
     else:
         print(f"\n# what differs from the defaults; --all shows all keys\n{strict_yaml.dump(changed)}", end="")
     streams.answer(Checked(work=work, warnings=warnings, changed=changed, configuration=whole))
+
+
+def begin_reading(data: config.Data) -> None:
+    """Raise DataError for files of series, as far as they are here, without such columns or with a wrong beginning."""
+    for path in catalog.own_files(data) if data.series else ():
+        if path.exists():
+            columns = Columns(**data.of(config.Columns), hopeful=not data.window and not data.steps)
+            with closing(formats.read(data.source, path, columns)) as blocks:
+                next(blocks)
 
 
 def work_of(settings: Config, prepared: Prepared) -> Work:
