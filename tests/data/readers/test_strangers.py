@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from pipeline import config
 from pipeline.data.inspection import roles
+from pipeline.data.preparation import doubts as doubting
 from pipeline.data.preparation.folder import prepare
 from pipeline.data.prepared import Prepared
 from pipeline.errors import DataError
@@ -413,6 +415,16 @@ def test_zeros_that_fill_up_series_are_a_warning(tmp_path: Path, ends: bool, pad
     doubts = begun(npz(tmp_path / "a.npz", X=values, y=np.arange(40) % 2)).manifest.doubts
     said = "40 of 40 series end in steps of 0 alone, 1 to 5 of them, as padding does: if they are no measurements, leave them"
     assert [line.startswith(said) for line in doubts] == [True] * padded
+
+
+def test_zeros_are_looked_for_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(10_000, 2, 50))
+    path = npz(tmp_path / "a.npz", values=values, labels=["u", "v"] * 5000)
+    series = only("npz", path)
+    monkeypatch.setattr(doubting, "BLOCK", 1000)
+    tracemalloc.start()
+    assert not list(doubting.of(series, ("u", "v"))) and tracemalloc.get_traced_memory()[1] < values.nbytes / 3
+    tracemalloc.stop()
 
 
 def test_rows_of_pixels_may_end_in_black(tmp_path: Path) -> None:
