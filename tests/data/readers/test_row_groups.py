@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from pipeline.data.readers.tables import parquet_table
+from pipeline.data.readers.tables.table import runs_of
 from tests.support.series_files import only, read
 
 
@@ -56,3 +57,19 @@ def test_a_row_group_that_is_too_large_is_decoded_again_for_each_part_of_its_row
     monkeypatch.setattr(parquet_table, "GROUP", 2**30)
     got = only("parquet", tmp_path / "a.parquet", layout="wide")
     np.testing.assert_array_equal(got.values.reshape(1000, 30), frame.drop("label").to_numpy())
+
+
+@pytest.mark.parametrize("kind", [pl.Int8, pl.UInt64, pl.Int128])
+def test_ids_and_labels_may_be_integers_of_any_width(tmp_path, kind):
+    rows = pl.DataFrame({"id": [1, 1, 2, 2, 2, 3], "time": range(6), "x": 0.5, "label": [7, 7, 7, 7, 7, 9]})
+    rows.with_columns(pl.col("id", "label").cast(kind)).write_parquet(tmp_path / "a.parquet", row_group_size=2)
+    got = only("parquet", tmp_path / "a.parquet")
+    assert (got.ids, got.labels, got.lengths.tolist()) == (("1", "2", "3"), ("7", "7", "9"), [2, 3, 1])
+
+
+@pytest.mark.parametrize("lengths", [[0], [3, 0], [2, 1, 0, 0], [0, 1, 0, 2]])
+def test_a_piece_of_a_column_without_rows_begins_no_run(lengths):
+    pieces = [pl.Series("id", [None] * length, pl.Null) for length in lengths]
+    column = pl.concat(pieces, rechunk=False) if pieces[1:] else pieces[0]
+    assert column.n_chunks() == len(lengths)
+    assert runs_of(column.to_frame(), len(column))["first"].to_list() == [0] * (sum(lengths) > 0)

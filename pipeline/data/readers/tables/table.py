@@ -21,6 +21,7 @@ DATES = (
 )
 DATE = r"^\d{4}-\d|^\d\d?\.\d\d?\.\d{4}"
 SPACED = r"\s|^$"  # what may become another word
+INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)  # that NumPy has too
 OFFSET = re.compile(r".*\d\d:\d\d.*[+-]\d\d(?::?\d\d)?")  # a time of day, and how far it is from UTC
 
 
@@ -90,10 +91,11 @@ def runs_of(cells: pl.DataFrame, count: int) -> pl.DataFrame:
         end = 0
         for piece in column.get_chunks():  # of which to make one takes longer than all comparisons
             begin, end = end, end + len(piece)
-            numbers = piece.to_numpy() if piece.dtype.is_integer() and not piece.null_count() else None
+            numbers = piece.to_numpy() if piece.dtype in INTEGERS and not piece.null_count() else None
             changes = piece[1:].ne_missing(piece[:-1]).to_numpy() if numbers is None else numbers[1:] != numbers[:-1]
             new[begin + 1 : end] |= changes
-            new[begin] |= begin > 0 and column[begin - 1] != column[begin]
+            if 0 < begin < end:
+                new[begin] |= column[begin - 1] != column[begin]
     first = np.flatnonzero(new)
     heads = cells if len(first) == count or not cells.width else cells.filter(pl.Series(new))
     return pl.DataFrame([pl.Series("first", first, pl.Int64), *heads])
