@@ -95,6 +95,7 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
     made = 4 * cleaning.resample * len(cleaning.features) + 8 * len(facts.class_names)  # of each series
     for series in found:
         _refuse_other_channels(series, facts.series, mapped)
+        words = None if series.labels is None else _called(series.labels, called)
         for rows in cuts(series.lengths * series.width + made, BLOCK):
 
             def where(number: int, series: Series = series, first: int = rows.start) -> str:
@@ -103,7 +104,7 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
             raw = series.values[series.offsets[rows.start] : series.offsets[rows.stop]]
             times = series.times_of(np.arange(rows.start, rows.stop)) if cleaning.timed else None
             values, lengths = cleaning.apply(raw, series.lengths[rows], where, times)
-            labels = None if series.labels is None else _called(series.labels, rows, called)
+            labels = None if words is None else words[rows]
             if labels and not facts.series.columns.header and not {*labels} & {*facts.class_names}:
                 # without a header nothing but its values tells whether the file has the column of the label
                 problem = f"the label {quoted(labels[0])} is no class of the model"
@@ -111,10 +112,10 @@ def of_series(found: Iterable[Series], facts: Facts, mapped: bool) -> Iterator[B
             yield Block(values, lengths, tuple(series.ids[rows]), labels, where)
 
 
-def _called(words: Sequence[str], rows: slice, called: Mapping[str, str]) -> tuple[str, ...]:
-    """Some of the labels, under the names that the model has for them."""
-    made = Words.of(words)
-    return Words(made.numbers[rows], [called.get(word, word) for word in made.different])[:]
+def _called(labels: Sequence[str], called: Mapping[str, str]) -> Words:
+    """Labels under the names that the model has for them."""
+    words = Words.of(labels)
+    return Words(words.numbers, [called.get(word, word) for word in words.different])
 
 
 def columns_of(source: str, facts: SeriesFacts, given: Mapping[str, str]) -> Columns:

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 from polars.testing import assert_frame_equal
 
+from pipeline.data.readers import formats
 from pipeline.data.series import Array
 from pipeline.deploy import bundle, inputs, outputs, predictor
 from pipeline.model import footprint
@@ -263,6 +265,26 @@ def test_a_block_is_bounded_by_the_classes_and_by_the_steps_that_series_are_brou
         assert least <= max(len(block.ids) for block in blocks) <= most
         bound = 2 * inputs.BLOCK
         assert all(len(block.ids) * len(said.class_names) * 8 + block.values.nbytes <= bound for block in blocks)
+
+
+def test_the_labels_of_a_block_are_gone_through_once_and_not_once_a_piece(
+    tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counted(tuple[str, ...]):
+        times = 0
+
+        def __iter__(self) -> Iterator[str]:
+            Counted.times += 1
+            return super().__iter__()
+
+    trained = bundle.load(tables / "run/export")
+    assert trained.facts.series
+    (read,) = formats.read("csv", tables / "series.csv", inputs.columns_of("csv", trained.facts.series, {}))
+    assert read.labels
+    monkeypatch.setattr(inputs, "BLOCK", 600)
+    blocks = list(inputs.of_series([replace(read, labels=Counted(read.labels))], trained.facts, False))
+    assert len(blocks) > 5 and Counted.times == 1
+    assert [label for block in blocks for label in block.labels or ()] == list(read.labels)
 
 
 def test_what_is_computed_together_is_bounded_by_its_steps_and_widths(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
