@@ -229,3 +229,17 @@ def test_a_parquet_that_unpacks_to_far_more_than_it_is_is_refused_and_a_small_on
     monkeypatch.setattr(parquet_sizes, "MOST", 10**6)
     with pytest.raises(DataError, match=r"a row group of [\d,]+ bytes that unpacks to 6?[\d,]+"):
         read("parquet", path)
+
+
+def test_a_parquet_whose_columns_share_their_pages_is_refused(tmp_path):
+    pages = b"\x15\0\x15\x10\x15\0\x2c\x15\0\x15\0\x15\0\x15\0\0\0" * 100  # of no values, and no bytes
+    ends = bytes([len(pages) * 2 & 127 | 128, len(pages) * 2 >> 7])  # as Thrift writes the number
+    column = b"\x26\x08\x1c\x15\0\x19\x05\x19\x18\x01a\x15\0\x16\0\x16" + ends + b"\x16" + ends + b"\x26\x08\0\0"
+    for count in (1, 9):
+        footer = b"\x15\x02\x26\0\x19\x1c\x19" + bytes([count << 4 | 12]) + column * count + b"\x16\x02\x16\0\0\0"
+        (tmp_path / "a.parquet").write_bytes(b"PAR1" + pages + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+        if count == 1:
+            assert parquet_sizes.check(tmp_path / "a.parquet") == [(0, 0)]
+            continue
+        with pytest.raises(parquet_sizes.Damaged, match="its columns take more bytes than the file has"):
+            parquet_sizes.check(tmp_path / "a.parquet")

@@ -46,20 +46,25 @@ def check(path: Path) -> list[Group]:
             groups = footer.get(4, [])
             if footer.get(3, 0) != sum(group[3] for group in groups):
                 raise Damaged("the row groups do not have the rows that the file has")
+            taken = 0
             for group in groups:
-                _check_group(content, group)
+                taken += _check_group(content, group, size - taken)
             return [Group(group[3], sum(column[3][5] for column in group[1])) for group in groups]
         except (IndexError, KeyError, TypeError, AttributeError) as error:
             raise Damaged("its footer or the header of a page is damaged") from error
 
 
-def _check_group(content: mmap.mmap, group: dict[int, Any]) -> None:
+def _check_group(content: mmap.mmap, group: dict[int, Any], most: int) -> int:
+    """The bytes that the columns of a group take. Raises Damaged if they are more than ``most``, too, as where columns share
+    their pages: a small file would take as long as one in which each column has its own."""
     rows, packed, unpacked = group[3], 0, 0
     if rows < 0:
         raise Damaged(f"a row group of {rows} rows")
     for chunk in (column[3] for column in group[1]):
         if len(chunk[3]) == 1 and chunk[5] != rows:
             raise Damaged(f"a column of {chunk[5]} values in a row group of {rows} rows")
+        if chunk[7] > most - packed:
+            raise Damaged("its columns take more bytes than the file has")
         data = dictionary = sizes = 0
         for page in _pages(content, chunk):
             data += page.get(5, page.get(8, {})).get(1, 0)
@@ -70,6 +75,7 @@ def _check_group(content: mmap.mmap, group: dict[int, Any]) -> None:
         packed, unpacked = packed + chunk[7], unpacked + max(sizes, 8 * chunk[5])
     if unpacked > max(MOST, RATIO * packed):
         raise Damaged(f"a row group of {packed:,} bytes that unpacks to {unpacked:,}")
+    return int(packed)
 
 
 def _pages(content: mmap.mmap, chunk: dict[int, Any]) -> Iterator[dict[int, Any]]:
