@@ -21,7 +21,7 @@ from pipeline.data.prepared import Prepared
 from pipeline.data.sources import progress
 from pipeline.data.store import Part, Store, resident_limit
 from pipeline.distributed import collectives, world
-from pipeline.errors import DataError, RunError, short
+from pipeline.errors import DataError, RunError, quoted, short
 from pipeline.report.plots import canvas
 from pipeline.report.plots.evaluation import confusion, reliability
 from pipeline.report.plots.examples import draw_examples
@@ -74,7 +74,8 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
         summary |= baselines.compare(rows.labels, rows.predictions, known, names)
         summary["nearest_neighbour_accuracy"] = nearest(prepared, part_name)
         doubts = warnings_of(summary, [names[guess] for guess in np.unique(rows.predictions)])
-        write(folder, summary | {"warnings": doubts}, rows, part, prepared)
+        better = remedy(folder, summary, settings.data) if doubts else ""
+        write(folder, summary | {"warnings": doubts, "remedy": better}, rows, part, prepared)
         show(rows, names)
         streams.say(f"{split}: {summary['count']} examples, accuracy {summary['accuracy']:.4f}, loss {summary['loss']:.4f}")
         print("\n".join(compared(summary)))
@@ -90,7 +91,7 @@ def evaluate(folder: Path, split: str = "test", met: Accelerator | None = None) 
             views.log_evaluation(Evaluation(scores | {"step": found.step}, cells, names, pictures, examples, split))
             views.produce(products.of_evaluation(place(folder, split), split, found.step))
             views.finish()
-        other = f"a better model: {remedy(folder, summary, settings.data)}; this one, all the same: " if doubts else ""
+        other = f"a better model: {better}; this one, all the same: " if better else ""
         print(f"written: {place(folder, split)}\nnext: {other}{advice.of_run('export', folder)}")
         more = {"run": str(folder), "warnings": doubts, "written": str(place(folder, split))}
         streams.answer(Evaluated.model_validate(summary | more))
@@ -202,11 +203,10 @@ def nearest(prepared: Prepared, split: Name) -> float | None:
 
 def compared(summary: Mapping[str, Any]) -> list[str]:
     """What an accuracy is held against, and the measures of each class, in lines."""
-    neighbour = summary["nearest_neighbour_accuracy"]
+    beside = [summary[key] for key in ("largest_class", "largest_class_accuracy", "nearest_neighbour_accuracy")]
     lines = [
         f"  95 % interval  {summary['accuracy_low']:.4f} to {summary['accuracy_high']:.4f}; macro F1 {summary['macro_f1']:.4f}",
-        f"  always {summary['largest_class']!r}, the largest class: {summary['largest_class_accuracy']:.4f}"
-        + ("" if neighbour is None else f"; the nearest training example's label: {neighbour:.4f}"),
+        f"  {baselines.said(*beside)}",
     ]
     measures = [(short(name, 30), found) for name, found in summary["per_class"].items()]
     if len(measures) > LISTED:
@@ -240,10 +240,11 @@ def warnings_of(summary: Mapping[str, Any], answers: Sequence[str]) -> list[str]
     if sum(found["support"] > 0 for found in summary["per_class"].values()) == 1:
         return [f"the {summary['split']} split holds one class only: it cannot tell a good model from a useless one"]
     if len(answers) == 1:
-        said.append(f"the model predicts one class only: {answers[0]!r}")
+        said.append(f"the model predicts one class only: {quoted(answers[0])}")
     largest, neighbour = summary["largest_class_accuracy"], summary["nearest_neighbour_accuracy"]
     if summary["accuracy_low"] <= largest:
-        said.append(f"the accuracy is not clearly above {largest:.4f}, that of always answering {summary['largest_class']!r}")
+        always = quoted(summary["largest_class"])
+        said.append(f"the accuracy is not clearly above {largest:.4f}, that of always answering {always}")
     elif neighbour is not None and summary["accuracy_high"] < neighbour:
         said.append(f"the nearest training example's label is right more often ({neighbour:.4f})")
     return said

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.store import Store
+from pipeline.errors import quoted
 
 Z = 1.959963984540054  # of the standard normal distribution: 95 % lie within it on both sides
 STEPS = 512  # that series of unequal lengths are resampled to, at most
@@ -38,6 +39,13 @@ def compare(
     low, high = interval(int((labels == predictions).sum()), len(labels))
     largest, share = largest_class(np.array(known), labels)
     return Comparison(accuracy_low=low, accuracy_high=high, largest_class=names[largest], largest_class_accuracy=share)
+
+
+def said(largest: str, accuracy: float, neighbour: float | None) -> str:
+    """What an accuracy is held against, in words: that of always answering the class ``largest``, and that of the label of the
+    nearest training example, if it was searched."""
+    beside = "" if neighbour is None else f"; the nearest training example's label: {neighbour:.4f}"
+    return f"always {quoted(largest)}, the largest class: {accuracy:.4f}{beside}"
 
 
 def interval(hits: int, count: int) -> tuple[float, float]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.page.test_writing import embedded
+from pipeline.report.page import measured
+from tests.report.page.test_writing import Elements, embedded
 from tests.support.launching import run, succeed
 
 
@@ -26,6 +27,11 @@ def of(folder: Path) -> tuple[str, dict]:
     return shown, embedded(text) | {"text": text}
 
 
+def result(text: str) -> str:
+    """The first section of a page."""
+    return text[text.index('<section id="result"') : text.index("</section>")]
+
+
 def test_the_report_shows_the_accuracy_and_examples_of_every_cell_of_mistakes(digits: Path) -> None:
     text, measured = (digits / "report.html").read_text(), json.loads((digits / "eval/metrics.json").read_text())
     assert f"{100 * measured['accuracy']:.2f} %" in text
@@ -35,6 +41,30 @@ def test_the_report_shows_the_accuracy_and_examples_of_every_cell_of_mistakes(di
     assert there == {(label, guess) for label in range(10) for guess in range(10) if matrix[label][guess]}
     assert found["model"]["checks"]["source"] == "model.onnx"
     assert len((digits / "report.html").read_bytes()) < 1_000_000
+
+
+def test_the_first_section_says_in_words_what_the_accuracy_is_worth(copied: Path) -> None:
+    path = copied / "eval/metrics.json"
+    stored = json.loads(path.read_text()) | {"largest_class": "<b>one</b>"}
+    path.write_text(json.dumps(stored))
+    first = result(of(copied)[1]["text"])
+    assert "Warnings" not in first and "better model" not in first
+    said = f"always '<b>one</b>', the largest class: {stored['largest_class_accuracy']:.4f}; the nearest training example's "
+    assert f"{said}label: {stored['nearest_neighbour_accuracy']:.4f}" in " ".join(Elements(first).texts)
+    told = "the model predicts one class only: '</ul><script>alert(1)</script>'"
+    path.write_text(json.dumps(stored | {"warnings": [told], "remedy": "more <epochs>", "nearest_neighbour_accuracy": None}))
+    first = result(of(copied)[1]["text"])
+    page = Elements(first)
+    assert told in page.texts and not {"script", "b"} & {*page.tags}
+    assert "For a better model: more <epochs>" in page.texts and "the nearest training example" not in first
+
+
+def test_the_first_section_has_the_warnings_of_prepare_too() -> None:
+    data = {"warnings": [f"channel <{number}>" for number in range(9)]}
+    found = measured.Evaluation(step=1, count=1, accuracy=0, loss=1, per_class={}, warnings=["useless"])
+    assert measured.warnings(found, data) == (["useless", *(f"channel <{number}>" for number in range(5))], 4)
+    assert measured.warnings(None, data | {"warnings": ["one"]}) == (["one"], 0)
+    assert measured.warnings(None, None) == ([], 0)
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,7 @@ def test_a_useless_model_is_called_useless(folder: Path) -> None:
     said = succeed("evaluate", "--run", "useless", cwd=folder)
     assert "warning: the accuracy is not clearly above 0.1000, that of always answering '1'" in said
     assert "next: a better model: more epochs" in said.splitlines()[-1]
+    assert json.loads((folder / "useless/eval/metrics.json").read_text())["remedy"].startswith("more epochs")
     warned = [line for line in said.splitlines() if line.startswith("warning: ")]
     summed = succeed("summary", "--run", "useless", cwd=folder).splitlines()
     assert warned and [line for line in summed if line.startswith("warning: ")] == warned

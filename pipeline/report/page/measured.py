@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.training import baselines, metrics
 
 MOST_CELLS = 30  # classes whose matrix is shown whole; of more, the most frequent mistakes are listed
 FREQUENT = 60  # of those
+WARNED = 5  # warnings of prepare that stand beside the accuracy; the section on the data has all
 SHADES = 10  # of a cell, by the square root of its share
 
 
@@ -58,6 +60,8 @@ class Evaluation(BaseModel):
     largest_class_accuracy: Share | None = None
     nearest_neighbour_accuracy: Share | None = None
     per_class: dict[str, ClassMeasures]
+    warnings: tuple[str, ...] = ()
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,22 @@ def headline(found: Evaluation) -> dict[str, Any]:
         bars.append({"name": "label of the nearest training example", "value": found.nearest_neighbour_accuracy})
     if found.largest_class_accuracy is not None:
         bars.append({"name": f"always “{found.largest_class}”, the largest class", "value": found.largest_class_accuracy})
-    return found.model_dump(exclude={"per_class"}) | {"low": low, "high": high, "bars": bars}
+    said = ""
+    if found.largest_class is not None and found.largest_class_accuracy is not None:
+        said = baselines.said(found.largest_class, found.largest_class_accuracy, found.nearest_neighbour_accuracy)
+    return found.model_dump(exclude={"per_class", "warnings", "remedy"}) | {
+        "low": low,
+        "high": high,
+        "bars": bars,
+        "said": said,
+    }
+
+
+def warnings(found: Evaluation | None, data: Mapping[str, Any] | None) -> tuple[list[str], int]:
+    """What is to be known before an accuracy is believed: the warnings of ``evaluate``, then the first of ``prepare``, which
+    ``data`` holds as ``dataset`` gives it; and how many more there are."""
+    prepared = data["warnings"] if data else []
+    return [*(found.warnings if found else ()), *prepared[:WARNED]], max(0, len(prepared) - WARNED)
 
 
 def per_class(found: Evaluation) -> list[dict[str, Any]]:

@@ -77,28 +77,43 @@ def report(folder: Path) -> None:
             data["model"] = notes.attempt(_computed, folder, model, prepared, data["examples"], best[1].step if best else 0)
             data["explain"] = notes.attempt(reasons.of, model, prepared.manifest, data["examples"])
     attempts = notes.attempt(history.trained, folder, tries) or []
-    page = _page(folder, settings) | {
-        "headline": measured.headline(found) if found else None,
-        "per_class": measured.per_class(found) if found else [],
-        "best": marks.marked(folder / "checkpoints", "best"),
-        "confusion": measured.confusion(rows, names) if rows else None,
-        "classes": names,
-        "dataset": dataset.dataset(prepared) if prepared else None,
-        "model": _model(settings, model),
-        "no_model": reason,
-        "attempts": attempts,
-        "environment": history.environment(tries),
-        "phases": history.phases(folder, prepared.folder if prepared else None, attempts),
-        "hangs": history.hangs(folder),
-        "exported": history.exported(folder),
-        "notes": notes,
-        "has": {key: bool(value) for key, value in data.items()},
-    }
+    described = dataset.dataset(prepared) if prepared else None
+    page = (
+        _page(folder, settings)
+        | _result(found, described)
+        | {
+            "best": marks.marked(folder / "checkpoints", "best"),
+            "confusion": measured.confusion(rows, names) if rows else None,
+            "classes": names,
+            "dataset": described,
+            "model": _model(settings, model),
+            "no_model": reason,
+            "attempts": attempts,
+            "environment": history.environment(tries),
+            "phases": history.phases(folder, prepared.folder if prepared else None, attempts),
+            "hangs": history.hangs(folder),
+            "exported": history.exported(folder),
+            "notes": notes,
+            "has": {key: bool(value) for key, value in data.items()},
+        }
+    )
     path = folder / "report.html"
     count = writing.write(path, page, data)
     for note in notes:
         print(f"not in the report: {note}")
     streams.say(f"report: {path} ({shown.size(count)}), one file for any browser")
+
+
+def _result(found: measured.Evaluation | None, described: dict[str, Any] | None) -> dict[str, Any]:
+    """What was measured, and what is to be known before it is believed; ``described``: the data."""
+    warned, more = measured.warnings(found, described)
+    return {
+        "headline": measured.headline(found) if found else None,
+        "per_class": measured.per_class(found) if found else [],
+        "warnings": warned,
+        "more_warnings": more,
+        "remedy": found.remedy if found else "",
+    }
 
 
 def _page(folder: Path, settings: Config) -> dict[str, Any]:
