@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.data.series import Array, cuts, offsets_of, steps_of
 
 CACHED = 2**15  # values that a processor keeps at hand
+TRIED = 8  # examples of the same hash; by chance not two do differ, but a file may be made so that all have one hash
 
 
 def hash_of(example: Array) -> int:
@@ -58,7 +59,7 @@ def pairs(known: Array, wanted: Array, same: Callable[[int, int], bool]) -> Iter
     ordered, numbers = known[order], np.flatnonzero(_among(wanted, twice))
     begins, ends = (np.searchsorted(ordered, wanted[numbers], side).tolist() for side in ("left", "right"))
     for number, begin, end in zip(numbers.tolist(), begins, ends, strict=True):
-        twin = next((twin for twin in map(int, order[begin:end]) if same(number, twin)), None)
+        twin = next((twin for twin in order[begin : min(end, begin + TRIED)].tolist() if same(number, twin)), None)
         if twin is not None:
             yield number, twin
 

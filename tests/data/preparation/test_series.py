@@ -478,3 +478,12 @@ def test_some_series_are_given_in_the_order_that_was_asked_for(monkeypatch, rows
     assert [row for chosen, _, _ in blocks for row in chosen] == rows
     assert [step for _, _, own in blocks for step in own] == [steps[row] for row in rows]
     assert b"".join(values.tobytes() for _, values, _ in blocks) == b"".join(series[row].tobytes() for row in rows)
+
+
+def test_a_file_made_so_that_all_series_have_one_hash_takes_no_longer():
+    asked: list[tuple[int, int]] = []
+    hashes = np.zeros(500, np.uint64)
+    assert not list(twins.pairs(hashes, hashes, lambda row, twin: bool(asked.append((row, twin)))))
+    assert len(asked) <= twins.TRIED * len(hashes)
+    first = list(twins.pairs(hashes, hashes, lambda row, twin: twin == twins.TRIED - 1))
+    assert first == [(row, twins.TRIED - 1) for row in range(500)]
