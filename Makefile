@@ -76,8 +76,8 @@ setup: .venv/installed ## create .venv with the locked dependencies
 	$(BIN)/python -m pip install $(LOCKED) -r requirements.lock
 	@touch $@
 
-init: setup ## write a configuration for the file or folder DATA  (TEST, OUTPUT)
-	@$(if $(call GIVEN,DATA),,echo "error: name your file or folder: make init DATA=FILE" >&2; exit 2;) $(PIPELINE) init "$(DATA)" $(if $(TEST),--test "$(TEST)") $(if $(OUTPUT),--output "$(OUTPUT)")
+init: setup ## write a configuration for the file or folder DATA  (TEST, OUTPUT, ARGS)
+	@$(if $(call GIVEN,DATA),,echo "error: name your file or folder: make init DATA=FILE" >&2; exit 2;) $(PIPELINE) init "$(DATA)" $(if $(TEST),--test "$(TEST)") $(if $(OUTPUT),--output "$(OUTPUT)") $(ARGS)
 
 check: setup ## dry run: parameters, steps, memory, changed keys
 	@$(PIPELINE) check $(SETTINGS)

@@ -18,7 +18,7 @@ from pipeline.data.readers import folders
 from pipeline.data.series import Columns
 from pipeline.data.sources import image_folder
 from pipeline.errors import DataError, UserError
-from pipeline.stages.advice import init
+from pipeline.stages.advice import init, splitting
 from tests.data.inspection.test_roles import long_table
 from tests.support.launching import run, succeed
 
@@ -97,7 +97,7 @@ def test_a_wrong_path_is_said_also_where_a_configuration_of_that_name_is_there(t
     ("groups", "share"), [(0, 0.1), (40, 0.1), (20, 0.1), (16, 0.15), (11, 0.2), (8, 0.25), (7, 0), (1, 0)]
 )
 def test_a_tenth_chooses_the_checkpoint_and_of_groups_two_at_least(groups: int, share: float) -> None:
-    assert init._held_out(groups) == share
+    assert splitting.held_out(groups) == share
     assert not groups or not share or share * groups >= 2
 
 
@@ -273,3 +273,46 @@ def test_windows_of_groups_that_both_files_have_stay_with_their_recordings(tmp_p
     settings = config.load(tmp_path / "o.yaml").data
     assert settings.window and (settings.group, settings.split) == ("", "group")
     assert "person" not in settings.channels and _prepared(tmp_path).manifest.parts["test"].count == 48
+
+
+def test_what_is_typed_beside_the_data_is_looked_at_checked_and_written(tmp_path: Path) -> None:
+    frame = long_table(count=40).with_columns(ward=pl.col("patient").str.replace("p", "w").str.slice(0, 2), device=pl.lit(1.5))
+    frame.write_csv(tmp_path / "wards.csv")
+    typed = ("data.group=ward", "model.hidden=24", "channels=[pulse]", "run.deterministic=True", "run.dir=runs/mine")
+    said = succeed("init", "wards.csv", *typed, cwd=tmp_path)
+    settings = config.load(tmp_path / "wards.yaml")
+    assert (settings.data.group, settings.data.split, settings.data.channels) == ("ward", "group", ("pulse",))
+    assert (settings.model.hidden, settings.run.deterministic, settings.run.dir) == (24, True, "runs/mine")
+    text = (tmp_path / "wards.yaml").read_text()
+    assert text.count("hidden:") == text.count("group: ") == 1 and "hidden: 24  # as typed" in text
+    assert "no 'ward' stands on both sides of a split" in said and "1 channel," in said and "'ward' holds words" not in said
+    assert config.load(tmp_path / "wards.yaml").data.validation == 0
+    succeed("prepare", "wards.yaml", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("data.grup=patient", "data.grup=patient: data.grup: unknown key"),
+        ("data.window=many", "command line: data.window=many"),
+        ("data.test_path=other.csv", "--test"),
+        ("nothing.at=1", "nothing.at=1"),
+        ("model.hidden=0", "command line: model.hidden=0"),
+        ("data.group=nobody", "nobody"),
+    ],
+)
+def test_what_is_typed_wrongly_beside_the_data_is_said_and_nothing_is_written(tmp_path: Path, typed: str, says: str) -> None:
+    long_table().write_csv(tmp_path / "wards.csv")
+    status, output = run("init", "wards.csv", typed, cwd=tmp_path)
+    assert status == 2 and says in output and "Traceback" not in output, output
+    assert not list(tmp_path.glob("*.yaml"))
+
+
+def test_a_split_or_a_role_that_is_typed_takes_the_place_of_what_was_found(tmp_path: Path, capsys: Any) -> None:
+    long_table(count=40).write_csv(tmp_path / "wards.csv")
+    init.init(tmp_path / "wards.csv", None, tmp_path / "split.yaml", ["data.split=stratified"])
+    assert config.load(tmp_path / "split.yaml").data.split == "stratified" and "both sides" not in capsys.readouterr().out
+    init.init(tmp_path / "wards.csv", None, tmp_path / "label.yaml", ["data.label=patient"])
+    settings = config.load(tmp_path / "label.yaml").data
+    assert (settings.label, settings.group, settings.split) == ("patient", "", "stratified")
+    assert "20 classes" in capsys.readouterr().out

@@ -30,7 +30,7 @@ Workers = Annotated[int, typer.Option(help="Trials at a time, each by a process 
 
 def add(app: typer.Typer) -> None:
     """Give ``app`` these commands."""
-    app.command(cls=Command, epilog="Example: init wards.csv --output wards.yaml")(init)
+    app.command(cls=Command, epilog="Example: init wards.csv data.group=patient --output wards.yaml")(init)
     app.command(cls=Configured, epilog="Example: check configs/digits.yaml model.hidden=128")(check)
     app.command(cls=Configured, epilog="Example: tune configs/digits.yaml --budget 120")(tune)
     app.command(cls=Configured, epilog="Example: plan configs/digits.yaml --processes 1,2,4,8 --link 25Gb")(plan)
@@ -40,13 +40,14 @@ def add(app: typer.Typer) -> None:
 
 def init(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A file of series, or a folder of images by class.")],
+    overrides: Overrides = None,
     test: Annotated[Path | None, typer.Option(help="The file, or folder, of the test split.")] = None,
     output: Annotated[Path | None, typer.Option(help="The configuration to write; without it, named after DATA.")] = None,
 ) -> None:
     """Look at a data file and write a configuration that trains on it."""
     from pipeline.stages.advice import init as stage
 
-    stage.init(data, test, output)
+    stage.init(data, test, output, overrides or ())
 
 
 def check(

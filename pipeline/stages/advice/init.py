@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from pipeline import config, files
 from pipeline.config import strict_yaml
@@ -26,14 +30,18 @@ ENOUGH = 600  # training examples from which on some are held out: of fewer than
 PAIRS = (("TRAIN", "TEST"), ("train", "test"), ("Train", "Test"))  # in the names of two files that belong together
 
 
-def init(data: Path, test: Path | None, output: Path | None) -> None:
-    """Look at ``data``, say what is what in it, and write a configuration with a comment beside each choice.
+def init(data: Path, test: Path | None, output: Path | None, overrides: Sequence[str] = ()) -> None:
+    """Look at ``data``, say what is what in it, and write a configuration with a comment beside each choice; ``overrides``,
+    ``section.key=value``, are taken as they are.
 
     Raises UserError if the data cannot be used, or ``output`` is there already.
     """
     output = output or Path(
         f"{re.sub(r'[^A-Za-z0-9_-]+', '_', text_files.stem(data).removesuffix('_TRAIN')).strip('_') or 'data'}.yaml"
     )
+    typed = dict(map(_typed, overrides))
+    if named := [key for key in ("data.source", "data.path", "data.test_path") if key in typed]:
+        raise UserError(f"{named[0]}: is what DATA and --test say; type: init DATA --test FILE")
     if not data.exists():
         raise DataError(f"{data}: there is no such file or folder; name another")
     if output.exists():
@@ -62,7 +70,10 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
         there = [data / name for name in folders.data_files(data)] if data.is_dir() else [data]
         for path in there if not any(path.suffix.lower() in folders.IMAGES for path in there) else ():
             folders.refuse_other(path)
-    chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other)
+    chosen, reasons, doubts = _images(data, other) if data.is_dir() and not source else _series(source, data, other, typed)
+    chosen = [one for one in chosen if one.key not in typed] + [
+        Choice(key, value, "as typed") for key, value in typed.items() if key.split(".")[0] in config.Config.model_fields
+    ]
     for line in reasons:
         print(line)
     doubts += unread
@@ -72,7 +83,7 @@ def init(data: Path, test: Path | None, output: Path | None) -> None:
     with files.disk_errors("the configuration", output):
         files.write_text(output, text)
     try:
-        config.load(output)
+        config.load(output, overrides)  # which say where what is wrong was typed
     except UserError:
         output.unlink()
         raise
@@ -91,7 +102,9 @@ def _partner(data: Path) -> Path | None:
     return None
 
 
-def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Choice], list[str], list[str]]:
+def _series(
+    source: str | None, data: Path, test: Path | None, typed: Mapping[str, Any]
+) -> tuple[list[Choice], list[str], list[str]]:
     """The choices for a file or a folder of series, what was found, and what its owner should look at."""
     if source is None:
         raise DataError(
@@ -101,6 +114,7 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
     found = roles.find(source, data) if table else Found(config.Columns())
     if source == "npz" and data.is_file():
         found = Found(*arrays.find(data))
+    _take(found, {key.removeprefix("data."): value for key, value in typed.items() if key.startswith("data.")})
     if test and table and (unlabelled := _without(found.columns.label, source, test, found.columns)):
         test = None
         found.doubts.append(unlabelled)
@@ -110,7 +124,8 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         found.doubts.append(f"{some(map(repr, facts.empty))}: left out, as no series has a value there")
         facts = profile.of_series(source, data, found.columns)
     group = found.columns.group
-    cut, said = splitting.of(source, test, found, facts)
+    cut, said = ([], []) if "data.split" in typed else splitting.of(source, test, found, facts)
+    split = typed.get("data.split", next((choice.value for choice in cut), None))
     if found.columns.group != group:
         facts = profile.of_series(source, data, found.columns)  # whose groups are recordings now
     chosen = [Choice("data.source", source, ""), Choice("data.path", str(data), "")]
@@ -122,13 +137,13 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
     chosen += cut
     reasons = [_size(data, facts), *found.reasons, *said]
     count = facts.count if test else int(facts.count * (1 - TEST))
-    if not test and not cut and math.ceil(facts.count * TEST) < len(facts.classes) <= facts.count // 2:
+    if not test and split in (None, "stratified") and math.ceil(facts.count * TEST) < len(facts.classes) <= facts.count // 2:
         chosen.append(Choice("data.test", len(facts.classes), "one of each class, as a fifth of the series is fewer"))
         count = facts.count - len(facts.classes)
     if facts.missing:
         chosen.append(Choice("data.missing", "mask", f"{facts.missing:.1%} of the values are missing; or mean, forward"))
-    groups = len(facts.groups) if any(choice.value == "group" for choice in cut) else 0
-    held = _held_out(groups if test or not groups else max(1, int(groups * (1 - TEST))))
+    groups = len(facts.groups) if split == "group" else 0
+    held = splitting.held_out(groups if test or not groups else max(1, int(groups * (1 - TEST))))
     held = held if count >= ENOUGH and facts.rarest >= 10 else 0
     why = "chooses the checkpoint" if held else "too few to hold any out of training"
     chosen.append(Choice("data.validation", held, why))
@@ -138,7 +153,7 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
         else f"all {count:,} training examples are trained on: too few to hold some out; the last weights are taken"
     )
     doubts = found.doubts + [f"channel {name!r} has one value in all series" for name in facts.constant]
-    doubts += [] if test or cut else _single(facts.classes)
+    doubts += [] if test or split not in (None, "stratified") else splitting.single(facts.classes)
     trained = int(count * (1 - held))
     if found.columns.steps:
         chosen.append(Choice("data.normalize", "global", "one grey level means the same in every column"))
@@ -146,23 +161,25 @@ def _series(source: str | None, data: Path, test: Path | None) -> tuple[list[Cho
     return chosen + for_series(facts, trained), reasons, doubts
 
 
-def _held_out(groups: int) -> float:
-    """The share of the training examples that chooses the checkpoint: a tenth, and where ``groups`` are kept whole at least two
-    of them, since one may be odd; 0 if that is more than a quarter."""
-    share = max(0.1, math.ceil(40 / groups) / 20) if groups else 0.1
-    return share if share <= 0.25 else 0
+def _typed(text: str) -> tuple[str, Any]:
+    """The key and the value of ``section.key=value``, which are checked as part of the configuration."""
+    name, _, value = text.partition("=")
+    place = f"command line: {config.without_secret(text)}"
+    key = ".".join(config.spelled(name, place))
+    value = value.lower() if value in ("True", "False") and config.is_switch(key) else value
+    return key, strict_yaml.parse(value, place)[0]
 
 
-def _single(classes: Mapping[str, int]) -> list[str]:
-    """What is said of classes with one example, of which none can be held out for the test."""
-    alone = [name for name, count in classes.items() if count == 1]
-    if not alone:
-        return []
-    said = f"class {alone[0]} has one example" if len(alone) == 1 else f"classes {some(sorted(alone))} have one example each"
-    return [
-        f"{said}, which cannot be trained on and tested: prepare refuses it; add some, leave it out, or name a test file: "
-        "--test FILE"
-    ]
+def _take(found: Found, typed: Mapping[str, Any]) -> None:
+    """Let the columns be those that were ``typed``; what cannot be is refused with all else that was typed."""
+    typed = {name: value for name, value in typed.items() if name in config.Columns.model_fields}
+    roles_ = [typed[name] for name in ("id", "time", "label", "group") if name in typed]
+    left = {"channels": [name for name in found.columns.channels if name not in roles_]}
+    known = found.columns.model_dump() | left | ({"group": ""} if found.columns.group in roles_ else {})
+    with suppress(ValidationError):
+        found.columns = config.Columns.model_validate(known | typed)
+    found.doubts = [line for line in found.doubts if not any(line.startswith(repr(name)) for name in roles_)]
+    found.reasons += [f"as typed, whatever is said above: {name} = {value}" for name, value in typed.items()]
 
 
 def _without(label: str, source: str, test: Path, columns: config.Columns) -> str:
@@ -197,7 +214,7 @@ def _images(data: Path, test: Path | None) -> tuple[list[Choice], list[str], lis
     chosen += [Choice("data.test_path", str(test), "")] if test else []
     held_out = 0 if test or len(found) == 2 else TEST
     chosen += for_images(int(count * (1 - held_out) * 0.9))
-    doubts = _single(classes) if held_out else []
+    doubts = splitting.single(classes) if held_out else []
     return chosen, [f"{data}: {count:,} images in a folder per class, read row by row"], doubts
 
 
@@ -207,7 +224,7 @@ def _yaml(data: Path, chosen: list[Choice], reasons: list[str], doubts: list[str
     lines += [f"# {_plain(line)}" for line in reasons]
     lines += [f"# LOOK AT THIS: {_plain(line)}" for line in doubts]
     section = ""
-    for choice in sorted(chosen, key=lambda choice: ("data", "model", "optim", "train").index(choice.key.split(".")[0])):
+    for choice in sorted(chosen, key=lambda choice: _rank(choice.key.split(".")[0])):
         name, key = choice.key.split(".")
         if name != section:
             lines.append(f"{name}:")
@@ -215,6 +232,10 @@ def _yaml(data: Path, chosen: list[Choice], reasons: list[str], doubts: list[str
         text = strict_yaml.dump({key: choice.value}).rstrip("\n").replace("\n", "\n  ")
         lines.append(f"  {text}" + (f"  # {_plain(choice.why)}" if choice.why and "\n" not in text else ""))
     return "\n".join(lines) + "\n"
+
+
+def _rank(section: str) -> int:
+    return ("data", "model", "optim", "train", *config.Config.model_fields).index(section)
 
 
 def _plain(text: str) -> str:

@@ -5,12 +5,14 @@ The valid split must be to training what the test split is: of other groups if t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.data.inspection import profile
 from pipeline.data.inspection.frame import Found
 from pipeline.data.inspection.profile import Profile
-from pipeline.errors import quoted
+from pipeline.errors import quoted, some
 from pipeline.tuning.recipe import Choice
 
 
@@ -40,3 +42,22 @@ def of(source: str, test: Path | None, found: Found, facts: Profile) -> tuple[li
         return [Choice("data.split", "group", "no recording on both sides")], [said]
     said = f"{both}: the valid split is cut by class, so that both are of groups that are known"
     return [Choice("data.split", "stratified", both)], [said]
+
+
+def held_out(groups: int) -> float:
+    """The share of the training examples that chooses the checkpoint: a tenth, and where ``groups`` are kept whole at least two
+    of them, since one may be odd; 0 if that is more than a quarter."""
+    share = max(0.1, math.ceil(40 / groups) / 20) if groups else 0.1
+    return share if share <= 0.25 else 0
+
+
+def single(classes: Mapping[str, int]) -> list[str]:
+    """What is said of classes with one example, of which none can be held out for the test."""
+    alone = [name for name, count in classes.items() if count == 1]
+    if not alone:
+        return []
+    said = f"class {alone[0]} has one example" if len(alone) == 1 else f"classes {some(sorted(alone))} have one example each"
+    return [
+        f"{said}, which cannot be trained on and tested: prepare refuses it; add some, leave it out, or name a test file: "
+        "--test FILE"
+    ]
