@@ -58,7 +58,7 @@ class Cleaning(config.Policies, Channels):
             filled = np.where(absent, np.array(self.fill, np.float32), values)
             values = _forward(filled, absent, lengths) if self.missing == "forward" else filled
         if self.z_norm:
-            values = _z_normalized(values, lengths)
+            values = z_normalized(values, lengths)
         if self.masked:
             values = np.concatenate([values, absent[:, list(self.masked)].astype(np.float32)], 1)
         if self.resample:
@@ -103,7 +103,7 @@ def _forward(filled: Array, absent: Array, lengths: Array) -> Array:
     return filled[np.where(last >= begin, last, row), np.arange(filled.shape[1])]
 
 
-def _z_normalized(values: Array, lengths: Array) -> Array:
+def z_normalized(values: Array, lengths: Array) -> Array:
     """Each channel of each series less its mean, over its standard deviation, in float64; 0 where it is constant."""
     begin, steps = offsets_of(lengths)[:-1], lengths[:, None]
     exact = values.astype(np.float64)

@@ -73,6 +73,11 @@ class Columns(config.Columns):
     timed: bool = False  # whether the times of steps are handed on, to resample by
     hopeful: bool = False  # whether a large table is read before it is known that the rows of each series stand together
 
+    @property
+    def cuts_series(self) -> bool:
+        """Whether series are cut into others, and a part of one may be refused that would fit as a whole."""
+        return bool(self.window or self.steps)
+
     def option(self, role: str) -> str:
         """What to type to name another column for a role: a key of the configuration, or an option of ``predict``."""
         return f"data.{role}" if self.labelled else f"--{role}"

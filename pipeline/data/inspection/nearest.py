@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.data.clean import z_normalized
 from pipeline.data.series import Array, Series, Words
 
 MOST, POINTS, CHANNELS = 512, 64, 32  # series, points of each, channels: of more, as many that lie evenly apart
@@ -24,12 +25,11 @@ class Nearest:
     def add(self, block: Series) -> None:
         """Look at the series of ``block`` too."""
         labels, groups = (Words.of(words or [""] * len(block)) for words in (block.labels, block.groups))
-        first = -self._seen % self._every
-        self._seen += len(block)
-        for number in range(first, len(block), self._every):
-            self._kept.append((_points(block.one(number)), labels[number], groups[number]))
-        while len(self._kept) > MOST:
+        before, self._seen = self._seen, self._seen + len(block)
+        while self._seen > MOST * self._every:
             self._kept, self._every = self._kept[::2], 2 * self._every
+        for number in range(-before % self._every, len(block), self._every):
+            self._kept.append((_points(block.one(number)), labels[number], groups[number]))
 
     def by_shape(self) -> tuple[float, float] | None:
         """The shares of series whose nearest one is of their class, as the file has them and by their shape alone; None if the
@@ -51,9 +51,7 @@ def _points(values: Array) -> Array:
     there = ~np.isnan(exact)
     mean = np.where(there, exact, 0).sum(0) / np.maximum(there.sum(0), 1)
     exact = np.where(there, exact, mean)
-    std = exact.std(0)
-    shape = (exact - mean) / np.where(std > 1e-12 * abs(exact).max(0), std, np.inf)
-    both = np.stack([exact, shape])
+    both = np.stack([exact, z_normalized(exact, np.array([len(exact)]))])
     place = np.linspace(0, len(exact) - 1, POINTS)
     low = np.floor(place).astype(np.int64)
     share = (place - low)[:, None]

@@ -83,7 +83,7 @@ def write(folder: Path, data: config.Data) -> Content:
 
 def _read(source: str, path: Path, columns: Columns, temporary: Path) -> Series:
     """All series of a file, once it is known that they are whole; what is ``hopeful`` is read again if they are not."""
-    hopeful = not columns.hopeful and not columns.window and not columns.steps  # which refuse parts of series
+    hopeful = not columns.hopeful and not columns.cuts_series
     tried = columns.model_copy(update={"hopeful": hopeful})
     try:
         with progress.reading(path, unit=" series") as bar:

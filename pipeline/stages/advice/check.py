@@ -60,8 +60,9 @@ def begin_reading(data: config.Data) -> None:
     """Raise DataError for files of series, as far as they are here, without such columns or with a wrong beginning."""
     for path in catalog.own_files(data) if data.series else ():
         if path.exists():
-            columns = Columns(**data.of(config.Columns), hopeful=not data.window and not data.steps)
-            with closing(formats.read(data.source, path, columns)) as blocks:
+            columns = Columns(**data.of(config.Columns))
+            hopeful = columns.model_copy(update={"hopeful": not columns.cuts_series})  # so that little is held
+            with closing(formats.read(data.source, path, hopeful)) as blocks:
                 next(blocks)
 
 

@@ -95,6 +95,14 @@ def test_of_many_series_some_that_lie_evenly_apart_are_looked_at(monkeypatch: py
     assert [points[0, 0, 0] for points, _, _ in found._kept] == [0, 16, 32, 48, 64, 80, 96]
 
 
+def test_no_more_series_are_looked_at_than_are_kept_however_many_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, real = [], nearest._points
+    monkeypatch.setattr(nearest, "_points", lambda values: looked.append(1) or real(values))
+    found = Nearest()
+    found.add(series([np.ones((1, 1))] * 20_000, ["a"] * 20_000))
+    assert nearest.MOST / 2 < len(looked) == len(found._kept) <= nearest.MOST
+
+
 def test_what_is_missing_constant_or_far_away_changes_nothing() -> None:
     made, labels, groups = of_persons(5, 1)
     plain = told(series(made, labels, groups))

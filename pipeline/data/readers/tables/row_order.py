@@ -28,7 +28,7 @@ from pipeline.data.series import Array, cuts, offsets_of
 from pipeline.errors import quoted
 
 IN_MEMORY = 256 * 2**20  # bytes of rows that are held as a whole
-HOPED = 8  # after this share of that they are handed on if the rows of each series stood together so far
+HOPED = 8  # the part of that, an eighth, after which rows are handed on if those of each series stood together so far
 MOST = 256  # files at a time
 
 
